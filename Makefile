@@ -1,0 +1,39 @@
+# Thin targets over the CMake presets; deploy/setup.sh installs and fetches everything they need.
+MODEL ?= .deps/models/SmolLM2-135M-Instruct.Q4_1.gguf
+ARGS ?=
+QUIRE := build/release/bin/quire
+
+.PHONY: setup build serve chat test sanitize bench clean
+
+setup:
+	@deploy/setup.sh
+
+build: setup
+	@cmake --preset release >build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
+	@cmake --build --preset release --target quire
+
+serve: build
+	$(QUIRE) serve $(MODEL) $(ARGS)
+
+chat: build
+	$(QUIRE) chat $(ARGS)
+
+test: setup
+	@cmake --preset release >build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
+	@cmake --build --preset release
+	@ctest --preset release
+
+# The engine under address and undefined-behaviour checks, the threaded parts under the thread checker.
+sanitize: setup
+	@cmake --preset asan >build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
+	@cmake --build --preset asan --target sanitized_tests
+	@ctest --preset asan -L asan
+	@cmake --preset tsan >build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
+	@cmake --build --preset tsan --target threaded_tests
+	@ctest --preset tsan -L tsan
+
+bench: build
+	$(QUIRE) bench --model $(MODEL) $(ARGS)
+
+clean:
+	rm -rf build

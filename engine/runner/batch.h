@@ -1,0 +1,46 @@
+// One step's work as the model sees it: a ragged batch, with no trace of which phase a sequence is in.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "block_manager/ids.h"
+#include "engine/sampling/sampling_params.h"
+#include "kernels/paged_kv.h"
+
+namespace quire {
+
+// A row of the step whose logits are wanted: to sample the next token, or to score a known one (prompt log-probabilities).
+// Several may name the same row (the n samples of a prompt part ways there). Pointers and spans outlive the step.
+struct LogitRow {
+  int32_t row = 0;                         // Into token_ids.
+  const SamplingParams* params = nullptr;
+  uint64_t seed = 0;                       // The sample's own: derived from params->seed and the sample's index.
+  int position = 0;                        // Of the token to be chosen, in its sequence: keys the random draw.
+  std::span<const TokenId> tokens;         // The sequence so far, prompt and output: what penalties look at.
+  int num_prompt_tokens = 0;
+  bool forbid_stop = false;                // Below min_tokens: end-of-sequence and stop tokens cannot be chosen.
+  TokenId score = -1;                      // >= 0: do not sample; report this token's log-probability.
+};
+
+struct Batch {
+  std::vector<PageCopy> page_copies;       // Done before anything else.
+  std::vector<TokenId> token_ids;          // [T]
+  std::vector<int32_t> positions;          // [T]
+  std::vector<int32_t> slot_mapping;       // [T]
+  std::vector<int32_t> query_start;        // [S+1]
+  std::vector<int32_t> context_lens;       // [S]
+  std::vector<int32_t> block_indptr;       // [S+1]
+  std::vector<int32_t> block_indices;
+  std::vector<LogitRow> logit_rows;        // [R]
+
+  int num_tokens() const { return static_cast<int>(token_ids.size()); }
+  PagedBatchView View() const {
+    return {positions, slot_mapping, query_start, context_lens, block_indptr, block_indices};
+  }
+  // Empties the batch and keeps its memory: steady steps allocate nothing.
+  void Clear();
+};
+
+}  // namespace quire

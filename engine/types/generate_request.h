@@ -1,0 +1,26 @@
+// What the engine is asked to do. Text does not reach the engine: a request arrives as tokens and leaves as tokens.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "block_manager/ids.h"
+#include "engine/sampling/sampling_params.h"
+
+namespace quire {
+
+// Chosen by the caller of Engine::Submit; unique among the requests alive.
+using RequestId = uint64_t;
+
+struct GenerateRequest {
+  RequestId id = 0;
+  std::vector<TokenId> prompt;
+  SamplingParams sampling;
+  int priority = 0;                            // Smaller first.
+  uint64_t cache_salt = 0;                     // Derived by the server from the tenant, never sent by a client.
+  absl::Time arrival = absl::InfinitePast();   // When the server accepted it; InfinitePast: at Submit.
+  absl::Time deadline = absl::InfiniteFuture();
+};
+
+}  // namespace quire

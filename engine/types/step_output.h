@@ -1,0 +1,51 @@
+// What one Engine::Step produced, for the thread that turns tokens into text.
+#pragma once
+
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "engine/types/generate_request.h"
+
+namespace quire {
+
+struct TokenLogprob {
+  TokenId token = 0;
+  float logprob = 0;
+  std::vector<std::pair<TokenId, float>> top;  // Most likely first.
+};
+
+enum class FinishReason { kNone, kStop, kLength };
+
+struct Usage {
+  int prompt_tokens = 0;
+  int cached_tokens = 0;
+  int completion_tokens = 0;  // Of all samples.
+};
+
+struct Timings {
+  absl::Duration queue;    // Arrival until first scheduled.
+  absl::Duration prefill;  // First scheduled until the first new token.
+  absl::Duration decode;   // First new token until the last.
+};
+
+// One sample's progress. A request's outputs come in order; its last one has `last` set, and then nothing of it comes again.
+struct SequenceOutput {
+  RequestId request = 0;
+  int index = 0;                           // Which of the n samples.
+  std::vector<TokenId> tokens;             // New since the last output; a stop or end-of-sequence token is among them.
+  std::vector<TokenLogprob> logprobs;      // As many as tokens, where asked for.
+  std::vector<TokenLogprob> prompt_logprobs;  // On the request's first output, where asked for: prompt tokens 1, 2, ...
+  FinishReason finish_reason = FinishReason::kNone;
+  bool last = false;                       // The whole request is over.
+  absl::Status status;                     // With `last`: not OK when it failed (CANCELLED, DEADLINE_EXCEEDED, INTERNAL).
+  Usage usage;                             // With `last`.
+  Timings timings;                         // With `last`.
+};
+
+struct StepOutput {
+  std::vector<SequenceOutput> outputs;
+  int num_scheduled_tokens = 0;  // 0: there was nothing that could run.
+};
+
+}  // namespace quire

@@ -1,0 +1,140 @@
+// Ops: the operations that a decoder needs, on whatever device the backend drives. Coarse on purpose: six calls a layer, so
+// that a backend can fuse inside each one and synchronise only between them.
+//
+// Arithmetic contract: the bits of an output row depend only on that row's own inputs, never on which or how many other rows
+// are in the call, on the number of workers, on how a prompt is cut into chunks, or on the page size. Every implementation
+// fixes its reduction orders accordingly. Different instruction sets may differ in rounding; one process uses one.
+//
+// Threads: one thread at a time calls into an Ops (the engine's). Calls may return before the device is done; outputs may be
+// read by the host after Synchronize(). Shapes are checked (QUIRE_CHECK): a mismatch is a bug, not an input error.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "kernels/paged_kv.h"
+#include "kernels/tensor_view.h"
+
+namespace quire {
+
+// A weight matrix in the backend's own layout, [rows = output features, cols = input features].
+class PackedMatrix {
+ public:
+  virtual ~PackedMatrix() = default;
+  virtual int64_t rows() const = 0;
+  virtual int64_t cols() const = 0;
+  virtual int64_t bytes() const = 0;
+};
+
+// Zeroed memory that kernels can address.
+class Buffer {
+ public:
+  virtual ~Buffer() = default;
+  virtual float* data() = 0;
+  virtual int64_t size() const = 0;  // floats
+};
+
+// RMSNorm: x / sqrt(mean(x^2) + epsilon) * weight. An empty weight means no normalisation.
+struct RmsNorm {
+  std::span<const float> weight;
+  float epsilon = 0;
+};
+
+enum class Activation { kSilu, kGelu };
+
+enum class Epilogue {
+  kStore,     // output = y
+  kAdd,       // output += y, the residual connection
+  kGate,      // output = activation(y_gate) * y_up; the weights come from PackGated
+};
+
+// output = epilogue(norm(input) . weights^T + bias). Shapes: input [M, K], weights [N, K], bias [N] or empty, output [M, N]
+// ([M, N/2] for kGate). input and output may overlap only with kAdd and when they are not the same rows.
+struct MatMulArgs {
+  MatrixView<const float> input;
+  RmsNorm norm;
+  const PackedMatrix* weights = nullptr;
+  std::span<const float> bias;
+  Epilogue epilogue = Epilogue::kStore;
+  Activation activation = Activation::kSilu;
+  MatrixView<float> output;
+};
+
+enum class RopeKind {
+  kInterleaved,  // rotates (x[2i], x[2i+1]): the order in which GGUF stores Llama's Q and K
+  kHalves,       // rotates (x[i], x[i + n/2]): "NeoX"
+};
+
+// Rotary position embedding (arXiv:2104.09864) of the first 2 * inverse_frequencies.size() dimensions of each head:
+// angle = position * inverse_frequencies[i].
+struct Rope {
+  RopeKind kind = RopeKind::kInterleaved;
+  std::span<const float> inverse_frequencies;
+};
+
+// Normalises (where a norm is given, per head: "QK-norm") and rotates Q in place and K, and writes K and V of every token to
+// its slot of layer `layer`. qkv is [T, (heads + 2 * kv_heads) * head_dim]: Q, then K, then V.
+struct RopeAppendArgs {
+  MatrixView<float> qkv;
+  int num_heads = 0;
+  RmsNorm query_norm;
+  RmsNorm key_norm;
+  Rope rope;
+  int layer = 0;
+  KvCache* kv_cache = nullptr;
+  PagedBatchView batch;
+};
+
+// Causal attention of every query token over its sequence's pages: softmax(scale * q . K^T) . V. A token at position p sees
+// positions (p - sliding_window, p], or all up to p where sliding_window is 0. Query head h reads KV head
+// h / (num_heads / num_kv_heads). Reads Q from the first num_heads * head_dim columns of qkv; output is
+// [T, num_heads * head_dim].
+struct AttentionArgs {
+  MatrixView<const float> qkv;
+  int num_heads = 0;
+  float scale = 0;
+  int sliding_window = 0;
+  int layer = 0;
+  const KvCache* kv_cache = nullptr;
+  PagedBatchView batch;
+  MatrixView<float> output;
+};
+
+class Ops {
+ public:
+  virtual ~Ops() = default;
+
+  // For logs: "cpu, avx512-vnni, 2 workers".
+  virtual std::string Description() const = 0;
+
+  // Repacks weights; `parts` are stacked along rows and share cols (Q, K and V; or a single matrix). The result does not refer
+  // to the parts' bytes. RESOURCE_EXHAUSTED when memory cannot be had, INVALID_ARGUMENT on shapes that do not stack.
+  virtual absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::span<const RawMatrix> parts) = 0;
+  // Interleaves two matrices of one shape for Epilogue::kGate.
+  virtual absl::StatusOr<std::unique_ptr<PackedMatrix>> PackGated(const RawMatrix& gate, const RawMatrix& up) = 0;
+  virtual absl::StatusOr<std::unique_ptr<KvCache>> AllocateKvCache(const KvLayout& layout) = 0;
+  virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t floats) = 0;
+
+  // output[t] = row ids[t] of table, dequantised. Ids are in range.
+  virtual void Embed(const PackedMatrix& table, std::span<const int32_t> ids, MatrixView<float> output) = 0;
+  virtual void MatMul(const MatMulArgs& args) = 0;
+  virtual void RopeAppend(const RopeAppendArgs& args) = 0;
+  virtual void Attention(const AttentionArgs& args) = 0;
+  // output[i] = input[rows[i]].
+  virtual void GatherRows(MatrixView<const float> input, std::span<const int32_t> rows, MatrixView<float> output) = 0;
+  virtual void CopyPages(KvCache& kv_cache, std::span<const PageCopy> copies) = 0;
+  virtual void Synchronize() = 0;
+};
+
+struct CpuOptions {
+  int num_threads = 0;         // Workers, the calling thread among them; 0 = the processors this process may run on.
+  std::string instruction_set; // "", or "portable", "avx2", "avx512-vnni" to go no higher.
+};
+
+// INVALID_ARGUMENT for an instruction set that is unknown or that this machine lacks.
+absl::StatusOr<std::unique_ptr<Ops>> MakeCpuOps(const CpuOptions& options);
+
+}  // namespace quire

@@ -1,0 +1,55 @@
+// The paged KV cache as kernels see it: one pool of fixed-size pages; a page holds `page_size` consecutive tokens of one
+// sequence, for every layer and KV head. Which page belongs to whom is the block manager's business.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/dtype.h"
+
+namespace quire {
+
+struct KvLayout {
+  int num_layers = 0;
+  int num_kv_heads = 0;
+  int head_dim = 0;
+  int page_size = 0;  // Tokens a page: a multiple of 16.
+  int num_pages = 0;
+  DType dtype = DType::kBF16;
+
+  // 2 (K and V) x layers x kv_heads x head_dim x bytes.
+  int64_t BytesPerToken() const {
+    return int64_t{2} * num_layers * num_kv_heads * head_dim * TraitsOf(dtype).block_bytes;
+  }
+  int64_t BytesPerPage() const { return BytesPerToken() * page_size; }
+};
+
+// The pool's memory. How a page is laid out inside is the backend's own.
+class KvCache {
+ public:
+  virtual ~KvCache() = default;
+  virtual const KvLayout& layout() const = 0;
+};
+
+// Copies the first `num_tokens` tokens of page `source`, all layers and heads, to page `destination`.
+struct PageCopy {
+  int32_t source = 0;
+  int32_t destination = 0;
+  int32_t num_tokens = 0;
+};
+
+// Where each token of a ragged step lies. T tokens in S sequences; sequence s owns tokens
+// [query_start[s], query_start[s+1]), which are the last ones of its context.
+struct PagedBatchView {
+  std::span<const int32_t> positions;      // [T] position in its sequence
+  std::span<const int32_t> slot_mapping;   // [T] page * page_size + offset that the token's K and V are written to
+  std::span<const int32_t> query_start;    // [S+1]
+  std::span<const int32_t> context_lens;   // [S] tokens in the cache once this step's are appended
+  std::span<const int32_t> block_indptr;   // [S+1] into block_indices
+  std::span<const int32_t> block_indices;  // pages of sequence s, in order, ceil(context_lens[s] / page_size) of them
+
+  int num_tokens() const { return static_cast<int>(positions.size()); }
+  int num_sequences() const { return static_cast<int>(context_lens.size()); }
+};
+
+}  // namespace quire
