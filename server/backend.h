@@ -1,0 +1,44 @@
+// Backend: everything below the network, put together from options: kernels, the model, its page pool, the runner. `serve`
+// and the offline benchmark start from the same one.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "engine/engine.h"
+#include "engine/model/loaded_model.h"
+#include "engine/runner/model_runner.h"
+#include "kernels/ops.h"
+
+namespace quire {
+
+struct BackendOptions {
+  std::string model_path;
+  std::string model_name;        // Empty: the file's name.
+  int threads = 0;               // 0: the processors this process may run on.
+  std::string instruction_set;   // Empty: the best there is.
+  int max_model_len = 0;         // 0: the model's own length, as far as the pool allows.
+  int max_num_seqs = 256;
+  int max_num_batched_tokens = 256;
+  int block_size = 32;
+  int64_t kv_cache_bytes = 0;    // 0: what max_num_seqs sequences can use, at most a quarter of the machine's free memory or 1 GiB.
+  bool enable_prefix_caching = true;
+  bool recompute_always = false;
+  int max_waiting_requests = 1024;
+};
+
+// Members are destroyed in reverse order: the runner before what it borrows.
+struct Backend {
+  std::unique_ptr<Ops> ops;
+  LoadedModel model;
+  std::unique_ptr<KvCache> kv_cache;
+  std::unique_ptr<ModelRunner> runner;
+  EngineOptions engine_options;
+};
+
+// INVALID_ARGUMENT names the option (as its flag) and what would be right; RESOURCE_EXHAUSTED says which flag to lower.
+absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options, const LoadProgress& progress);
+
+}  // namespace quire
