@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <utility>
 #include <vector>
 
 #include "kernels/check.h"
+#include "kernels/dequantize.h"
 #include "tests/reference/reference_kv_cache.h"
 
 namespace quire {
@@ -85,11 +85,14 @@ absl::StatusOr<std::unique_ptr<PackedMatrix>> ReferenceOps::Pack(std::span<const
   std::vector<float> values;
   for (const RawMatrix& part : parts) {
     if (part.cols != parts[0].cols) return absl::InvalidArgumentError("stacked matrices must share cols");
-    if (part.dtype != DType::kF32) return absl::InvalidArgumentError("the reference takes F32 weights");
-    const size_t begin = values.size();
-    values.resize(begin + part.rows * part.cols);
-    QUIRE_CHECK(part.bytes.size() == (values.size() - begin) * sizeof(float));
-    std::memcpy(values.data() + begin, part.bytes.data(), part.bytes.size());
+    const DTypeTraits traits = TraitsOf(part.dtype);
+    QUIRE_CHECK(part.cols % traits.block_elements == 0);
+    const int64_t row_bytes = part.cols / traits.block_elements * traits.block_bytes;
+    QUIRE_CHECK(static_cast<int64_t>(part.bytes.size()) == part.rows * row_bytes);
+    for (int64_t row = 0; row < part.rows; ++row) {
+      values.resize(values.size() + part.cols);
+      DequantizeRow(part.dtype, part.bytes.data() + row * row_bytes, std::span(values).last(part.cols));
+    }
   }
   return std::make_unique<ReferenceMatrix>(parts[0].cols, std::move(values));
 }
