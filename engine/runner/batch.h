@@ -18,7 +18,7 @@ struct LogitRow {
   const SamplingParams* params = nullptr;
   uint64_t seed = 0;                       // The sample's own: derived from params->seed and the sample's index.
   int position = 0;                        // Of the token to be chosen, in its sequence: keys the random draw.
-  std::span<const TokenId> tokens;         // The sequence so far, prompt and output: what penalties look at.
+  std::span<const TokenId> tokens = {};    // The sequence so far, prompt and output: what penalties look at.
   int num_prompt_tokens = 0;
   bool forbid_stop = false;                // Below min_tokens: end-of-sequence and stop tokens cannot be chosen.
   TokenId score = -1;                      // >= 0: do not sample; report this token's log-probability.

@@ -22,11 +22,11 @@ struct SamplingParams {
   uint64_t seed = 0;
   int max_tokens = 0;  // 0: as many as fit; resolved at Submit
   int min_tokens = 0;
-  std::vector<std::string> stop;
-  std::vector<TokenId> stop_token_ids;
+  std::vector<std::string> stop = {};
+  std::vector<TokenId> stop_token_ids = {};
   bool ignore_eos = false;
   int n = 1;
-  std::vector<std::pair<TokenId, float>> logit_bias;
+  std::vector<std::pair<TokenId, float>> logit_bias = {};
   int logprobs = -1;         // Alternatives to report for each new token; -1: no log-probabilities.
   int prompt_logprobs = -1;  // The same for the prompt.
 
