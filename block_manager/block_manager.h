@@ -1,26 +1,34 @@
-// BlockManager: hands out the pages of one KV pool, shares equal prefixes, and decides what is evicted. Plain bookkeeping:
-// it moves no data and never sees a request. Every operation is O(pages it touches).
+// BlockManager: hands out the pages of one KV pool, shares equal prefixes, and decides what is evicted. Plain
+// bookkeeping: it moves no data and never sees a request. Every operation is O(pages it touches).
 //
 // A page is in exactly one state:
 //   free    nobody holds it and its contents mean nothing;
 //   used    refcount >= 1: held by that many tables and copies in flight;
 //   cached  refcount 0, but in the prefix index: reusable by whoever has the same tokens, and evictable.
-// free + used + cached = total, at all times. A page is written only by its one holder (refcount 1, not indexed as computed).
+// free + used + cached = total, at all times. A page is written only by the one table that holds it, and never once it
+// is indexed as computed.
 //
-// Prefix index: a page of tokens is found by a chained key over (salt, parent page, tokens) and confirmed by comparing parent
-// and tokens exactly, so a hash collision costs time, never a wrong answer. Pages being computed are in the index too, so that
-// a second sequence with the same prefix waits for them instead of computing them again.
+// Prefix index: a page of tokens is found by a chained key over (salt, parent page, tokens) and confirmed by comparing
+// parent and tokens exactly, so a hash collision costs time, never a wrong answer. Pages being computed are in the
+// index too, so that a second sequence with the same prefix waits for them instead of computing them again. The index
+// holds equal tokens once: whoever announced or committed them first has the page there, and whoever computes them too
+// keeps a page of its own until that one is computed, then takes it instead; or puts its own into the index if the
+// other gives up.
+//
+// Eviction takes the least recently used cached page. Tables are released tail first, and a page stays cached only
+// while the page before it is held, so the oldest is always a tail.
 //
 // Threads: none of its own; the engine's thread calls it.
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <vector>
 
+#include "block_manager/block_pool.h"
 #include "block_manager/block_table.h"
 #include "block_manager/ids.h"
+#include "block_manager/prefix_index.h"
 
 namespace quire {
 
@@ -52,8 +60,8 @@ struct Admission {
 
 struct AdmitOptions {
   uint64_t salt = 0;
-  bool reuse = true;        // Look the tokens up; false computes all of them (prompt log-probabilities need that).
-  int reserve_blocks = 0;   // Refuse unless this many pages stay free or cached afterwards.
+  bool reuse = true;       // Look the tokens up; false computes all of them (prompt log-probabilities need that).
+  int reserve_blocks = 0;  // Refuse unless this many pages stay free or cached afterwards.
 };
 
 struct BlockCounts {
@@ -67,54 +75,106 @@ class BlockManager {
  public:
   // REQUIRES: num_blocks >= 1, block_size >= 1.
   explicit BlockManager(const BlockManagerOptions& options);
-  ~BlockManager();
   BlockManager(const BlockManager&) = delete;
   BlockManager& operator=(const BlockManager&) = delete;
 
-  // Starts a sequence whose tokens are known: takes the longest cached prefix by reference, the part of a page beyond it by
-  // copy-on-write, and fresh pages for the rest, so that `table` covers all of `tokens`. The fresh full pages are announced as
-  // being computed. All or nothing: unless kAdmitted, `table` and the pool are unchanged.
-  // REQUIRES: table is empty, tokens is not.
+  // Starts a sequence whose tokens are known: takes the longest cached prefix by reference, the part of a page beyond
+  // it by copy-on-write, and fresh pages for the rest, so that `table` covers all of `tokens`. The fresh full pages are
+  // announced as being computed. All or nothing: unless kAdmitted, `table` and the pool are unchanged. REQUIRES: table
+  // is empty, tokens is not.
   Admission Admit(BlockTable& table, std::span<const TokenId> tokens, const AdmitOptions& options);
 
-  // Makes tokens [num_computed, num_tokens) writable: adds pages at the end as needed, and replaces a shared page in that
-  // range by a copy. False, and nothing changed, when pages run out.
+  // Makes tokens [num_computed, num_tokens) writable: adds pages at the end as needed, and replaces a shared page in
+  // that range by a copy. False, and nothing changed, when pages run out.
   bool Grow(BlockTable& table, int num_computed, int num_tokens);
 
-  // The first num_computed of `tokens` have their KV in the table's pages: their full pages become shareable. A page that the
-  // index already has with the same tokens replaces the table's own, which is given back.
+  // The first num_computed of `tokens` have their KV in the table's pages: their full pages become shareable. A page
+  // that the index already has with the same tokens replaces the table's own, which is given back.
   void Commit(BlockTable& table, std::span<const TokenId> tokens, int num_computed);
 
   // A second table over the same pages; whoever writes to a shared one first gets a copy (see Grow).
   BlockTable Fork(const BlockTable& table);
 
-  // Ends a sequence, also one that is preempted or failed. Full and partly filled pages of the first num_computed tokens stay
-  // cached, tails being evicted before heads; announcements that were not kept are withdrawn.
+  // Ends a sequence, also one that is preempted or failed. Full and partly filled pages of the first num_computed
+  // tokens stay cached, tails being evicted before heads; announcements that were not kept are withdrawn, and so are
+  // copies that are still pending into pages that nobody holds any more. Tokens that only a pending copy brings are not
+  // cached.
   void Release(BlockTable& table, std::span<const TokenId> tokens, int num_computed);
 
-  // Copies that Admit and Grow ask for since the last FinishCopies, in order. Their sources stay held until FinishCopies,
-  // to be called when the step that performed the copies has completed (or was given up).
-  std::span<const BlockCopy> pending_copies() const;
+  // Copies that Admit and Grow ask for since the last FinishCopies. No page is the source of one and the destination of
+  // another, so their order does not matter.
+  // Sources stay held until FinishCopies, to be called when the step that performed the copies has completed. When a
+  // step is given up, release its sequences first, so that no page is taken to hold what a copy did not bring. Valid
+  // until the next call.
+  std::span<const BlockCopy> pending_copies() const { return pending_copies_; }
   void FinishCopies();
 
-  // Forgets every cached page; used ones leave the index and stay with their holders.
+  // Forgets every cached page. Used ones leave the index and stay with their holders, whose pages never enter it again.
   void ClearCache();
 
   // How many leading tokens of `tokens` Admit would find now. Changes nothing.
   int CountCached(std::span<const TokenId> tokens, uint64_t salt) const;
 
   BlockCounts counts() const;
-  int block_size() const;
+  int block_size() const { return options_.block_size; }
   // Number of pages that num_tokens tokens need.
   int BlocksFor(int64_t num_tokens) const;
 
-  // QUIRE_CHECKs that the states, refcounts, index and lists agree with each other and with `tables`, which must be all that
-  // are alive. O(pool).
+  // QUIRE_CHECKs that the states, refcounts, index and lists agree with each other and with `tables`, which must be all
+  // that are alive. O(pool).
   void CheckInvariants(std::span<const BlockTable* const> tables) const;
 
  private:
-  class Impl;
-  std::unique_ptr<Impl> impl_;
+  // What the index has for a sequence: its first full pages, `last` being the last of them, and the beginning of the
+  // next one.
+  struct PrefixMatch {
+    int num_blocks = 0;
+    BlockId last = kNoBlock;
+    PageOverlap overlap;
+    bool being_computed = false;  // The page after those is being computed by another sequence.
+  };
+
+  PrefixMatch FindPrefix(std::span<const TokenId> tokens, uint64_t salt) const;
+  int NumCached(const PrefixMatch& match) const { return match.num_blocks * block_size() + match.overlap.num_tokens; }
+  // Pages that are free or cached now and still are once the match is taken and num_fresh pages are.
+  int64_t RoomAfter(const PrefixMatch& match, int num_fresh) const;
+  void HoldMatch(BlockTable& table, const PrefixMatch& match);
+  void Announce(const BlockTable& table, std::span<const TokenId> tokens);
+
+  bool IsIndexing(const BlockTable& table) const { return epoch_ != 0 && table.index_epoch == epoch_; }
+  // Tokens of a table's i-th page, as many as there are, and what that page follows.
+  std::span<const TokenId> PageTokens(std::span<const TokenId> tokens, int i) const;
+  static PageParent ParentOf(const BlockTable& table, int i);
+
+  bool CommitNextPage(BlockTable& table, std::span<const TokenId> tokens);
+  void KeepPartialPage(const BlockTable& table, std::span<const TokenId> computed);
+  void ForgetCoveredSibling(BlockId block);
+
+  bool MustCopy(BlockId block) const;
+  void ReplaceByCopy(BlockTable& table, int i, int num_tokens);
+  // The caller's reference on the source becomes the copy's.
+  void AddCopy(const BlockCopy& copy);
+  void EndCopy(const BlockCopy& copy);
+  // The copy that is to bring the first num_tokens tokens of a page, or nullptr: until then they are not there.
+  const BlockCopy* PendingCopyTo(BlockId block, int num_tokens) const;
+  // Those into pages that nobody holds any more.
+  void WithdrawCopies();
+
+  int NumTablesHolding(BlockId block) const { return pool_.refcount(block) - copies_from_[block]; }
+  // A fresh page, evicting one if none is free. REQUIRES: a free or cached page.
+  BlockId TakePage();
+  void DropFromTable(BlockId block);
+  void Drop(BlockId block);
+  // Takes a page and all that follow it out of the index; the cached ones become free.
+  void ForgetSubtree(BlockId block);
+  void CheckTable(const BlockTable& table) const;
+
+  const BlockManagerOptions options_;
+  BlockPool pool_;
+  PrefixIndex index_;
+  std::vector<BlockCopy> pending_copies_;
+  std::vector<int> copies_from_;  // [num_blocks] Pending copies with this source; each holds a reference.
+  uint64_t epoch_;                // Of the tables whose pages go into the index now; 0 without prefix caching.
 };
 
 }  // namespace quire

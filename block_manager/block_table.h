@@ -8,15 +8,16 @@
 
 namespace quire {
 
-// Filled and emptied by BlockManager only; everyone else reads. Holds one reference on each of its blocks. Must be given back
-// with BlockManager::Release before it is destroyed.
+// Filled and emptied by BlockManager only; everyone else reads. Holds one reference on each of its blocks. Must be
+// given back with BlockManager::Release before it is destroyed.
 struct BlockTable {
   std::vector<BlockId> blocks;
   // Leading blocks that are in the prefix index, either found there or committed; their contents never change again.
   int num_indexed_blocks = 0;
   // Root of the sequence's keys: tenants with different salts never share a page.
   uint64_t salt = 0;
-  bool indexing = false;  // Whether this sequence's pages go into the index.
+  // Which filling of the index the sequence's pages belong to (see BlockManager::ClearCache); 0 for none.
+  uint64_t index_epoch = 0;
 };
 
 }  // namespace quire

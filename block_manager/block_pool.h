@@ -1,0 +1,63 @@
+// BlockPool: which pages are free, used and cached, and in which order the cached ones are given up. It knows nothing
+// of tokens. Every operation is O(1) and allocates nothing.
+#pragma once
+
+#include <vector>
+
+#include "block_manager/ids.h"
+
+namespace quire {
+
+// Invariants: a page with refcount 0 is in exactly one of two lists, free or cached; one with refcount >= 1 is in
+// neither.
+class BlockPool {
+ public:
+  // All pages free. REQUIRES: num_blocks >= 1.
+  explicit BlockPool(int num_blocks);
+
+  int num_blocks() const { return static_cast<int>(blocks_.size()) - kNumLists; }
+  int num_free() const { return num_free_; }
+  int num_cached() const { return num_cached_; }
+  int num_used() const { return num_blocks() - num_free_ - num_cached_; }
+  int refcount(BlockId block) const { return blocks_[block].refcount; }
+  bool is_cached(BlockId block) const { return blocks_[block].cached; }
+
+  // A free page becomes used, with refcount 1. REQUIRES: num_free() >= 1.
+  BlockId Take();
+  // One reference more: a cached page becomes used. REQUIRES: the page is not free.
+  void Hold(BlockId block);
+  // One reference less. The last one leaves the page free or, with `keep`, the most recently used of the cached ones.
+  void Drop(BlockId block, bool keep);
+  // A cached page becomes free.
+  void Discard(BlockId block);
+
+  // The cached pages, least recently used first; kNoBlock ends them.
+  BlockId oldest_cached() const { return OrNone(blocks_[cached_list()].next); }
+  BlockId next_cached(BlockId block) const { return OrNone(blocks_[block].next); }
+
+  // O(pool).
+  void CheckInvariants() const;
+
+ private:
+  // Both lists are circular, through a sentinel behind the real pages.
+  static constexpr int kNumLists = 2;
+  struct Block {
+    int refcount = 0;
+    bool cached = false;
+    BlockId previous = kNoBlock;
+    BlockId next = kNoBlock;
+  };
+
+  BlockId free_list() const { return num_blocks(); }
+  BlockId cached_list() const { return num_blocks() + 1; }
+  BlockId OrNone(BlockId block) const { return block < num_blocks() ? block : kNoBlock; }
+  void Append(BlockId list, BlockId block);
+  void Unlink(BlockId block);
+  int CheckList(BlockId list, bool cached) const;
+
+  std::vector<Block> blocks_;  // [num_blocks + kNumLists]
+  int num_free_ = 0;
+  int num_cached_ = 0;
+};
+
+}  // namespace quire

@@ -1,0 +1,95 @@
+// PrefixIndex: finds pages by the tokens that they hold and the pages before them. A tree of pages under one root per
+// salt, beside a hash table over its full pages. All memory is taken at construction; every operation is O(page size),
+// expected.
+//
+// Key of a full page: XXH3 of its tokens, seeded with its parent's key, or with the salt for a first page. It depends
+// on nothing but salt and tokens, so it is the same in every process. A page is found only if its parent and tokens are
+// the same, exactly.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "block_manager/ids.h"
+
+namespace quire {
+
+// What a page follows: an indexed page or, for the first page of a sequence, the root of a salt.
+struct PageParent {
+  BlockId block = kNoBlock;
+  uint64_t salt = 0;
+};
+
+// A page that shares its first num_tokens tokens, but not all, with what was looked for.
+struct PageOverlap {
+  BlockId block = kNoBlock;
+  int num_tokens = 0;
+};
+
+// Invariants: a page's parent is full and in the index, and computed if the page is; no two full pages have the same
+// parent and tokens; a partly filled page is computed and has no children.
+class PrefixIndex {
+ public:
+  enum class State : uint8_t { kComputing, kComputed };
+
+  PrefixIndex(int num_blocks, int block_size, int key_bits);
+
+  // Key of a page of `tokens` whose parent has this key (or whose root has this salt), before truncation.
+  static uint64_t PageKey(uint64_t parent_key, std::span<const TokenId> tokens);
+
+  // The full page with these tokens, or kNoBlock. REQUIRES: a page's worth of tokens.
+  BlockId Find(const PageParent& parent, std::span<const TokenId> tokens) const;
+  // Of the newest computed children of `parent`, the one that shares the most leading tokens.
+  PageOverlap FindOverlap(const PageParent& parent, std::span<const TokenId> tokens) const;
+  // A partly filled sibling whose tokens are a proper prefix of this page's, or kNoBlock.
+  BlockId FindCoveredSibling(BlockId block) const;
+
+  // REQUIRES: the page is not in the index; tokens are a page's worth, not to be found under `parent` yet, or fewer and
+  // computed.
+  void Insert(BlockId block, const PageParent& parent, std::span<const TokenId> tokens, State state);
+  void MarkComputed(BlockId block);
+  // REQUIRES: the page is in the index and has no children.
+  void Remove(BlockId block);
+
+  bool Contains(BlockId block) const { return entries_[block].num_tokens > 0; }
+  bool IsComputing(BlockId block) const { return Contains(block) && entries_[block].state == State::kComputing; }
+  bool IsComputed(BlockId block) const { return Contains(block) && entries_[block].state == State::kComputed; }
+  // Of a page in the index; kNoBlock if there is none.
+  BlockId parent(BlockId block) const { return entries_[block].parent.block; }
+  BlockId first_child(BlockId block) const { return first_child_[block]; }
+
+  // O(pool), and the length of each page's list of siblings.
+  void CheckInvariants() const;
+
+ private:
+  struct Entry {
+    uint64_t key = 0;
+    PageParent parent;
+    int num_tokens = 0;  // 0: not in the index.
+    State state = State::kComputing;
+    BlockId next_in_bucket = kNoBlock;
+    BlockId previous_sibling = kNoBlock;
+    BlockId next_sibling = kNoBlock;
+  };
+
+  bool IsFull(const Entry& entry) const { return entry.num_tokens == block_size_; }
+  uint64_t Key(const PageParent& parent, std::span<const TokenId> tokens) const;
+  bool IsChild(const Entry& entry, const PageParent& parent) const;
+  std::span<const TokenId> TokensOf(BlockId block) const;
+  BlockId& BucketOf(uint64_t key) { return buckets_[key & bucket_mask_]; }
+  // Into first_child_.
+  size_t ChildListOf(const PageParent& parent) const;
+  void CheckEntry(BlockId block) const;
+
+  const int block_size_;
+  const uint64_t key_mask_;
+  const uint64_t bucket_mask_;
+  std::vector<Entry> entries_;    // [num_blocks]
+  std::vector<TokenId> tokens_;   // [num_blocks, block_size]
+  std::vector<BlockId> buckets_;  // First full page by key.
+  // Newest child of each page, then of each root, by some bits of its salt: such a list may mix salts.
+  std::vector<BlockId> first_child_;
+};
+
+}  // namespace quire
