@@ -1,34 +1,45 @@
-// Engine: continuous batching over one model. Single-threaded and deterministic: time, randomness, storage and the model come
-// in from outside, so that the whole of it runs under a seeded simulator.
+// Engine: continuous batching over one model. Single-threaded and deterministic: time, randomness, storage and the
+// model come in from outside, so that the whole of it runs under a seeded simulator.
 //
-// One scheduling rule: a sequence has known tokens and computed tokens, and each step gives every chosen sequence some tokens
-// within the step's budget so that computed catches up with known. Chunked prefill, prefix hits and preemption by
-// recomputation are all cases of it.
+// One scheduling rule: a sequence has known tokens and computed tokens, and each step gives every chosen sequence some
+// tokens within the step's budget so that computed catches up with known. Chunked prefill, prefix hits and preemption
+// by recomputation are all cases of it.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <set>
+#include <span>
+#include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "block_manager/block_manager.h"
 #include "engine/runner/model_runner.h"
+#include "engine/scheduler/scheduler.h"
 #include "engine/types/generate_request.h"
+#include "engine/types/sequence.h"
 #include "engine/types/step_output.h"
 
 namespace quire {
 
 struct EngineOptions {
-  int max_model_len = 2048;            // Prompt and output of one sequence, tokens.
-  int max_num_seqs = 256;              // Sequences that run at once.
-  int max_num_batched_tokens = 256;    // Tokens a step, >= max_num_seqs.
-  int max_waiting_requests = 1024;     // Beyond these bounds Submit answers RESOURCE_EXHAUSTED.
-  int64_t max_waiting_tokens = 1 << 20;
+  int max_model_len = 2048;              // Prompt and output of one sequence, tokens.
+  int max_num_seqs = 256;                // Sequences that run at once.
+  int max_num_batched_tokens = 256;      // Tokens a step, >= max_num_seqs.
+  int max_waiting_requests = 1024;       // Beyond these bounds Submit answers RESOURCE_EXHAUSTED.
+  int64_t max_waiting_tokens = 1 << 20;  // >= max_model_len.
   int vocab_size = 0;
   std::vector<TokenId> eos_token_ids;  // Any of them ends a sequence, unless ignore_eos.
   BlockManagerOptions blocks;
-  bool recompute_always = false;       // --no-kv-cache: every step recomputes the whole sequence. For comparison only.
+  bool recompute_always = false;  // --no-kv-cache: every token recomputes its whole sequence. For comparison only.
+  // Asked when a step's tokens are there, for Timings only: everything that is decided depends on the `now` given to
+  // Step.
+  std::function<absl::Time()> clock = absl::Now;
 };
 
 struct EngineStats {
@@ -46,36 +57,64 @@ class Engine {
   // `runner` outlives the engine. REQUIRES: options within the ranges that ValidateOptions checks.
   Engine(const EngineOptions& options, ModelRunner& runner);
   ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
 
   static absl::Status ValidateOptions(const EngineOptions& options);
 
   // Takes a request on, or says why not and changes nothing:
-  //   INVALID_ARGUMENT    a parameter out of range, an empty prompt, a token id outside the vocabulary, a prompt that leaves
-  //                       no room for a token within max_model_len or within the whole page pool;
+  //   INVALID_ARGUMENT    a parameter out of range, an empty prompt, a token id outside the vocabulary, a prompt that
+  //   leaves
+  //                       no room for max_tokens (or for one token, if that is unset) within max_model_len or within
+  //                       the whole page pool;
   //   RESOURCE_EXHAUSTED  the waiting queue is full;
   //   DEADLINE_EXCEEDED   the deadline is past;
   //   ALREADY_EXISTS      a live request has this id.
   absl::Status Submit(GenerateRequest request, absl::Time now);
 
-  // Ends a request at the next step boundary; its pages are free when this returns. One final output (CANCELLED) comes from
-  // the next Step. False if no such request lives.
+  // Ends a request; its pages are free when this returns. One final output (CANCELLED) comes from the next Step. False
+  // if no such request lives.
   bool Cancel(RequestId id);
-  // Ends one sample of a request as if it had met a stop token (a stop string was found in its text).
+  // Ends one sample of a request as if it had met a stop token (a stop string was found in its text). Its last output
+  // comes from the next Step. False if it has ended already or has no token yet.
   bool FinishSample(RequestId id, int index);
 
-  // Schedules, runs and commits one step. Requests whose deadline lies before `now` end with DEADLINE_EXCEEDED.
+  // Schedules, runs and commits one step. Requests whose deadline lies before `now` end with DEADLINE_EXCEEDED. If the
+  // model fails, the requests in the step end with its status and the others go on.
   StepOutput Step(absl::Time now);
 
   // Whether Step would do anything; false means: sleep until the next Submit.
-  bool HasWork() const;
+  bool HasWork() const { return !requests_.empty() || !outputs_.empty(); }
   EngineStats stats() const;
-  void ClearPrefixCache();
+  void ClearPrefixCache() { blocks_.ClearCache(); }
   // See BlockManager::CheckInvariants; also that every queue and count agrees. Between steps only.
   void CheckInvariants() const;
 
  private:
-  class Impl;
-  std::unique_ptr<Impl> impl_;
+  absl::Status CheckRequest(const GenerateRequest& request, absl::Time now) const;
+  int MaxSequenceLength() const;
+
+  void EndExpired(absl::Time now);
+  void Commit(const Schedule& schedule, std::span<const SampledToken> results);
+  void CommitSequence(const ScheduledSequence& scheduled, std::span<const SampledToken> results, absl::Time when);
+  void Fork(RequestState& request);
+  void AppendToken(Sequence& sequence, const SampledToken& sampled, absl::Time when);
+  FinishReason FinishReasonOf(const Sequence& sequence) const;
+  void FinishSequence(Sequence& sequence, FinishReason reason, SequenceOutput& output);
+  void EndRequest(RequestState& request, absl::Status status);
+  void Retire(RequestState& request, SequenceOutput& output);
+
+  const EngineOptions options_;
+  ModelRunner& runner_;
+  BlockManager blocks_;
+  Scheduler scheduler_;
+  absl::flat_hash_map<RequestId, std::unique_ptr<RequestState>> requests_;
+  std::set<std::pair<absl::Time, RequestId>> deadlines_;  // Of the live requests that have one.
+  std::vector<std::unique_ptr<RequestState>> retired_;    // Ended in this step, which may still point to them.
+  Batch batch_;
+  std::vector<SequenceOutput> outputs_;  // For the end of this step, or of the next one.
+  uint64_t num_submitted_ = 0;
+  EngineStats totals_;  // Only its *_total fields.
 };
 
 }  // namespace quire

@@ -1,0 +1,25 @@
+// The plan of one step: which sequences compute how many tokens, and which rows of the result are wanted.
+#pragma once
+
+#include <vector>
+
+#include "engine/types/sequence.h"
+
+namespace quire {
+
+struct ScheduledSequence {
+  Sequence* sequence = nullptr;
+  int num_tokens = 0;  // From sequence->num_computed on, >= 1.
+  // Prompt positions [first_scored, first_scored + num_scored): their rows are scored against the token that follows.
+  int first_scored = 0;
+  int num_scored = 0;
+  // Tokens sampled from the last row: none while more is to be computed; the first time one for each sample.
+  int num_sampled = 0;
+};
+
+struct Schedule {
+  std::vector<ScheduledSequence> sequences;
+  int num_tokens = 0;
+};
+
+}  // namespace quire

@@ -1,0 +1,225 @@
+#include "tests/fakes/fake_model_runner.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "absl/strings/str_cat.h"
+#include "engine/types/sequence.h"
+
+namespace quire {
+namespace {
+
+constexpr uint64_t kGarbage = 0xdeadbeefdeadbeefu;
+
+uint64_t Mix(uint64_t a, uint64_t b) {
+  uint64_t x = a * 0x9e3779b97f4a7c15u + b + 0x2545f4914f6cdd1du;
+  x = (x ^ (x >> 32)) * 0xd6e8feb86659fd93u;
+  x = (x ^ (x >> 32)) * 0xd6e8feb86659fd93u;
+  return x ^ (x >> 32);
+}
+
+}  // namespace
+
+uint64_t FakeModel::Extend(uint64_t previous, TokenId token) { return Mix(previous, static_cast<uint64_t>(token) + 1); }
+uint64_t FakeModel::Attend(uint64_t attended, uint64_t cached) { return Mix(attended ^ 0x5bd1e995u, cached); }
+
+bool FakeModel::IsEos(TokenId token) const {
+  return std::find(eos_token_ids_.begin(), eos_token_ids_.end(), token) != eos_token_ids_.end();
+}
+
+bool FakeModel::IsStop(TokenId token, const SamplingParams& params) const {
+  const auto& stops = params.stop_token_ids;
+  return IsEos(token) || std::find(stops.begin(), stops.end(), token) != stops.end();
+}
+
+TokenId FakeModel::Next(uint64_t attended, uint64_t seed, int position, const SamplingParams& params,
+                        bool forbid_stop) const {
+  uint64_t draw = Mix(attended, params.greedy() ? 0 : Mix(seed, static_cast<uint64_t>(position)));
+  TokenId token = 0;
+  for (int attempt = 0; attempt < 64; ++attempt) {
+    token = static_cast<TokenId>(draw % static_cast<uint64_t>(vocab_size_));
+    if (!forbid_stop || !IsStop(token, params)) break;
+    draw = Mix(draw, 1);
+  }
+  return token;
+}
+
+float FakeModel::Logprob(uint64_t attended, TokenId token) {
+  return -static_cast<float>(Mix(attended, static_cast<uint64_t>(token)) % 4096) / 256;
+}
+
+std::vector<TokenId> FakeModel::Generate(std::span<const TokenId> prompt, const SamplingParams& params,
+                                         int index) const {
+  const uint64_t seed = SampleSeed(params.seed, index);
+  uint64_t cached = 0, attended = 0;
+  const auto read = [&](TokenId token) {
+    cached = Extend(cached, token);
+    attended = Attend(attended, cached);
+  };
+  for (TokenId token : prompt) read(token);
+  std::vector<TokenId> output;
+  while (static_cast<int>(output.size()) < params.max_tokens) {
+    const int position = static_cast<int>(prompt.size() + output.size());
+    const bool forbid_stop = static_cast<int>(output.size()) < params.min_tokens;
+    const TokenId token = Next(attended, seed, position, params, forbid_stop);
+    output.push_back(token);
+    const bool stops = params.ignore_eos && IsEos(token)
+                           ? std::count(params.stop_token_ids.begin(), params.stop_token_ids.end(), token) > 0
+                           : IsStop(token, params);
+    if (stops && !forbid_stop) break;
+    read(token);
+  }
+  return output;
+}
+
+std::vector<float> FakeModel::ScorePrompt(std::span<const TokenId> prompt) {
+  std::vector<float> scores;
+  uint64_t cached = 0, attended = 0;
+  for (size_t i = 0; i + 1 < prompt.size(); ++i) {
+    cached = Extend(cached, prompt[i]);
+    attended = Attend(attended, cached);
+    scores.push_back(Logprob(attended, prompt[i + 1]));
+  }
+  return scores;
+}
+
+FakeModelRunner::FakeModelRunner(const FakeModel& model, int num_blocks, int block_size)
+    : model_(model),
+      block_size_(block_size),
+      slots_(static_cast<size_t>(num_blocks) * block_size),
+      tenants_(num_blocks, kUnknownTenant) {}
+
+absl::StatusOr<std::span<const SampledToken>> FakeModelRunner::Await() {
+  ++num_steps_;
+  results_.clear();
+  next_row_ = 0;
+  CheckShape();
+  CheckOwnership();
+  if (!violation_.empty()) return absl::InternalError(violation_);
+  if (!next_failure_.ok()) {
+    for (const PageCopy& copy : batch_->page_copies) {
+      std::fill_n(slots_.begin() + copy.destination * block_size_, block_size_, Slot{-1, kGarbage});
+    }
+    WriteGarbage(0, batch_->token_ids.size());
+    return std::exchange(next_failure_, absl::OkStatus());
+  }
+  CopyPages();
+  for (size_t i = 0; i < batch_->context_lens.size(); ++i) RunSequence(static_cast<int>(i));
+  Expect(next_row_ == batch_->logit_rows.size(), "a logit row names no row of the step, or comes out of order");
+  if (!violation_.empty()) return absl::InternalError(violation_);
+  return std::span<const SampledToken>(results_);
+}
+
+void FakeModelRunner::Expect(bool condition, const char* what) {
+  if (!condition && violation_.empty()) violation_ = absl::StrCat("step ", num_steps_, ": ", what);
+}
+
+// Everything that the arrays promise one another.
+void FakeModelRunner::CheckShape() {
+  const Batch& batch = *batch_;
+  const size_t num_sequences = batch.context_lens.size();
+  Expect(num_sequences > 0, "the batch is empty");
+  Expect(batch.positions.size() == batch.token_ids.size() && batch.slot_mapping.size() == batch.token_ids.size(),
+         "token arrays differ in length");
+  Expect(batch.query_start.size() == num_sequences + 1 && batch.block_indptr.size() == num_sequences + 1,
+         "sequence arrays differ in length");
+  if (!violation_.empty()) return;
+  Expect(batch.query_start.front() == 0 && batch.query_start.back() == batch.num_tokens(), "query_start misses tokens");
+  for (size_t i = 0; i < num_sequences && violation_.empty(); ++i) {
+    const int num_pages = batch.block_indptr[i + 1] - batch.block_indptr[i];
+    const int num_tokens = batch.query_start[i + 1] - batch.query_start[i];
+    Expect(num_tokens > 0, "a sequence has no tokens in the step");
+    Expect(num_pages == (batch.context_lens[i] + block_size_ - 1) / block_size_,
+           "wrong number of pages for the context");
+    for (int t = 0; t < num_tokens && violation_.empty(); ++t) {
+      const int token = batch.query_start[i] + t;
+      const int position = batch.context_lens[i] - num_tokens + t;
+      Expect(batch.positions[token] == position, "a token is not at its position");
+      const int page = batch.block_indices[batch.block_indptr[i] + position / block_size_];
+      Expect(batch.slot_mapping[token] == page * block_size_ + position % block_size_,
+             "a slot is not in the block table");
+    }
+  }
+}
+
+// A page that the step writes to, by a token or by a copy, is in one sequence's table only.
+void FakeModelRunner::CheckOwnership() {
+  std::vector<int> holders(tenants_.size()), written(slots_.size());
+  for (BlockId page : batch_->block_indices) ++holders[page];
+  for (int32_t slot : batch_->slot_mapping) {
+    Expect(++written[slot] == 1, "a slot is written twice");
+    Expect(holders[slot / block_size_] == 1, "a page is written while another sequence holds it");
+  }
+  for (const PageCopy& copy : batch_->page_copies) {
+    Expect(copy.source != copy.destination, "a page is copied onto itself");
+    Expect(copy.num_tokens > 0 && copy.num_tokens <= block_size_, "a copy has no tokens or more than a page");
+    Expect(holders[copy.destination] <= 1, "a page is copied to while two sequences hold it");
+  }
+}
+
+void FakeModelRunner::CopyPages() {
+  for (const PageCopy& copy : batch_->page_copies) {
+    const auto source = slots_.begin() + copy.source * block_size_;
+    const auto destination = slots_.begin() + copy.destination * block_size_;
+    std::copy_n(source, copy.num_tokens, destination);
+    std::fill_n(destination + copy.num_tokens, block_size_ - copy.num_tokens, Slot{-1, kGarbage});
+    tenants_[copy.destination] = tenants_[copy.source];
+  }
+}
+
+void FakeModelRunner::WriteGarbage(size_t first_token, size_t last_token) {
+  for (size_t i = first_token; i < last_token; ++i) slots_[batch_->slot_mapping[i]] = {-1, kGarbage};
+}
+
+void FakeModelRunner::RunSequence(int sequence) {
+  const Batch& batch = *batch_;
+  const int first = batch.query_start[sequence], last = batch.query_start[sequence + 1];
+  const int first_page = batch.block_indptr[sequence];
+  const auto pages = std::span(batch.block_indices).subspan(first_page, batch.block_indptr[sequence + 1] - first_page);
+  std::vector<TokenId> read_back;
+  uint64_t attended = 0, previous = 0;
+  bool poisoned = false;
+  for (int position = 0; position < batch.context_lens[sequence]; ++position) {
+    const BlockId page = pages[position / block_size_];
+    Slot& slot = slots_[page * block_size_ + position % block_size_];
+    const int token = first + position - batch.positions[first];
+    if (token >= first) {
+      slot = {batch.token_ids[token], FakeModel::Extend(previous, batch.token_ids[token])};
+      if (position % block_size_ == 0) tenants_[page] = kUnknownTenant;
+    }
+    previous = slot.cached;
+    attended = FakeModel::Attend(attended, slot.cached);
+    read_back.push_back(slot.token);
+    for (; next_row_ < batch.logit_rows.size() && batch.logit_rows[next_row_].row == token; ++next_row_) {
+      const LogitRow& row = batch.logit_rows[next_row_];
+      Answer(row, attended, read_back);
+      CheckTenant(row, pages);
+      poisoned |= !results_.back().ok;
+    }
+  }
+  if (poisoned) WriteGarbage(first, last);
+}
+
+void FakeModelRunner::Answer(const LogitRow& row, uint64_t attended, std::span<const TokenId> read_back) {
+  Expect(row.position == static_cast<int>(read_back.size()), "a logit row has the wrong position");
+  Expect(std::equal(row.tokens.begin(), row.tokens.end(), read_back.begin(), read_back.end()),
+         "the pages of a sequence do not hold its tokens");
+  SampledToken& sampled = results_.emplace_back();
+  sampled.ok = !poisoned_ || !poisoned_(row);
+  sampled.token =
+      row.score >= 0 ? row.score : model_.Next(attended, row.seed, row.position, *row.params, row.forbid_stop);
+  sampled.logprob = FakeModel::Logprob(attended, sampled.token);
+  const int wanted = row.score >= 0 ? row.params->prompt_logprobs : row.params->logprobs;
+  if (wanted > 0) sampled.top.assign(1, {sampled.token, sampled.logprob});
+}
+
+void FakeModelRunner::CheckTenant(const LogitRow& row, std::span<const BlockId> pages) {
+  if (!tenant_of_) return;
+  const int tenant = tenant_of_(*row.params);
+  for (BlockId page : pages) {
+    Expect(tenants_[page] == kUnknownTenant || tenants_[page] == tenant, "a page is read by two tenants");
+    tenants_[page] = tenant;
+  }
+}
+
+}  // namespace quire

@@ -1,0 +1,94 @@
+// A model whose next token is a hash of everything it reads back from its pages. A page that is wrong, stale, foreign,
+// written twice or shared too far changes the output, while what the output should be is a short calculation.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/runner/model_runner.h"
+
+namespace quire {
+
+// The arithmetic of the fake, without pages.
+class FakeModel {
+ public:
+  explicit FakeModel(int vocab_size, std::vector<TokenId> eos_token_ids = {})
+      : vocab_size_(vocab_size), eos_token_ids_(std::move(eos_token_ids)) {}
+
+  // What a page holds for a token: like keys and values it depends on all tokens up to it.
+  static uint64_t Extend(uint64_t previous, TokenId token);
+  // What attention over a context gives, one position after another.
+  static uint64_t Attend(uint64_t attended, uint64_t cached);
+
+  TokenId Next(uint64_t attended, uint64_t seed, int position, const SamplingParams& params, bool forbid_stop) const;
+  static float Logprob(uint64_t attended, TokenId token);
+
+  // The whole output of one sample of a request that is served alone, its end-of-sequence or stop token included.
+  // REQUIRES: params.max_tokens > 0.
+  std::vector<TokenId> Generate(std::span<const TokenId> prompt, const SamplingParams& params, int index) const;
+  // Log-probabilities of prompt tokens 1, 2, ...
+  static std::vector<float> ScorePrompt(std::span<const TokenId> prompt);
+
+ private:
+  bool IsStop(TokenId token, const SamplingParams& params) const;
+  bool IsEos(TokenId token) const;
+
+  int vocab_size_;
+  std::vector<TokenId> eos_token_ids_;
+};
+
+class FakeModelRunner : public ModelRunner {
+ public:
+  FakeModelRunner(const FakeModel& model, int num_blocks, int block_size);
+
+  void Launch(const Batch& batch) override { batch_ = &batch; }
+  absl::StatusOr<std::span<const SampledToken>> Await() override;
+
+  // The next step fails with this status, and leaves garbage wherever it was to write.
+  void FailNextStep(absl::Status status) { next_failure_ = std::move(status); }
+  // Rows for which this is true have logits that are not finite; what their sequences wrote in the step is garbage.
+  void PoisonRows(std::function<bool(const LogitRow&)> poisoned) { poisoned_ = std::move(poisoned); }
+  // Says whose a request is: then a page read by two tenants is a violation.
+  void TellTenantsApart(std::function<int(const SamplingParams&)> tenant_of) { tenant_of_ = std::move(tenant_of); }
+
+  // The first thing wrong with a batch: a slot written twice, a written page that another sequence holds, and so on.
+  // Empty if all was well.
+  const std::string& violation() const { return violation_; }
+  int num_steps() const { return num_steps_; }
+
+ private:
+  static constexpr int kUnknownTenant = -1;
+
+  struct Slot {
+    TokenId token = -1;
+    uint64_t cached = 0;
+  };
+
+  void Expect(bool condition, const char* what);
+  void CheckShape();
+  void CheckOwnership();
+  void CopyPages();
+  void WriteGarbage(size_t first_token, size_t last_token);
+  void RunSequence(int sequence);
+  void Answer(const LogitRow& row, uint64_t attended, std::span<const TokenId> read_back);
+  void CheckTenant(const LogitRow& row, std::span<const BlockId> pages);
+
+  const FakeModel model_;
+  const int block_size_;
+  std::vector<Slot> slots_;
+  std::vector<int> tenants_;  // Of each page's reader, as far as known.
+  const Batch* batch_ = nullptr;
+  size_t next_row_ = 0;
+  std::vector<SampledToken> results_;
+  absl::Status next_failure_;
+  std::function<bool(const LogitRow&)> poisoned_;
+  std::function<int(const SamplingParams&)> tenant_of_;
+  std::string violation_;
+  int num_steps_ = 0;
+};
+
+}  // namespace quire
