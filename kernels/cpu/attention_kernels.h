@@ -1,0 +1,52 @@
+// The arithmetic of paged attention, once for each instruction set. Everything above these kernels (which rows meet
+// which tokens, who computes what) is shared and has no influence on the result's bits.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/kv_cache.h"
+
+namespace quire {
+
+// Softmax is computed over chunks of this many tokens, aligned to absolute positions, and the chunks' results are
+// merged in ascending order, whoever computes them.
+inline constexpr int kAttentionChunkTokens = 256;
+inline constexpr int kAttentionChunkBlocks = kAttentionChunkTokens / kKvBlockTokens;
+// Query rows that share one pass over a chunk's K and V.
+inline constexpr int kAttentionMaxRows = 4;
+
+// The softmax-weighted V of one query row over some tokens, not yet divided by the weights' sum: weights are
+// 2^(score - max_score), scores being in units of log2.
+struct AttentionState {
+  float max_score;
+  float sum;
+  float* weighted;  // [head_dim]
+};
+
+struct AttentionRow {
+  const float* query;  // [head_dim], times scale * log2(e)
+  int begin;           // The chunk's tokens [begin, end) are visible; at least one.
+  int end;
+  AttentionState* state;  // Output.
+};
+
+struct AttentionKernels {
+  // Attends `num_rows` rows, at most kAttentionMaxRows, to one chunk, given as 16-token blocks of K and V in
+  // CpuKvCache's layout. A row's state depends on that row and its visible tokens only; other tokens' memory may hold
+  // anything. `scores` is scratch for [kAttentionMaxRows][kAttentionChunkTokens]. Only blocks with visible tokens are
+  // touched.
+  void (*attend)(const uint16_t* const* keys, const uint16_t* const* values, int head_dim, AttentionRow* rows,
+                 int num_rows, float* scores);
+  // Adds to `state` the tokens of `next`, which follow its own.
+  void (*merge)(const AttentionState& next, int head_dim, AttentionState* state);
+  // output = weighted / sum.
+  void (*finish)(const AttentionState& state, int head_dim, float* output);
+};
+
+extern const AttentionKernels kPortableAttentionKernels;
+#if defined(__x86_64__)
+extern const AttentionKernels kAvx2AttentionKernels;    // AVX2, FMA
+extern const AttentionKernels kAvx512AttentionKernels;  // AVX-512 F, BW, DQ, VL
+#endif
+
+}  // namespace quire

@@ -1,0 +1,131 @@
+#include "kernels/cpu/rope_append.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/bfloat16.h"
+#include "kernels/check.h"
+#include "kernels/cpu/kv_cache.h"
+
+namespace quire {
+namespace {
+
+// Below this many floats in all, waking the workers costs more than the work.
+constexpr int64_t kMinParallelFloats = 4096;
+
+void NormalizeHead(const RmsNorm& norm, std::span<float> head) {
+  if (norm.weight.empty()) return;
+  constexpr size_t kLanes = 8;  // head_dim is a multiple of 16
+  float squares[kLanes] = {};
+  for (size_t i = 0; i < head.size(); i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) squares[lane] += head[i + lane] * head[i + lane];
+  }
+  float sum = 0;
+  for (float square : squares) sum += square;
+  const float scale = 1 / std::sqrt(sum / static_cast<float>(head.size()) + norm.epsilon);
+  for (size_t i = 0; i < head.size(); ++i) head[i] = head[i] * scale * norm.weight[i];
+}
+
+void RotateHead(RopeKind kind, std::span<const float> rotations, float* head) {
+  const size_t n = rotations.size() / 2;
+  const float* cosines = rotations.data();
+  const float* sines = cosines + n;
+  const auto rotate = [&](size_t i, float& x, float& y) {
+    const float rotated_x = x * cosines[i] - y * sines[i];
+    y = x * sines[i] + y * cosines[i];
+    x = rotated_x;
+  };
+  if (kind == RopeKind::kHalves) {
+    for (size_t i = 0; i < n; ++i) rotate(i, head[i], head[i + n]);
+  } else {
+    for (size_t i = 0; i < n; ++i) rotate(i, head[2 * i], head[2 * i + 1]);
+  }
+}
+
+void AppendHead(const CpuKvCache& cache, int layer, int32_t slot, int kv_head, const float* key, const float* value) {
+  const KvLayout& layout = cache.layout();
+  const int page = slot / layout.page_size;
+  const int offset = slot % layout.page_size;
+  uint16_t* keys = cache.Keys(layer, page, kv_head) + cache.KeyIndex(offset, 0);
+  uint16_t* values = cache.Values(layer, page, kv_head) + cache.ValueIndex(offset, 0);
+  for (int i = 0; i < layout.head_dim; i += 2) {
+    keys[i * kKvBlockTokens] = ToBFloat16(key[i]);
+    keys[i * kKvBlockTokens + 1] = ToBFloat16(key[i + 1]);
+  }
+  for (int i = 0; i < layout.head_dim; ++i) values[2 * i] = ToBFloat16(value[i]);
+}
+
+void RopeAppendToken(const RopeAppendArgs& args, const CpuKvCache& cache, int64_t token,
+                     std::span<const float> rotations) {
+  const int kv_heads = cache.layout().num_kv_heads;
+  const int head_dim = cache.layout().head_dim;
+  float* row = args.qkv.Row(token);
+  for (int h = 0; h < args.num_heads + kv_heads; ++h) {
+    float* head = row + h * head_dim;
+    NormalizeHead(h < args.num_heads ? args.query_norm : args.key_norm, {head, static_cast<size_t>(head_dim)});
+    RotateHead(args.rope.kind, rotations, head);
+  }
+  const float* keys = row + args.num_heads * head_dim;
+  const float* values = keys + kv_heads * head_dim;
+  for (int h = 0; h < kv_heads; ++h) {
+    AppendHead(cache, args.layer, args.batch.slot_mapping[token], h, keys + h * head_dim, values + h * head_dim);
+  }
+}
+
+void Check(const RopeAppendArgs& args, const KvLayout& layout) {
+  const size_t head_dim = layout.head_dim;
+  QUIRE_CHECK(args.qkv.rows == args.batch.num_tokens());
+  QUIRE_CHECK(args.qkv.cols == (args.num_heads + 2 * layout.num_kv_heads) * layout.head_dim);
+  QUIRE_CHECK(args.layer >= 0 && args.layer < layout.num_layers);
+  QUIRE_CHECK(args.query_norm.weight.empty() || args.query_norm.weight.size() == head_dim);
+  QUIRE_CHECK(args.key_norm.weight.empty() || args.key_norm.weight.size() == head_dim);
+  QUIRE_CHECK(2 * args.rope.inverse_frequencies.size() <= head_dim);
+  QUIRE_CHECK(args.batch.slot_mapping.size() == args.batch.positions.size());
+  for (int32_t slot : args.batch.slot_mapping) {
+    QUIRE_CHECK(slot >= 0 && slot < int64_t{layout.num_pages} * layout.page_size);
+  }
+}
+
+}  // namespace
+
+std::span<float> RopeAppender::Rotations(int64_t token) {
+  const size_t size = 2 * inverse_frequencies_.size();
+  return std::span(rotations_).subspan(token * size, size);
+}
+
+void RopeAppender::ComputeRotations(int64_t begin, int64_t end) {
+  const size_t n = inverse_frequencies_.size();
+  for (int64_t token = begin; token < end; ++token) {
+    const std::span<float> rotations = Rotations(token);
+    for (size_t i = 0; i < n; ++i) {
+      const double angle = double{inverse_frequencies_[i]} * positions_[token];
+      rotations[i] = static_cast<float>(std::cos(angle));
+      rotations[n + i] = static_cast<float>(std::sin(angle));
+    }
+  }
+}
+
+void RopeAppender::Run(const RopeAppendArgs& args, WorkerPool& pool) {
+  const auto& cache = static_cast<const CpuKvCache&>(*args.kv_cache);
+  Check(args, cache.layout());
+  const std::span<const float> frequencies = args.rope.inverse_frequencies;
+  const bool new_step =
+      !std::ranges::equal(positions_, args.batch.positions) || !std::ranges::equal(inverse_frequencies_, frequencies);
+  if (new_step) {
+    positions_.assign(args.batch.positions.begin(), args.batch.positions.end());
+    inverse_frequencies_.assign(frequencies.begin(), frequencies.end());
+    rotations_.resize(positions_.size() * 2 * frequencies.size());
+  }
+  const int64_t num_tokens = args.qkv.rows;
+  const auto run = [&](int64_t begin, int64_t end) {
+    if (new_step) ComputeRotations(begin, end);
+    for (int64_t token = begin; token < end; ++token) RopeAppendToken(args, cache, token, Rotations(token));
+  };
+  if (num_tokens * args.qkv.cols < kMinParallelFloats) {
+    run(0, num_tokens);
+  } else {
+    pool.Run([&](int worker) { run(num_tokens * worker / pool.size(), num_tokens * (worker + 1) / pool.size()); });
+  }
+}
+
+}  // namespace quire

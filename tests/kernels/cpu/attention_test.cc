@@ -1,0 +1,253 @@
+#include "kernels/cpu/attention.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <random>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/cpu/kv_cache.h"
+#include "kernels/cpu/rope_append.h"
+#include "tests/kernels/cpu/paged_batch.h"
+#include "tests/reference/reference_ops.h"
+
+namespace quire {
+namespace {
+
+constexpr uint32_t kSeed = 20260101;
+constexpr uint16_t kNaNBits = 0x7fc0;
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+struct Heads {
+  int kv_heads = 1;
+  int group = 1;
+  int head_dim = 64;
+  int num_heads() const { return kv_heads * group; }
+  int qkv_cols() const { return (num_heads() + 2 * kv_heads) * head_dim; }
+};
+
+std::vector<SequenceShape> AllTokens(std::vector<SequenceShape> shapes) {
+  for (SequenceShape& shape : shapes) shape.num_queries = shape.context_len;
+  return shapes;
+}
+
+// A cache in which every element that nobody writes is NaN.
+std::unique_ptr<CpuKvCache> PoisonedCache(const KvLayout& layout) {
+  std::unique_ptr<CpuKvCache> cache = CpuKvCache::Create(layout).value();
+  std::fill_n(cache->Keys(0, 0, 0), layout.BytesPerPage() / 2 * layout.num_pages, kNaNBits);
+  return cache;
+}
+
+RopeAppendArgs AppendWithoutRotation(Matrix& qkv, const Heads& heads, const PagedBatch& batch, KvCache* cache) {
+  RopeAppendArgs args;
+  args.qkv = qkv.view();
+  args.num_heads = heads.num_heads();
+  args.kv_cache = cache;
+  args.batch = batch.view();
+  return args;
+}
+
+AttentionArgs AttentionOver(Matrix& qkv, const Heads& heads, const PagedBatch& batch, const KvCache* cache,
+                            Matrix& output) {
+  AttentionArgs args;
+  args.qkv = qkv.view();
+  args.num_heads = heads.num_heads();
+  args.scale = 1 / std::sqrt(static_cast<float>(heads.head_dim));
+  args.kv_cache = cache;
+  args.batch = batch.view();
+  args.output = output.view();
+  return args;
+}
+
+// Rows of `qkv` (one for each token of each context, in order) that a batch with fewer queries has.
+Matrix RowsOfQueries(Matrix& qkv, const std::vector<SequenceShape>& shapes) {
+  int64_t num_queries = 0;
+  for (const SequenceShape& shape : shapes) num_queries += shape.num_queries;
+  Matrix rows(num_queries, qkv.cols);
+  int64_t source = 0, destination = 0;
+  for (const SequenceShape& shape : shapes) {
+    source += shape.context_len - shape.num_queries;
+    for (int i = 0; i < shape.num_queries; ++i) std::copy_n(qkv.Row(source++), qkv.cols, rows.Row(destination++));
+  }
+  return rows;
+}
+
+class CpuAttentionTest : public testing::TestWithParam<InstructionSet> {};
+
+TEST_P(CpuAttentionTest, AgreesWithTheReferenceOnRaggedBatches) {
+  const std::vector<std::vector<SequenceShape>> kBatches = {
+      {{1, 1}, {2, 1}, {17, 1}, {256, 1}, {257, 1}, {1100, 1}},  // decode
+      {{1, 1}, {5, 5}, {70, 70}, {300, 300}},                    // prefill
+      {{600, 1}, {530, 40}, {16, 16}, {33, 1}, {270, 3}},        // both, with prompts in chunks
+  };
+  WorkerPool pool(2);
+  PagedAttention attention(GetParam());
+  ReferenceOps reference;
+  RopeAppender appender;
+  std::mt19937 random(kSeed);
+  int round = 0;
+  for (int head_dim : {16, 64, 80, 96, 128, 256}) {
+    for (int group : {1, 3, 4, 8}) {
+      const Heads heads{round % 2 + 1, group, head_dim};
+      const int page_size = 16 << round % 4;
+      const int window = std::vector{0, 0, 1, 7, 300}[round % 5];
+      const std::vector<SequenceShape>& shapes = kBatches[round % kBatches.size()];
+      ++round;
+      SCOPED_TRACE(absl::StrCat("seed ", kSeed, " head_dim ", head_dim, " group ", group, " page ", page_size,
+                                " window ", window, " round ", round));
+      const int num_pages = PagesFor(shapes, page_size) + 2;
+      const KvLayout layout{.num_layers = 2,
+                            .num_kv_heads = heads.kv_heads,
+                            .head_dim = head_dim,
+                            .page_size = page_size,
+                            .num_pages = num_pages};
+      const std::unique_ptr<CpuKvCache> cache = PoisonedCache(layout);
+      const std::unique_ptr<KvCache> reference_cache = reference.AllocateKvCache(layout).value();
+      const PagedBatch everything(AllTokens(shapes), page_size, num_pages, random);
+      Matrix qkv = RandomMatrix(everything.view().num_tokens(), heads.qkv_cols(), random);
+      RopeAppendArgs append = AppendWithoutRotation(qkv, heads, everything, cache.get());
+      append.layer = 1;
+      appender.Run(append, pool);
+      append.kv_cache = reference_cache.get();
+      reference.RopeAppend(append);
+
+      const PagedBatch batch = everything.WithQueries(shapes);
+      Matrix queries = RowsOfQueries(qkv, shapes);
+      Matrix output(queries.rows, heads.num_heads() * head_dim);
+      Matrix expected = output;
+      AttentionArgs args = AttentionOver(queries, heads, batch, cache.get(), output);
+      args.sliding_window = window;
+      args.layer = 1;
+      if (round % 4 == 0) args.scale *= 6;  // Scores far apart.
+      attention.Run(args, pool);
+      args.kv_cache = reference_cache.get();
+      args.output = expected.view();
+      reference.Attention(args);
+      EXPECT_THAT(output.data, testing::Pointwise(testing::FloatNear(3e-5f), expected.data));
+    }
+  }
+}
+
+// One sequence computed in many ways: every way must give every token the same bits.
+class CpuAttentionBits : public CpuAttentionTest {
+ protected:
+  static constexpr int kTokens = 700;
+
+  CpuAttentionBits() : random_(kSeed), qkv_(RandomMatrix(kTokens, heads_.qkv_cols(), random_)) {}
+
+  struct Way {
+    int page_size = 16;
+    int chunk_tokens = kTokens;
+    int num_workers = 1;
+    std::vector<SequenceShape> neighbours = {};
+  };
+
+  // The sequence's output, computed beside other sequences in every call.
+  std::vector<float> Compute(const Way& way, int window, float neighbours_value = 1) {
+    std::vector<SequenceShape> shapes = way.neighbours;
+    shapes.insert(shapes.begin() + shapes.size() / 2, SequenceShape{kTokens, kTokens});
+    const int num_pages = PagesFor(shapes, way.page_size);
+    const KvLayout layout{.num_layers = 1,
+                          .num_kv_heads = heads_.kv_heads,
+                          .head_dim = heads_.head_dim,
+                          .page_size = way.page_size,
+                          .num_pages = num_pages};
+    const std::unique_ptr<CpuKvCache> cache = PoisonedCache(layout);
+    const PagedBatch pages(AllTokens(shapes), way.page_size, num_pages, random_);
+    WorkerPool pool(way.num_workers);
+    PagedAttention attention(GetParam());
+    RopeAppender appender;
+    std::vector<float> result;
+    for (int begin = 0; begin < kTokens; begin += way.chunk_tokens) {
+      shapes[way.neighbours.size() / 2] = {std::min(kTokens, begin + way.chunk_tokens),
+                                           std::min(kTokens - begin, way.chunk_tokens)};
+      const PagedBatch batch = pages.WithQueries(shapes);
+      const int first = batch.view().query_start[way.neighbours.size() / 2];
+      const int count = shapes[way.neighbours.size() / 2].num_queries;
+      Matrix rows(batch.view().num_tokens(), qkv_.cols);
+      std::fill(rows.data.begin(), rows.data.end(), neighbours_value);
+      std::copy_n(qkv_.Row(begin), count * qkv_.cols, rows.Row(first));
+      Matrix output(rows.rows, heads_.num_heads() * heads_.head_dim);
+      appender.Run(AppendWithoutRotation(rows, heads_, batch, cache.get()), pool);
+      AttentionArgs args = AttentionOver(rows, heads_, batch, cache.get(), output);
+      args.sliding_window = window;
+      attention.Run(args, pool);
+      result.insert(result.end(), output.Row(first), output.Row(first + count));
+    }
+    return result;
+  }
+
+  Heads heads_{.kv_heads = 2, .group = 3, .head_dim = 64};
+  std::mt19937 random_;
+  Matrix qkv_;
+};
+
+TEST_P(CpuAttentionBits, DoNotDependOnHowAPromptIsCut) {
+  SCOPED_TRACE(kSeed);
+  for (int window : {0, 90, 300}) {
+    const std::vector<float> whole = Compute({}, window);
+    for (int chunk_tokens : {1, 7, 100, 256}) {
+      EXPECT_TRUE(Compute({.chunk_tokens = chunk_tokens}, window) == whole) << chunk_tokens << " window " << window;
+    }
+  }
+}
+
+TEST_P(CpuAttentionBits, DoNotDependOnPageSizeOrWorkers) {
+  SCOPED_TRACE(kSeed);
+  const std::vector<float> alone = Compute({}, 0);
+  for (int page_size : {16, 32, 64, 128}) {
+    for (int num_workers : {1, 2, 3, 8}) {
+      const Way way{.page_size = page_size, .chunk_tokens = 233, .num_workers = num_workers};
+      EXPECT_TRUE(Compute(way, 0) == alone) << "page size " << page_size << ", " << num_workers << " workers";
+    }
+  }
+}
+
+TEST_P(CpuAttentionBits, DoNotDependOnNeighboursEvenNaN) {
+  SCOPED_TRACE(kSeed);
+  const std::vector<float> alone = Compute({}, 0);
+  EXPECT_THAT(alone, testing::Each(testing::Truly([](float x) { return std::isfinite(x); })));
+  const std::vector<SequenceShape> decodes = {{1, 1}, {40, 1}, {300, 1}, {999, 1}};
+  const std::vector<SequenceShape> prefills = {{50, 50}, {400, 99}, {513, 2}};
+  for (float value : {1.0f, kNaN}) {
+    for (int num_workers : {1, 4}) {
+      EXPECT_TRUE(Compute({.chunk_tokens = 64, .num_workers = num_workers, .neighbours = decodes}, 0, value) == alone);
+      EXPECT_TRUE(Compute({.chunk_tokens = 350, .num_workers = num_workers, .neighbours = prefills}, 0, value) ==
+                  alone);
+    }
+  }
+}
+
+// Two rows of one tile: the later token's K and V must not reach the earlier one, whatever they are.
+TEST_P(CpuAttentionBits, DoNotDependOnLaterTokens) {
+  SCOPED_TRACE(kSeed);
+  const std::vector<float> before = Compute({}, 0);
+  for (int poisoned : {1, 254, 255, 256, 698, 699}) {
+    const Matrix saved = qkv_;
+    std::fill(qkv_.Row(poisoned), qkv_.Row(poisoned + 1), kNaN);
+    const std::vector<float> after = Compute({}, 0);
+    const int64_t unchanged = int64_t{poisoned} * heads_.num_heads() * heads_.head_dim;
+    EXPECT_TRUE(std::equal(before.begin(), before.begin() + unchanged, after.begin())) << poisoned;
+    EXPECT_TRUE(std::isnan(after[unchanged])) << poisoned;
+    qkv_ = saved;
+  }
+}
+
+std::string Name(const testing::TestParamInfo<InstructionSet>& info) {
+  std::string name(NameOf(info.param));
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryInstructionSet, CpuAttentionTest, testing::ValuesIn(SupportedInstructionSets()), Name);
+INSTANTIATE_TEST_SUITE_P(EveryInstructionSet, CpuAttentionBits, testing::ValuesIn(SupportedInstructionSets()), Name);
+
+}  // namespace
+}  // namespace quire
