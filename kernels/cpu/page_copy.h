@@ -8,7 +8,7 @@
 
 namespace quire {
 
-// Ops::CopyPages. Copies are independent: no page is both a source and a destination, or a destination twice.
+// Ops::CopyPages, in the given order.
 void CopyKvPages(CpuKvCache& cache, std::span<const PageCopy> copies, WorkerPool& pool);
 
 }  // namespace quire
