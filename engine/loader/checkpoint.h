@@ -1,4 +1,5 @@
-// Checkpoint: what a model file holds, whatever its format. Everything it hands out has been checked against the file's size.
+// Checkpoint: what a model file holds, whatever its format. Everything it hands out has been checked against the file's
+// size.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +18,8 @@ class Checkpoint {
  public:
   virtual ~Checkpoint() = default;
 
-  // Metadata by the file's own key. NOT_FOUND when there is none, INVALID_ARGUMENT when it is of another kind (integers of any
-  // width convert where the value fits, and floats to floats). The message names the key.
+  // Metadata by the file's own key. NOT_FOUND when there is none, INVALID_ARGUMENT when it is of another kind (integers
+  // of any width convert where the value fits, and floats to floats). The message names the key.
   virtual absl::StatusOr<std::string> GetString(std::string_view key) const = 0;
   virtual absl::StatusOr<int64_t> GetInt(std::string_view key) const = 0;
   virtual absl::StatusOr<double> GetFloat(std::string_view key) const = 0;
@@ -31,6 +32,10 @@ class Checkpoint {
   virtual absl::StatusOr<RawMatrix> GetTensor(std::string_view name) const = 0;
   virtual bool HasTensor(std::string_view name) const = 0;
   virtual std::vector<std::string> TensorNames() const = 0;
+
+  // Of metadata, names, shapes and a sample of every tensor's bytes: another value for another model. Reads little of
+  // the file.
+  virtual uint64_t Fingerprint() const = 0;
 };
 
 // Opens a model file by its content. INVALID_ARGUMENT says what is wrong with it and where.
