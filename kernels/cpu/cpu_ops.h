@@ -1,0 +1,47 @@
+// CpuOps: Ops on the processor, with the best kernels that the machine has and a pool of workers.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/cpu_features.h"
+#include "kernels/cpu/matmul.h"
+#include "kernels/cpu/rope_append.h"
+#include "kernels/cpu/worker_pool.h"
+#include "kernels/ops.h"
+
+namespace quire {
+
+class CpuOps : public Ops {
+ public:
+  // REQUIRES: the machine supports instruction_set; num_threads >= 1.
+  CpuOps(InstructionSet instruction_set, int num_threads);
+
+  std::string Description() const override;
+
+  absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::span<const RawMatrix> parts) override;
+  absl::StatusOr<std::unique_ptr<PackedMatrix>> PackGated(const RawMatrix& gate, const RawMatrix& up) override;
+  absl::StatusOr<std::unique_ptr<KvCache>> AllocateKvCache(const KvLayout& layout) override;
+  absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t floats) override;
+
+  void Embed(const PackedMatrix& table, std::span<const int32_t> ids, MatrixView<float> output) override;
+  void MatMul(const MatMulArgs& args) override;
+  void RopeAppend(const RopeAppendArgs& args) override;
+  void Attention(const AttentionArgs& args) override;
+  void GatherRows(MatrixView<const float> input, std::span<const int32_t> rows, MatrixView<float> output) override;
+  void CopyPages(KvCache& kv_cache, std::span<const PageCopy> copies) override;
+  void Synchronize() override {}  // Every call has finished when it returns.
+
+ private:
+  const InstructionSet instruction_set_;
+  WorkerPool pool_;
+  MatMulRunner mat_mul_;
+  RopeAppender rope_appender_;
+  PagedAttention attention_;
+};
+
+}  // namespace quire

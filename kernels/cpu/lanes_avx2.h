@@ -1,0 +1,154 @@
+// Sixteen lanes in two AVX2 registers: the vocabulary of matmul_kernels_impl.h.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cpu/matmul_kernels.h"
+
+namespace quire {
+namespace {
+
+struct Lanes {
+  struct Floats {
+    __m256 low, high;
+  };
+  struct Ints {
+    __m256i low, high;
+  };
+
+  static Floats Load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+  static Floats LoadFloat16(const uint16_t* p) {
+    return {_mm256_cvtph_ps(LoadHalves(p)), _mm256_cvtph_ps(LoadHalves(p + 8))};
+  }
+  static Floats LoadBFloat16(const uint16_t* p) { return {WidenBFloat16(p), WidenBFloat16(p + 8)}; }
+  static void Store(Floats x, float* p) {
+    _mm256_storeu_ps(p, x.low);
+    _mm256_storeu_ps(p + 8, x.high);
+  }
+  static Floats Broadcast(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+  static Floats Add(Floats x, Floats y) { return {_mm256_add_ps(x.low, y.low), _mm256_add_ps(x.high, y.high)}; }
+  static Floats Mul(Floats x, Floats y) { return {_mm256_mul_ps(x.low, y.low), _mm256_mul_ps(x.high, y.high)}; }
+  static Floats Div(Floats x, Floats y) { return {_mm256_div_ps(x.low, y.low), _mm256_div_ps(x.high, y.high)}; }
+  static Floats Fma(Floats x, Floats y, Floats z) {
+    return {_mm256_fmadd_ps(x.low, y.low, z.low), _mm256_fmadd_ps(x.high, y.high, z.high)};
+  }
+  static Floats Clamp(Floats x, float low, float high) {
+    const __m256 lows = _mm256_set1_ps(low), highs = _mm256_set1_ps(high);
+    return {_mm256_max_ps(_mm256_min_ps(x.low, highs), lows), _mm256_max_ps(_mm256_min_ps(x.high, highs), lows)};
+  }
+
+  static Ints BroadcastInt(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+  static Ints AddInt(Ints x, Ints y) { return {_mm256_add_epi32(x.low, y.low), _mm256_add_epi32(x.high, y.high)}; }
+  static Ints MaxInt(Ints x, Ints y) { return {_mm256_max_epi32(x.low, y.low), _mm256_max_epi32(x.high, y.high)}; }
+  template <int kBits>
+  static Ints ShiftLeft(Ints x) {
+    return {_mm256_slli_epi32(x.low, kBits), _mm256_slli_epi32(x.high, kBits)};
+  }
+  static Floats ToFloats(Ints x) { return {_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)}; }
+  static Floats AsFloats(Ints x) { return {_mm256_castsi256_ps(x.low), _mm256_castsi256_ps(x.high)}; }
+  static Ints MagnitudeBits(Floats x) {
+    const __m256i mask = _mm256_set1_epi32(0x7fffffff);
+    return {_mm256_and_si256(_mm256_castps_si256(x.low), mask), _mm256_and_si256(_mm256_castps_si256(x.high), mask)};
+  }
+  static Ints Round(Floats x) { return {_mm256_cvtps_epi32(x.low), _mm256_cvtps_epi32(x.high)}; }
+  static int32_t ReduceMax(Ints x) {
+    const __m256i eight = _mm256_max_epi32(x.low, x.high);
+    __m128i four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+    four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0b01001110));
+    return _mm_cvtsi128_si32(_mm_max_epi32(four, _mm_shuffle_epi32(four, 0b10110001)));
+  }
+  static int32_t ReduceAdd(Ints x) {
+    const __m256i eight = _mm256_add_epi32(x.low, x.high);
+    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+    four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0b01001110));
+    return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0b10110001)));
+  }
+  static void StoreInt8(Ints x, int8_t* p) {
+    // Packing works within 128-bit halves; the permutation puts the eight-byte pieces back in order.
+    const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(x.low, x.high), 0b11011000);
+    const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
+  }
+
+  template <int kCodeBits, int kFirst, int kCount, int kRows>
+  static void AddDots(const uint8_t* codes, const ActivationGroup& activations, Ints* sums) {
+    // More rows at a time than that would not fit in sixteen registers.
+    constexpr int kBlock = kRows < 4 ? kRows : 4;
+    for (int row = 0; row < kRows; row += kBlock) {
+      if constexpr (kCodeBits == 4) {
+        static_assert(kFirst == 0 && kCount == 8);
+        AddDots4<kBlock>(codes, activations.codes + row, sums + row);
+      } else {
+        AddDots8<kFirst, kCount, kBlock>(codes, activations.codes + row, sums + row);
+      }
+    }
+  }
+
+ private:
+  static __m128i LoadHalves(const uint16_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+  static __m256 WidenBFloat16(const uint16_t* p) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(LoadHalves(p)), 16));
+  }
+  static __m256i LoadCodes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  static __m256i BroadcastFour(const int8_t* p) {
+    int32_t four;
+    __builtin_memcpy(&four, p, sizeof(four));
+    return _mm256_set1_epi32(four);
+  }
+
+  // Sixteen products of a code up to 15 and an activation of magnitude up to 128 fit in 16 bits: 30720 in all, so a
+  // whole group is added up before it is widened.
+  template <int kRows>
+  static void AddDots4(const uint8_t* codes, const int8_t (*activations)[kGroupSize], Ints* sums) {
+    const __m256i low_nibble = _mm256_set1_epi8(15);
+    __m256i words[kRows][2];
+    for (int row = 0; row < kRows; ++row) words[row][0] = words[row][1] = _mm256_setzero_si256();
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+#pragma GCC unroll 2
+      for (int half = 0; half < 2; ++half) {
+        const __m256i nibbles = LoadCodes(codes + 64 * j + 32 * half);
+        const __m256i first = _mm256_and_si256(nibbles, low_nibble);
+        const __m256i last = _mm256_and_si256(_mm256_srli_epi16(nibbles, 4), low_nibble);
+#pragma GCC unroll 4
+        for (int row = 0; row < kRows; ++row) {
+          __m256i& word = words[row][half];
+          word = _mm256_add_epi16(word, _mm256_maddubs_epi16(first, BroadcastFour(activations[row] + 4 * j)));
+          word = _mm256_add_epi16(word, _mm256_maddubs_epi16(last, BroadcastFour(activations[row] + 4 * j + 16)));
+        }
+      }
+    }
+    const __m256i ones = _mm256_set1_epi16(1);
+    for (int row = 0; row < kRows; ++row) {
+      sums[row].low = _mm256_add_epi32(sums[row].low, _mm256_madd_epi16(words[row][0], ones));
+      sums[row].high = _mm256_add_epi32(sums[row].high, _mm256_madd_epi16(words[row][1], ones));
+    }
+  }
+
+  // Codes up to 255 would saturate the 8-bit multiplication, so even and odd bytes are widened and multiplied apart.
+  template <int kFirst, int kCount, int kRows>
+  static void AddDots8(const uint8_t* codes, const int8_t (*activations)[kGroupSize], Ints* sums) {
+#pragma GCC unroll 8
+    for (int quad = kFirst; quad < kFirst + kCount; ++quad) {
+      const __m256i low = LoadCodes(codes + 64 * quad), high = LoadCodes(codes + 64 * quad + 32);
+      const __m256i even_byte = _mm256_set1_epi16(0xff);
+      const __m256i low_even = _mm256_and_si256(low, even_byte), low_odd = _mm256_srli_epi16(low, 8);
+      const __m256i high_even = _mm256_and_si256(high, even_byte), high_odd = _mm256_srli_epi16(high, 8);
+#pragma GCC unroll 4
+      for (int row = 0; row < kRows; ++row) {
+        const __m256i four = BroadcastFour(activations[row] + 4 * quad);
+        const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(four, 8), 8), odd = _mm256_srai_epi16(four, 8);
+        sums[row].low = _mm256_add_epi32(sums[row].low, _mm256_madd_epi16(low_even, even));
+        sums[row].low = _mm256_add_epi32(sums[row].low, _mm256_madd_epi16(low_odd, odd));
+        sums[row].high = _mm256_add_epi32(sums[row].high, _mm256_madd_epi16(high_even, even));
+        sums[row].high = _mm256_add_epi32(sums[row].high, _mm256_madd_epi16(high_odd, odd));
+      }
+    }
+  }
+};
+
+}  // namespace
+}  // namespace quire

@@ -1,0 +1,82 @@
+// Sixteen lanes of AVX-512 with VNNI: the vocabulary of matmul_kernels_impl.h.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cpu/matmul_kernels.h"
+
+namespace quire {
+namespace {
+
+struct Lanes {
+  using Floats = __m512;
+  using Ints = __m512i;
+
+  static Floats Load(const float* p) { return _mm512_loadu_ps(p); }
+  static Floats LoadFloat16(const uint16_t* p) { return _mm512_cvtph_ps(LoadHalves(p)); }
+  static Floats LoadBFloat16(const uint16_t* p) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(LoadHalves(p)), 16));
+  }
+  static void Store(Floats x, float* p) { _mm512_storeu_ps(p, x); }
+  static Floats Broadcast(float x) { return _mm512_set1_ps(x); }
+  static Floats Add(Floats x, Floats y) { return _mm512_add_ps(x, y); }
+  static Floats Mul(Floats x, Floats y) { return _mm512_mul_ps(x, y); }
+  static Floats Div(Floats x, Floats y) { return _mm512_div_ps(x, y); }
+  static Floats Fma(Floats x, Floats y, Floats z) { return _mm512_fmadd_ps(x, y, z); }
+  static Floats Clamp(Floats x, float low, float high) {
+    return _mm512_max_ps(_mm512_min_ps(x, Broadcast(high)), Broadcast(low));
+  }
+
+  static Ints BroadcastInt(int32_t x) { return _mm512_set1_epi32(x); }
+  static Ints AddInt(Ints x, Ints y) { return _mm512_add_epi32(x, y); }
+  static Ints MaxInt(Ints x, Ints y) { return _mm512_max_epi32(x, y); }
+  template <int kBits>
+  static Ints ShiftLeft(Ints x) {
+    return _mm512_slli_epi32(x, kBits);
+  }
+  static Floats ToFloats(Ints x) { return _mm512_cvtepi32_ps(x); }
+  static Floats AsFloats(Ints x) { return _mm512_castsi512_ps(x); }
+  static Ints MagnitudeBits(Floats x) { return _mm512_and_epi32(_mm512_castps_si512(x), BroadcastInt(0x7fffffff)); }
+  static Ints Round(Floats x) { return _mm512_cvtps_epi32(x); }
+  static int32_t ReduceMax(Ints x) { return _mm512_reduce_max_epi32(x); }
+  static int32_t ReduceAdd(Ints x) { return _mm512_reduce_add_epi32(x); }
+  static void StoreInt8(Ints x, int8_t* p) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x)); }
+
+  template <int kCodeBits, int kFirst, int kCount, int kRows>
+  static void AddDots(const uint8_t* codes, const ActivationGroup& activations, Ints* sums) {
+    Ints weights[8];
+    if constexpr (kCodeBits == 4) {
+      static_assert(kFirst == 0 && kCount == 8);
+      const Ints low = _mm512_set1_epi8(15);
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) {
+        const Ints nibbles = _mm512_loadu_si512(codes + 64 * j);
+        weights[j] = _mm512_and_si512(nibbles, low);
+        weights[j + 4] = _mm512_and_si512(_mm512_srli_epi16(nibbles, 4), low);
+      }
+    } else {
+#pragma GCC unroll 8
+      for (int quad = kFirst; quad < kFirst + kCount; ++quad) {
+        weights[quad] = _mm512_loadu_si512(codes + 64 * quad);
+      }
+    }
+#pragma GCC unroll 8
+    for (int row = 0; row < kRows; ++row) {
+#pragma GCC unroll 8
+      for (int quad = kFirst; quad < kFirst + kCount; ++quad) {
+        int32_t four;
+        __builtin_memcpy(&four, activations.codes[row] + 4 * quad, sizeof(four));
+        sums[row] = _mm512_dpbusd_epi32(sums[row], weights[quad], BroadcastInt(four));
+      }
+    }
+  }
+
+ private:
+  static __m256i LoadHalves(const uint16_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+};
+
+}  // namespace
+}  // namespace quire
