@@ -20,6 +20,7 @@ BlockManager::BlockManager(const BlockManagerOptions& options)
       pool_(options.num_blocks),
       index_(options.num_blocks, options.block_size, options.key_bits),
       copies_from_(options.num_blocks, 0),
+      awaits_copy_(options.num_blocks, false),
       epoch_(options.enable_prefix_caching ? 1 : 0) {}
 
 Admission BlockManager::Admit(BlockTable& table, std::span<const TokenId> tokens, const AdmitOptions& options) {
@@ -142,7 +143,8 @@ void BlockManager::ReplaceByCopy(BlockTable& table, int i, int num_tokens) {
   table.blocks[i] = TakePage();
   table.num_indexed_blocks = std::min(table.num_indexed_blocks, i);
   if (num_tokens > 0) {
-    const BlockCopy* earlier = PendingCopyTo(shared, num_tokens);
+    const BlockCopy* earlier = PendingCopyTo(shared);
+    QUIRE_CHECK(earlier == nullptr || num_tokens <= earlier->num_tokens);
     const BlockId source = earlier != nullptr ? earlier->source : shared;
     pool_.Hold(source);
     AddCopy({source, table.blocks[i], num_tokens});
@@ -172,7 +174,6 @@ bool BlockManager::CommitNextPage(BlockTable& table, std::span<const TokenId> to
     pool_.Hold(found);
     table.blocks[i] = found;
     DropFromTable(own);
-    WithdrawCopies();
   } else if (index_.IsComputing(own)) {
     index_.MarkComputed(own);
     ForgetCoveredSibling(own);
@@ -199,7 +200,6 @@ void BlockManager::Release(BlockTable& table, std::span<const TokenId> tokens, i
   }
   for (; !table.blocks.empty(); table.blocks.pop_back()) DropFromTable(table.blocks.back());
   table.num_indexed_blocks = 0;
-  WithdrawCopies();
 }
 
 void BlockManager::KeepPartialPage(const BlockTable& table, std::span<const TokenId> computed) {
@@ -208,7 +208,8 @@ void BlockManager::KeepPartialPage(const BlockTable& table, std::span<const Toke
   // Its parent must be in the index; and a page that is there already, beyond num_computed, holds more.
   if (!IsIndexing(table) || table.num_indexed_blocks != num_full || num_tokens == 0) return;
   const BlockId block = table.blocks[num_full];
-  if (NumTablesHolding(block) > 1 || PendingCopyTo(block, num_tokens) != nullptr) return;
+  const BlockCopy* copy = PendingCopyTo(block);
+  if (NumTablesHolding(block) > 1 || (copy != nullptr && num_tokens <= copy->num_tokens)) return;
   const PageParent parent = ParentOf(table, num_full);
   const std::span<const TokenId> page = PageTokens(computed, num_full);
   if (index_.FindOverlap(parent, page).num_tokens == num_tokens) return;
@@ -220,26 +221,18 @@ void BlockManager::KeepPartialPage(const BlockTable& table, std::span<const Toke
 void BlockManager::AddCopy(const BlockCopy& copy) {
   pending_copies_.push_back(copy);
   ++copies_from_[copy.source];
+  awaits_copy_[copy.destination] = true;
 }
 
 void BlockManager::EndCopy(const BlockCopy& copy) {
   --copies_from_[copy.source];
+  awaits_copy_[copy.destination] = false;
   Drop(copy.source);
 }
 
-const BlockCopy* BlockManager::PendingCopyTo(BlockId block, int num_tokens) const {
-  for (const BlockCopy& copy : pending_copies_) {
-    if (copy.destination == block && copy.num_tokens >= num_tokens) return &copy;
-  }
-  return nullptr;
-}
-
-void BlockManager::WithdrawCopies() {
-  std::erase_if(pending_copies_, [this](const BlockCopy& copy) {
-    if (pool_.refcount(copy.destination) > 0) return false;
-    EndCopy(copy);
-    return true;
-  });
+const BlockCopy* BlockManager::PendingCopyTo(BlockId block) const {
+  if (!awaits_copy_[block]) return nullptr;
+  return &*std::ranges::find(pending_copies_, block, &BlockCopy::destination);
 }
 
 void BlockManager::FinishCopies() {
@@ -264,6 +257,12 @@ void BlockManager::DropFromTable(BlockId block) {
   // Without a table nobody will finish the computation that others wait for.
   if (NumTablesHolding(block) == 1 && index_.IsComputing(block)) ForgetSubtree(block);
   Drop(block);
+  if (pool_.refcount(block) > 0) return;
+  if (const BlockCopy* copy = PendingCopyTo(block)) {
+    const BlockCopy withdrawn = *copy;
+    pending_copies_.erase(pending_copies_.begin() + (copy - pending_copies_.data()));
+    EndCopy(withdrawn);
+  }
 }
 
 void BlockManager::Drop(BlockId block) {
@@ -271,7 +270,8 @@ void BlockManager::Drop(BlockId block) {
   if (pool_.refcount(block) == 1 && index_.Contains(block)) {
     const BlockId parent = index_.parent(block);
     keep = parent == kNoBlock || pool_.refcount(parent) > 0;
-    // Otherwise its parent would be evicted before it. Only the source of a copy can outlive its sequence like this.
+    // The page before it would be evicted first. Rare: a fork held the page, but had not yet exchanged the one before
+    // it for that of the index.
     if (!keep) ForgetSubtree(block);
   }
   pool_.Drop(block, keep);
@@ -320,9 +320,11 @@ void BlockManager::CheckInvariants(std::span<const BlockTable* const> tables) co
   for (const BlockCopy& copy : pending_copies_) {
     ++num_copies[copy.source];
     QUIRE_CHECK(pool_.refcount(copy.destination) > 0 && copies_from_[copy.destination] == 0);
+    QUIRE_CHECK(awaits_copy_[copy.destination]);
     QUIRE_CHECK(copy.num_tokens >= 1 && copy.num_tokens < block_size());
   }
   QUIRE_CHECK(num_copies == copies_from_);
+  QUIRE_CHECK(std::ranges::count(awaits_copy_, true) == std::ssize(pending_copies_));
 
   // Tails before heads: when a cached page comes up, the page it follows has not been passed yet.
   std::vector<bool> passed(pool_.num_blocks(), false);

@@ -155,10 +155,8 @@ class BlockManager {
   // The caller's reference on the source becomes the copy's.
   void AddCopy(const BlockCopy& copy);
   void EndCopy(const BlockCopy& copy);
-  // The copy that is to bring the first num_tokens tokens of a page, or nullptr: until then they are not there.
-  const BlockCopy* PendingCopyTo(BlockId block, int num_tokens) const;
-  // Those into pages that nobody holds any more.
-  void WithdrawCopies();
+  // The copy into a page, or nullptr. Until it is done, the tokens that it brings are not there.
+  const BlockCopy* PendingCopyTo(BlockId block) const;
 
   int NumTablesHolding(BlockId block) const { return pool_.refcount(block) - copies_from_[block]; }
   // A fresh page, evicting one if none is free. REQUIRES: a free or cached page.
@@ -173,8 +171,9 @@ class BlockManager {
   BlockPool pool_;
   PrefixIndex index_;
   std::vector<BlockCopy> pending_copies_;
-  std::vector<int> copies_from_;  // [num_blocks] Pending copies with this source; each holds a reference.
-  uint64_t epoch_;                // Of the tables whose pages go into the index now; 0 without prefix caching.
+  std::vector<int> copies_from_;   // [num_blocks] Pending copies with this source; each holds a reference.
+  std::vector<bool> awaits_copy_;  // [num_blocks] Whether a pending copy has this destination.
+  uint64_t epoch_;                 // Of the tables whose pages go into the index now; 0 without prefix caching.
 };
 
 }  // namespace quire

@@ -9,7 +9,7 @@
 namespace quire {
 namespace {
 
-constexpr uint64_t kNumSeeds = 300;
+constexpr uint64_t kNumSeeds = 200;
 constexpr int kNumSteps = 200;
 
 #if QUIRE_PLANT_BUG == 0
