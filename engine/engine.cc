@@ -101,7 +101,9 @@ absl::Status Engine::CheckRequest(const GenerateRequest& request, absl::Time now
   if (request.deadline < now) return absl::DeadlineExceededError("the deadline was past before the request was queued");
   const RequestQueue& waiting = scheduler_.waiting();
   if (waiting.size() >= options_.max_waiting_requests) {
-    return absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", waiting.size(), " requests are waiting"));
+    return absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", waiting.size(),
+                                                     " sequences are waiting, of ", options_.max_waiting_requests,
+                                                     " at most"));
   }
   if (waiting.num_tokens() + prompt_size > options_.max_waiting_tokens) {
     return absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", waiting.num_tokens(),

@@ -188,7 +188,7 @@ void Scheduler::StopRunning(Sequence& sequence) {
   num_seats_ -= sequence.num_seats();
   budget_ += sequence.num_scheduled;
   sequence.num_scheduled = 0;
-  blocks_.Release(sequence.table, sequence.tokens, NumReliableTokens(sequence));
+  blocks_.Release(sequence.table, sequence.tokens, sequence.num_computed);
   sequence.num_computed = 0;
 }
 
@@ -197,18 +197,6 @@ void Scheduler::PreemptLast() {
   StopRunning(victim);
   Enqueue(victim);
   ++num_preemptions_;
-}
-
-// Computed tokens before the first page whose copy has not been performed yet: that page, and what lies behind it, must
-// not be cached if its sequence ends before the step does, or the step fails.
-int Scheduler::NumReliableTokens(const Sequence& sequence) const {
-  int reliable = sequence.num_computed;
-  for (const BlockCopy& copy : blocks_.pending_copies()) {
-    const auto& blocks = sequence.table.blocks;
-    const auto page = std::find(blocks.begin(), blocks.end(), copy.destination) - blocks.begin();
-    reliable = static_cast<int>(std::min<int64_t>(reliable, page * blocks_.block_size()));
-  }
-  return reliable;
 }
 
 void Scheduler::CheckInvariants() const {

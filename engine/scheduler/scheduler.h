@@ -63,7 +63,6 @@ class Scheduler {
   void StartRunning(Sequence& sequence);
   void StopRunning(Sequence& sequence);
   void PreemptLast();
-  int NumReliableTokens(const Sequence& sequence) const;
 
   const SchedulerOptions options_;
   BlockManager& blocks_;

@@ -399,7 +399,7 @@ TEST(Engine, RefusesWhatItsQueueCannotHold) {
   for (RequestId id : {1, 2, 3}) harness.Submit(Request(id, Prompt(3, id), 2));
   const absl::Status full = harness.engine.Submit(Request(4, Prompt(3), 2), harness.now);
   EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_THAT(std::string(full.message()), HasSubstr("3 requests are waiting"));
+  EXPECT_THAT(std::string(full.message()), HasSubstr("3 sequences are waiting"));
   harness.Step();
   harness.Submit(Request(4, Prompt(3), 2));
   harness.RunToEnd();

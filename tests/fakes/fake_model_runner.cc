@@ -193,7 +193,7 @@ void FakeModelRunner::RunSequence(int sequence) {
     for (; next_row_ < batch.logit_rows.size() && batch.logit_rows[next_row_].row == token; ++next_row_) {
       const LogitRow& row = batch.logit_rows[next_row_];
       Answer(row, attended, read_back);
-      CheckTenant(row, pages);
+      CheckTenant(row, pages.first(position / block_size_ + 1));
       poisoned |= !results_.back().ok;
     }
   }

@@ -1,0 +1,76 @@
+#include "tests/sim/sim_config.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace quire {
+namespace {
+
+// A feature is there in some of the seeds only, and then at any strength.
+int Sometimes(SimRandom& random, int percent_of_seeds, int most) {
+  return random.Chance(percent_of_seeds) ? random.Between(1, most) : 0;
+}
+
+EngineOptions DrawEngine(SimRandom& random) {
+  EngineOptions engine;
+  engine.vocab_size = random.LogBetween(3, 64);
+  if (random.Chance(70)) engine.eos_token_ids.push_back(random.Between(0, engine.vocab_size - 1));
+  if (random.Chance(20)) engine.eos_token_ids.push_back(random.Between(0, engine.vocab_size - 1));
+  engine.blocks.block_size = random.LogBetween(1, 64);
+  // Mostly a pool in which a few sequences fight for every page.
+  const int fewest = random.Chance(90) ? std::max(2, 24 / engine.blocks.block_size) : 2;
+  engine.blocks.num_blocks = random.Chance(2) ? random.Between(65, 4096) : random.LogBetween(fewest, 64);
+  engine.blocks.enable_prefix_caching = random.Chance(85);
+  if (random.Chance(20)) engine.blocks.key_bits = random.Between(1, 8);
+  const int pool = engine.blocks.num_blocks * engine.blocks.block_size;
+  engine.max_model_len = std::max(2, std::min(random.Between(8, 200), random.Chance(30) ? 2 * pool : pool));
+  engine.max_num_seqs = random.Chance(10) ? 1 : random.Between(2, 24);
+  engine.max_num_batched_tokens = engine.max_num_seqs + (random.Chance(50) ? random.Between(0, 64) : 0);
+  engine.max_waiting_requests = random.Chance(30) ? random.Between(1, 8) : 1000;
+  engine.max_waiting_tokens = random.Chance(20) ? 2 * engine.max_model_len : 1 << 20;
+  engine.recompute_always = random.Chance(3);
+  return engine;
+}
+
+}  // namespace
+
+SimConfig DrawConfig(SimRandom& random) {
+  SimConfig config;
+  config.engine = DrawEngine(random);
+  const int longest =
+      std::min(config.engine.max_model_len, config.engine.blocks.num_blocks * config.engine.blocks.block_size);
+  config.num_requests = random.LogBetween(8, 120);
+  config.arrivals_per_step = random.Chance(30) ? 2000 : random.Between(5, 150);
+  config.max_prompt = random.Between(1, longest - 1);
+  config.max_output = random.Between(1, longest - 1);
+  config.num_tenants = random.Chance(40) ? random.Between(2, SimConfig::kMaxTenants) : 1;
+  config.num_families = random.Between(1, 4);
+  config.num_priorities = random.Chance(30) ? random.Between(2, 4) : 1;
+  config.max_samples = random.Chance(40) ? std::min(random.Between(2, 6), config.engine.max_num_seqs) : 1;
+  config.percent_follow_up = Sometimes(random, 50, 60);
+  config.percent_logprobs = Sometimes(random, 20, 50);
+  config.percent_prompt_logprobs = Sometimes(random, 20, 50);
+  config.percent_stop_tokens = Sometimes(random, 30, 50);
+  config.percent_deadline = Sometimes(random, 20, 50);
+  config.percent_poisoned = Sometimes(random, 15, 30);
+  config.percent_cancel = Sometimes(random, 30, 15);
+  config.percent_finish_sample = Sometimes(random, 20, 10);
+  config.percent_step_failure = Sometimes(random, 20, 10);
+  config.percent_clock_jump = Sometimes(random, 10, 5);
+  config.percent_clear_cache = Sometimes(random, 10, 10);
+  config.percent_bad_request = Sometimes(random, 20, 20);
+  return config;
+}
+
+std::string ToString(const SimConfig& config) {
+  const EngineOptions& engine = config.engine;
+  return absl::StrCat(engine.blocks.num_blocks, " pages of ", engine.blocks.block_size, " tokens, caching ",
+                      engine.blocks.enable_prefix_caching ? "on" : "off", ", ", engine.blocks.key_bits,
+                      " key bits, max_model_len ", engine.max_model_len, ", max_num_seqs ", engine.max_num_seqs,
+                      ", max_num_batched_tokens ", engine.max_num_batched_tokens, ", ", config.num_requests,
+                      " requests, up to ", config.max_samples, " samples, ", config.num_tenants, " tenants, ",
+                      config.num_priorities, " priorities", engine.recompute_always ? ", recomputing always" : "");
+}
+
+}  // namespace quire

@@ -1,0 +1,222 @@
+#include "tests/sim/simulation.h"
+
+#include <algorithm>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "engine/engine.h"
+#include "tests/fakes/fake_model_runner.h"
+#include "tests/sim/sim_config.h"
+#include "tests/sim/sim_random.h"
+#include "tests/sim/stream_checker.h"
+#include "tests/sim/workload.h"
+
+namespace quire {
+namespace {
+
+class Simulation {
+ public:
+  explicit Simulation(uint64_t seed)
+      : random_(seed),
+        config_(DrawConfig(random_)),
+        workload_(config_, random_),
+        model_(config_.engine.vocab_size, config_.engine.eos_token_ids),
+        runner_(model_, config_.engine.blocks.num_blocks, config_.engine.blocks.block_size),
+        engine_(WithClock(config_.engine), runner_),
+        checker_(config_, model_) {
+    runner_.TellTenantsApart(TenantOf);
+    runner_.PoisonRows([this](const LogitRow& row) { return IsPoisoned(row); });
+  }
+
+  SimulationReport Run();
+
+ private:
+  EngineOptions WithClock(EngineOptions options) {
+    options.clock = [this] { return now_ + step_takes_; };
+    return options;
+  }
+
+  void Fail(const std::string& what) {
+    if (report_.failure.empty()) report_.failure = what;
+  }
+  bool Happens(int percent) { return percent > 0 && random_.Chance(percent); }
+
+  void Arrive();
+  void SubmitGood();
+  void SubmitBad();
+  void Disturb();
+  void Step();
+  void CheckCounts();
+  void CheckProgress(const StepOutput& step);
+  void CheckWaste();
+  void Trace(const StepOutput& step);
+  bool IsPoisoned(const LogitRow& row) const;
+
+  SimRandom random_;
+  const SimConfig config_;
+  Workload workload_;
+  FakeModel model_;
+  FakeModelRunner runner_;
+  absl::Time now_ = absl::FromUnixSeconds(1'700'000'000);
+  absl::Duration step_takes_;
+  Engine engine_;
+  StreamChecker checker_;
+  int num_requests_ = 0;
+  int steps_without_output_ = 0;
+  int64_t num_scheduled_tokens_ = 0;
+  int64_t num_useful_tokens_ =
+      0;  // Prompts and outputs: what would be computed if nothing were computed twice or cached.
+  std::map<uint64_t, int> poisoned_positions_;  // By the request's seed.
+  SimulationReport report_;
+};
+
+SimulationReport Simulation::Run() {
+  while (report_.failure.empty() && (num_requests_ < config_.num_requests || engine_.HasWork())) {
+    Arrive();
+    Disturb();
+    Step();
+  }
+  if (report_.failure.empty() && !checker_.live().empty()) Fail("requests are left that got no last output");
+  if (report_.failure.empty() && engine_.stats().blocks.used != 0) Fail("pages are held and nobody is there");
+  report_.num_cached_tokens = checker_.num_cached_tokens();
+  report_.num_preemptions = static_cast<int64_t>(engine_.stats().preemptions_total);
+  CheckWaste();
+  if (!report_.failure.empty()) {
+    report_.failure = absl::StrCat("step ", report_.num_steps, ": ", report_.failure, " (", ToString(config_), ")");
+  }
+  return report_;
+}
+
+void Simulation::Arrive() {
+  int percent = config_.arrivals_per_step;
+  for (; percent > 0 && num_requests_ < config_.num_requests; percent -= 100) {
+    if (random_.Chance(std::min(percent, 100))) SubmitGood();
+  }
+  if (Happens(config_.percent_bad_request)) SubmitBad();
+}
+
+void Simulation::SubmitGood() {
+  const GenerateRequest request = workload_.MakeRequest(static_cast<RequestId>(num_requests_++), now_);
+  const absl::Status status = engine_.Submit(request, now_);
+  if (status.ok()) {
+    checker_.Expect(request);
+    if (Happens(config_.percent_poisoned)) {
+      const int first = static_cast<int>(request.prompt.size());
+      poisoned_positions_[request.sampling.seed] = random_.Between(std::max(1, first - 3), first + 5);
+      checker_.ExpectPoisoned(request.id);
+    }
+    return;
+  }
+  const bool may_be_full =
+      config_.engine.max_waiting_requests <= 8 || config_.engine.max_waiting_tokens <= 2 * config_.engine.max_model_len;
+  const bool anyone_waits = config_.max_samples > 1 || engine_.stats().requests_waiting > 0;
+  if (status.code() != absl::StatusCode::kResourceExhausted || !may_be_full || !anyone_waits) {
+    Fail(absl::StrCat("a request was refused: ", status.ToString()));
+  }
+}
+
+void Simulation::SubmitBad() {
+  const RequestId id = 1'000'000;
+  const absl::Status status = engine_.Submit(workload_.MakeBadRequest(id, now_), now_);
+  if (status.code() != absl::StatusCode::kInvalidArgument) Fail("a bad request was answered with " + status.ToString());
+}
+
+bool Simulation::IsPoisoned(const LogitRow& row) const {
+  const auto found = poisoned_positions_.find(row.params->seed);
+  return found != poisoned_positions_.end() && found->second == row.position;
+}
+
+void Simulation::Disturb() {
+  const std::vector<RequestId>& live = checker_.live();
+  const auto any_request = [&] { return live[random_.Between(0, static_cast<int>(live.size()) - 1)]; };
+  if (!live.empty() && Happens(config_.percent_cancel)) {
+    const RequestId id = any_request();
+    // One whose end is on its way already cannot be cancelled.
+    if (engine_.Cancel(id)) checker_.ExpectCancelled(id);
+  }
+  if (!live.empty() && Happens(config_.percent_finish_sample)) {
+    const RequestId id = any_request();
+    for (int index : checker_.OpenSamples(id)) {
+      if (random_.Chance(50) && engine_.FinishSample(id, index)) checker_.ExpectFinished(id, index);
+    }
+  }
+  if (Happens(config_.percent_clear_cache)) engine_.ClearPrefixCache();
+  if (Happens(config_.percent_clock_jump)) now_ += absl::Minutes(random_.Between(-60, 60));
+}
+
+void Simulation::Step() {
+  ++report_.num_steps;
+  step_takes_ = absl::Milliseconds(random_.Chance(2) ? 1000 : random_.Between(0, 10));
+  if (Happens(config_.percent_step_failure)) {
+    runner_.FailNextStep(absl::UnavailableError("planned"));
+    checker_.ExpectStepFailure();
+  }
+  const StepOutput step = engine_.Step(now_);
+  engine_.CheckInvariants();
+  if (!runner_.violation().empty()) return Fail(runner_.violation());
+  checker_.CheckStep(step, now_);
+  if (!checker_.failure().empty()) return Fail(checker_.failure());
+  num_scheduled_tokens_ += step.num_scheduled_tokens;
+  Trace(step);
+  CheckCounts();
+  CheckProgress(step);
+  for (const SequenceOutput& output : step.outputs) {
+    report_.num_tokens += static_cast<int64_t>(output.tokens.size());
+    if (!output.last) continue;
+    num_useful_tokens_ += output.usage.prompt_tokens + output.usage.completion_tokens;
+    workload_.Remember(checker_.Conversation(output.request, output.index));
+  }
+  now_ += step_takes_;
+}
+
+void Simulation::CheckCounts() {
+  const EngineStats stats = engine_.stats();
+  if (stats.blocks.free + stats.blocks.used + stats.blocks.cached != stats.blocks.total) Fail("pages do not add up");
+  if (stats.blocks.total != config_.engine.blocks.num_blocks) Fail("the pool changed its size");
+  if (stats.requests_running + stats.requests_waiting != static_cast<int64_t>(checker_.live().size())) {
+    Fail("requests running and waiting are not those alive");
+  }
+  if (stats.requests_running > config_.engine.max_num_seqs) Fail("more requests run than there are seats");
+  // Those preempted come on top of the bound.
+  if (stats.requests_waiting > config_.engine.max_waiting_requests + config_.engine.max_num_seqs)
+    Fail("the queue is too long");
+}
+
+// The first of all requests gets a token within as many steps as its prompt has tokens, and nobody is preempted without
+// need.
+void Simulation::CheckProgress(const StepOutput& step) {
+  steps_without_output_ = step.outputs.empty() && engine_.HasWork() ? steps_without_output_ + 1 : 0;
+  if (steps_without_output_ > 2 * config_.engine.max_model_len + 16) Fail("no progress");
+}
+
+// Preemption throws work away, but not over and over. Twice the factor of the worst of 30,000 seeds.
+void Simulation::CheckWaste() {
+  if (config_.engine.recompute_always || !report_.failure.empty()) return;
+  if (num_scheduled_tokens_ > 5 * num_useful_tokens_) Fail("most of the work was done in vain");
+  if (report_.num_preemptions > num_useful_tokens_) Fail("more preemptions than tokens");
+}
+
+void Simulation::Trace(const StepOutput& step) {
+  const auto add = [this](uint64_t value) { report_.trace_hash = SampleSeed(report_.trace_hash ^ value, 1); };
+  add(static_cast<uint64_t>(step.num_scheduled_tokens));
+  for (const SequenceOutput& output : step.outputs) {
+    add(output.request);
+    add(static_cast<uint64_t>(output.index));
+    for (TokenId token : output.tokens) add(static_cast<uint64_t>(token));
+    add(static_cast<uint64_t>(output.finish_reason));
+    add(static_cast<uint64_t>(output.status.code()));
+    add(static_cast<uint64_t>(output.usage.cached_tokens));
+    add(static_cast<uint64_t>(
+        absl::ToInt64Nanoseconds(output.timings.queue + output.timings.prefill + output.timings.decode)));
+  }
+}
+
+}  // namespace
+
+SimulationReport Simulate(uint64_t seed) {
+  SimulationReport report = Simulation(seed).Run();
+  if (!report.failure.empty()) report.failure = absl::StrCat("seed ", seed, ": ", report.failure);
+  return report;
+}
+
+}  // namespace quire

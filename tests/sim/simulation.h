@@ -1,0 +1,25 @@
+// The real engine, scheduler and block manager on a fake model, under everything that can go wrong, all of it drawn
+// from one seed. After every step: every invariant of every class; each stream a prefix of its isolated run; no page
+// shared between tenants, or written by one while another holds it; bounded queues; progress. In the end: every request
+// over, no page held.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace quire {
+
+struct SimulationReport {
+  std::string failure;      // What broke first, and in which circumstances; empty if nothing did.
+  uint64_t trace_hash = 0;  // Of every output of every step: the same seed gives the same.
+
+  // How much of the engine was exercised.
+  int64_t num_steps = 0;
+  int64_t num_tokens = 0;
+  int64_t num_cached_tokens = 0;
+  int64_t num_preemptions = 0;
+};
+
+SimulationReport Simulate(uint64_t seed);
+
+}  // namespace quire

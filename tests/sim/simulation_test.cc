@@ -1,0 +1,78 @@
+#include "tests/sim/simulation.h"
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+#include <string>
+
+namespace quire {
+namespace {
+
+constexpr int kNumShards = 4;
+#if defined(__SANITIZE_ADDRESS__)
+constexpr int kDefaultSeeds = 1000;
+#else
+constexpr int kDefaultSeeds = 8000;
+#endif
+
+std::optional<uint64_t> FromEnvironment(const char* name) {
+  const char* value = std::getenv(name);
+  if (value == nullptr) return std::nullopt;
+  return std::strtoull(value, nullptr, 10);
+}
+
+volatile std::sig_atomic_t current_seed = 0;
+
+// A failed QUIRE_CHECK ends the process: say at least where it happened.
+void SaySeed(int) {
+  std::fprintf(stderr, "aborted in seed %ld; QUIRE_SIM_SEED=%ld runs it alone\n", static_cast<long>(current_seed),
+               static_cast<long>(current_seed));
+}
+
+SimulationReport SimulateLoudly(uint64_t seed) {
+  current_seed = static_cast<std::sig_atomic_t>(seed);
+  std::signal(SIGABRT, SaySeed);
+  SimulationReport report = Simulate(seed);
+  EXPECT_EQ(report.failure, "") << "QUIRE_SIM_SEED=" << seed << " runs it alone";
+  return report;
+}
+
+class Simulator : public ::testing::TestWithParam<int> {};
+
+// QUIRE_SIM_SEEDS=N runs N seeds in all; QUIRE_SIM_SEED=S runs that one in the first shard and nothing else.
+TEST_P(Simulator, FindsNothingWrong) {
+  const int shard = GetParam();
+  if (const auto only = FromEnvironment("QUIRE_SIM_SEED")) {
+    if (shard == 0) SimulateLoudly(*only);
+    return;
+  }
+  const uint64_t num_seeds = FromEnvironment("QUIRE_SIM_SEEDS").value_or(kDefaultSeeds);
+  SimulationReport sum;
+  for (uint64_t seed = shard; seed < num_seeds && !HasFailure(); seed += kNumShards) {
+    const SimulationReport report = SimulateLoudly(seed);
+    sum.num_steps += report.num_steps;
+    sum.num_tokens += report.num_tokens;
+    sum.num_cached_tokens += report.num_cached_tokens;
+    sum.num_preemptions += report.num_preemptions;
+  }
+  std::printf("%ld steps, %ld tokens, %ld cached tokens, %ld preemptions\n", sum.num_steps, sum.num_tokens,
+              sum.num_cached_tokens, sum.num_preemptions);
+  // A simulation that nothing happens in would find nothing wrong either.
+  EXPECT_GT(sum.num_cached_tokens, 0);
+  EXPECT_GT(sum.num_preemptions, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Shard, Simulator, ::testing::Range(0, kNumShards));
+
+TEST(SimulatorItself, RepeatsASeedExactly) {
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    EXPECT_EQ(Simulate(seed).trace_hash, Simulate(seed).trace_hash) << "seed " << seed;
+  }
+  EXPECT_NE(Simulate(0).trace_hash, Simulate(1).trace_hash);
+}
+
+}  // namespace
+}  // namespace quire

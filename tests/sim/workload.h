@@ -1,0 +1,38 @@
+// Makes the requests of a simulation: families of prompts that begin alike, conversations that go on, several tenants.
+#pragma once
+
+#include <vector>
+
+#include "engine/types/generate_request.h"
+#include "tests/sim/sim_config.h"
+#include "tests/sim/sim_random.h"
+
+namespace quire {
+
+// Whose a request is can be told from its seed, which reaches the model.
+int TenantOf(const SamplingParams& params);
+
+class Workload {
+ public:
+  Workload(const SimConfig& config, SimRandom& random);
+
+  // A request that the engine should take, unless its queue is full.
+  GenerateRequest MakeRequest(RequestId id, absl::Time now);
+  // One that it must refuse.
+  GenerateRequest MakeBadRequest(RequestId id, absl::Time now);
+
+  // A conversation that later prompts may go on with.
+  void Remember(std::vector<TokenId> tokens);
+
+ private:
+  std::vector<TokenId> RandomTokens(int length);
+  std::vector<TokenId> MakePrompt();
+
+  const SimConfig& config_;
+  SimRandom& random_;
+  const int longest_;  // Prompt and output, tokens.
+  std::vector<std::vector<TokenId>> families_;
+  std::vector<std::vector<TokenId>> conversations_;
+};
+
+}  // namespace quire
