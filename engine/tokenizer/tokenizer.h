@@ -15,11 +15,11 @@ enum class TokenKind : uint8_t { kNormal, kUnknown, kControl, kUserDefined, kUnu
 
 // What a model file says about its vocabulary (GGUF: tokenizer.ggml.*).
 struct TokenizerSpec {
-  std::string model;       // "gpt2"
-  std::string pre;         // Name of the pre-tokenizer: "smollm", "gpt-2", "llama-bpe", "qwen2", ...
+  std::string model;  // "gpt2"
+  std::string pre;    // Name of the pre-tokenizer: "smollm", "gpt-2", "llama-bpe", "qwen2", ...
   std::vector<std::string> tokens;
-  std::vector<TokenKind> kinds;  // As many as tokens, or none: all normal.
-  std::vector<std::string> merges;  // "left right", best first.
+  std::vector<TokenKind> kinds;                                      // As many as tokens, or none: all normal.
+  std::vector<std::string> merges;                                   // "left right", best first.
   TokenId bos = -1, eos = -1, eot = -1, unknown = -1, padding = -1;  // -1: none
   bool add_bos = false, add_eos = false, add_space_prefix = false;
 };
@@ -34,7 +34,8 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  // Takes time linear in the text (times log), whatever the text. INVALID_ARGUMENT for invalid UTF-8, with the byte offset.
+  // Takes time linear in the text (times log), whatever the text. INVALID_ARGUMENT for invalid UTF-8, with the byte
+  // offset.
   virtual absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text, const EncodeOptions& options) const = 0;
   // The raw bytes of one token: not necessarily whole characters. Control tokens have none unless `keep_special`.
   // REQUIRES: 0 <= token < vocab_size().
@@ -43,7 +44,8 @@ class Tokenizer {
   virtual int vocab_size() const = 0;
   virtual TokenId bos() const = 0;  // -1: none
   virtual TokenId eos() const = 0;
-  // Every token that ends a turn: EOS, end-of-turn, and control tokens known to mean it ("<|im_end|>", "<|endoftext|>").
+  // Every token that ends a turn: EOS, end-of-turn, and control tokens known to mean it ("<|im_end|>",
+  // "<|endoftext|>").
   virtual const std::vector<TokenId>& end_tokens() const = 0;
 };
 
