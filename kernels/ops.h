@@ -55,9 +55,9 @@ enum class Epilogue {
 // ([M, N/2] for kGate). input and output may overlap only with kAdd and when they are not the same rows.
 struct MatMulArgs {
   MatrixView<const float> input;
-  RmsNorm norm;
+  RmsNorm norm = {};
   const PackedMatrix* weights = nullptr;
-  std::span<const float> bias;
+  std::span<const float> bias = {};
   Epilogue epilogue = Epilogue::kStore;
   Activation activation = Activation::kSilu;
   MatrixView<float> output;

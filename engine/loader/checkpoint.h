@@ -38,7 +38,8 @@ class Checkpoint {
   virtual uint64_t Fingerprint() const = 0;
 };
 
-// Opens a model file by its content. INVALID_ARGUMENT says what is wrong with it and where.
+// Opens a model file by its content. Errors say what is wrong and where in the file, but not the path, which the caller
+// knows.
 absl::StatusOr<std::unique_ptr<Checkpoint>> OpenCheckpoint(const std::string& path);
 
 }  // namespace quire

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/loader/quoted.h"
 #include "engine/types/status_macros.h"
 #include "engine/types/string_view.h"
 

@@ -7,10 +7,11 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "engine/loader/byte_reader.h"
 #include "engine/loader/checked_math.h"
+#include "engine/loader/quoted.h"
+#include "engine/types/annotate.h"
 #include "engine/types/status_macros.h"
 
 namespace quire {
@@ -132,15 +133,11 @@ absl::StatusOr<GgufValue> ReadValue(ByteReader& reader) {
   return value;
 }
 
-absl::Status Within(const absl::Status& status, std::string_view kind, std::string_view name) {
-  return absl::Status(status.code(), absl::StrCat(AbslView(kind), " ", Quoted(name), ": ", status.message()));
-}
-
 absl::Status ReadMetadata(ByteReader& reader, uint64_t num_keys, GgufFile& file) {
   for (uint64_t i = 0; i < num_keys; ++i) {
     ASSIGN_OR_RETURN(const std::string_view key, ReadName(reader, absl::StrCat("metadata key ", i)));
     absl::StatusOr<GgufValue> value = ReadValue(reader);
-    if (!value.ok()) return Within(value.status(), "metadata", key);
+    if (!value.ok()) return Annotate(value.status(), absl::StrCat("metadata ", Quoted(key)));
     if (!file.metadata.emplace(key, *value).second) {
       return reader.Error(absl::StrCat("metadata ", Quoted(key), " occurs twice"));
     }
@@ -178,7 +175,7 @@ absl::Status ReadTensorList(ByteReader& reader, uint64_t num_tensors, GgufFile& 
   for (uint64_t i = 0; i < num_tensors; ++i) {
     ASSIGN_OR_RETURN(const std::string_view name, ReadName(reader, absl::StrCat("the name of tensor ", i)));
     absl::StatusOr<GgufTensor> tensor = ReadTensorInfo(reader);
-    if (!tensor.ok()) return Within(tensor.status(), "tensor", name);
+    if (!tensor.ok()) return Annotate(tensor.status(), absl::StrCat("tensor ", Quoted(name)));
     if (!file.tensors.emplace(name, *tensor).second) {
       return reader.Error(absl::StrCat("tensor ", Quoted(name), " occurs twice"));
     }
@@ -253,7 +250,7 @@ absl::Status LocateTensors(std::span<const std::byte> bytes, GgufFile& file) {
   const std::span<const std::byte> data = has_data ? bytes.subspan(*begin) : std::span<const std::byte>();
   for (auto& [name, tensor] : file.tensors) {
     const absl::Status status = LocateTensor(data, alignment, tensor);
-    if (!status.ok()) return Within(status, "tensor", name);
+    if (!status.ok()) return Annotate(status, absl::StrCat("tensor ", Quoted(name)));
   }
   return CheckDisjoint(file);
 }
@@ -272,11 +269,6 @@ std::string_view NameOf(GgufType type) {
   static constexpr std::string_view kNames[] = {"uint8", "int8",   "uint16", "int16",  "uint32", "int32",  "float32",
                                                 "bool",  "string", "array",  "uint64", "int64",  "float64"};
   return kNames[static_cast<size_t>(type)];
-}
-
-std::string Quoted(std::string_view name) {
-  constexpr size_t kShown = 80;
-  return absl::StrCat("'", absl::CHexEscape(AbslView(name.substr(0, kShown))), name.size() > kShown ? "..." : "", "'");
 }
 
 absl::StatusOr<GgufFile> ParseGguf(std::span<const std::byte> bytes) {

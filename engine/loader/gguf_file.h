@@ -7,7 +7,6 @@
 #include <map>
 #include <optional>
 #include <span>
-#include <string>
 #include <string_view>
 
 #include "absl/status/statusor.h"
@@ -62,8 +61,5 @@ struct GgufFile {
 // INVALID_ARGUMENT with the byte offset, key or tensor, and what is wrong there. Takes time and memory by what the file
 // holds, whatever it claims; the header may take 64 MiB.
 absl::StatusOr<GgufFile> ParseGguf(std::span<const std::byte> bytes);
-
-// A name as errors show it: quoted, escaped, not endless.
-std::string Quoted(std::string_view name);
 
 }  // namespace quire

@@ -14,6 +14,7 @@ namespace quire {
 class MappedFile {
  public:
   // NOT_FOUND, PERMISSION_DENIED, ... as the system says; INVALID_ARGUMENT for what is not a regular file or is empty.
+  // The message leaves the path to the caller.
   static absl::StatusOr<MappedFile> Open(const std::string& path);
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&&) = delete;

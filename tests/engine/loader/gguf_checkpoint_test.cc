@@ -235,10 +235,10 @@ TEST(OpenCheckpoint, MapsAFile) {
 
 TEST(OpenCheckpoint, SaysWhatCannotBeOpened) {
   EXPECT_EQ(OpenCheckpoint("/nowhere/model.gguf").status().code(), absl::StatusCode::kNotFound);
-  EXPECT_THAT(std::string(OpenCheckpoint("/").status().message()), HasSubstr("/ is not a regular file"));
-  EXPECT_THAT(std::string(OpenCheckpoint("/dev/zero").status().message()), HasSubstr("is not a regular file"));
+  EXPECT_THAT(std::string(OpenCheckpoint("/").status().message()), HasSubstr("not a regular file"));
+  EXPECT_THAT(std::string(OpenCheckpoint("/dev/zero").status().message()), HasSubstr("not a regular file"));
   const std::string empty = WriteTestFile("empty.gguf", "");
-  EXPECT_EQ(OpenCheckpoint(empty).status(), absl::InvalidArgumentError(empty + " is empty"));
+  EXPECT_EQ(OpenCheckpoint(empty).status(), absl::InvalidArgumentError("the file is empty"));
 }
 
 }  // namespace

@@ -1,0 +1,95 @@
+#include "engine/model/decoder.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/types/status_macros.h"
+#include "kernels/check.h"
+
+namespace quire {
+
+Decoder::Decoder(const ModelConfig& config, const Weights& weights, Ops& ops, int max_tokens)
+    : config_(config), weights_(weights), ops_(ops), max_tokens_(max_tokens) {}
+
+absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Make(const ModelConfig& config, const Weights& weights, Ops& ops,
+                                                       int max_tokens) {
+  QUIRE_CHECK(max_tokens >= 1);
+  std::unique_ptr<Decoder> decoder(new Decoder(config, weights, ops, max_tokens));
+  const auto allocate = [&ops](int64_t rows, int64_t cols, Activation& activation) -> absl::Status {
+    ASSIGN_OR_RETURN(activation.buffer, ops.Allocate(rows * cols));
+    activation.cols = cols;
+    return absl::OkStatus();
+  };
+  const int logit_rows = std::min(max_tokens, kMaxLogitRows);
+  RETURN_IF_ERROR(allocate(max_tokens, config.hidden_size, decoder->hidden_));
+  RETURN_IF_ERROR(allocate(max_tokens, config.qkv_size(), decoder->qkv_));
+  RETURN_IF_ERROR(allocate(max_tokens, config.query_size(), decoder->attention_));
+  RETURN_IF_ERROR(allocate(max_tokens, config.intermediate_size, decoder->gated_));
+  RETURN_IF_ERROR(allocate(logit_rows, config.hidden_size, decoder->last_));
+  RETURN_IF_ERROR(allocate(logit_rows, config.vocab_size, decoder->logits_));
+  return decoder;
+}
+
+void Decoder::Forward(const Batch& batch, KvCache& kv_cache) {
+  num_tokens_ = batch.num_tokens();
+  QUIRE_CHECK(num_tokens_ >= 1 && num_tokens_ <= max_tokens_);
+  const PagedBatchView view = batch.View();
+  ops_.Embed(*weights_.embedding, batch.token_ids, hidden_.View(num_tokens_));
+  for (int i = 0; i < config_.num_layers; ++i) Layer(i, view, kv_cache);
+}
+
+void Decoder::Layer(int index, const PagedBatchView& batch, KvCache& kv_cache) {
+  const LayerWeights& layer = weights_.layers[index];
+  const MatrixView<float> hidden = hidden_.View(num_tokens_);
+  const MatrixView<float> qkv = qkv_.View(num_tokens_);
+  const MatrixView<float> attention = attention_.View(num_tokens_);
+  const MatrixView<float> gated = gated_.View(num_tokens_);
+  const float epsilon = config_.norm_epsilon;
+
+  ops_.MatMul({.input = hidden,
+               .norm = {layer.attention_norm, epsilon},
+               .weights = layer.qkv.get(),
+               .bias = layer.qkv_bias,
+               .output = qkv});
+  ops_.RopeAppend({.qkv = qkv,
+                   .num_heads = config_.num_heads,
+                   .query_norm = {layer.query_norm, epsilon},
+                   .key_norm = {layer.key_norm, epsilon},
+                   .rope = {config_.rope_kind, config_.inverse_frequencies},
+                   .layer = index,
+                   .kv_cache = &kv_cache,
+                   .batch = batch});
+  ops_.Attention({.qkv = qkv,
+                  .num_heads = config_.num_heads,
+                  .scale = 1 / std::sqrt(static_cast<float>(config_.head_dim)),
+                  .sliding_window = config_.sliding_window,
+                  .layer = index,
+                  .kv_cache = &kv_cache,
+                  .batch = batch,
+                  .output = attention});
+  ops_.MatMul({.input = attention,
+               .weights = layer.attention_output.get(),
+               .bias = layer.attention_output_bias,
+               .epilogue = Epilogue::kAdd,
+               .output = hidden});
+  ops_.MatMul({.input = hidden,
+               .norm = {layer.feed_forward_norm, epsilon},
+               .weights = layer.gate_up.get(),
+               .epilogue = Epilogue::kGate,
+               .activation = config_.activation,
+               .output = gated});
+  ops_.MatMul({.input = gated, .weights = layer.down.get(), .epilogue = Epilogue::kAdd, .output = hidden});
+}
+
+MatrixView<const float> Decoder::Logits(std::span<const int32_t> rows) {
+  const int64_t num_rows = static_cast<int64_t>(rows.size());
+  QUIRE_CHECK(num_rows >= 1 && num_rows <= std::min(max_tokens_, kMaxLogitRows));
+  ops_.GatherRows(hidden_.View(num_tokens_), rows, last_.View(num_rows));
+  ops_.MatMul({.input = last_.View(num_rows),
+               .norm = {weights_.output_norm, config_.norm_epsilon},
+               .weights = weights_.output_head.get(),
+               .output = logits_.View(num_rows)});
+  return logits_.View(num_rows);
+}
+
+}  // namespace quire

@@ -1,0 +1,62 @@
+// Decoder: the forward pass, the only one there is. Which architecture it computes is in the ModelConfig and the
+// Weights.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "absl/status/statusor.h"
+#include "engine/model/model_config.h"
+#include "engine/model/weights.h"
+#include "engine/runner/batch.h"
+#include "kernels/ops.h"
+
+namespace quire {
+
+// Owns the activations of one step. Threads: the engine's, which is the one that calls into Ops.
+class Decoder {
+ public:
+  // Rows that one call of Logits takes at most. Their logits are the largest activation (rows x vocabulary), and a step
+  // may ask for those of all its tokens.
+  static constexpr int kMaxLogitRows = 64;
+
+  // For steps of up to `max_tokens` tokens. `config`, `weights` (packed by `ops`) and `ops` outlive the decoder.
+  // RESOURCE_EXHAUSTED when memory cannot be had.
+  static absl::StatusOr<std::unique_ptr<Decoder>> Make(const ModelConfig& config, const Weights& weights, Ops& ops,
+                                                       int max_tokens);
+
+  // Runs all layers over the batch's tokens, appending their K and V to the cache. Of the batch it takes the tokens and
+  // where they lie; page copies and logit rows are the caller's. REQUIRES: 1 <= batch.num_tokens() <= max_tokens.
+  void Forward(const Batch& batch, KvCache& kv_cache);
+
+  // Logits of these tokens of the last Forward, one row of vocab_size each; valid until the next call, and to be read
+  // after Ops::Synchronize(). REQUIRES: 1 to kMaxLogitRows rows.
+  MatrixView<const float> Logits(std::span<const int32_t> rows);
+
+ private:
+  // Owns its memory; [rows, cols] of it are in use.
+  struct Activation {
+    std::unique_ptr<Buffer> buffer;
+    int64_t cols = 0;
+    MatrixView<float> View(int64_t rows) const { return {buffer->data(), rows, cols, cols}; }
+  };
+
+  Decoder(const ModelConfig& config, const Weights& weights, Ops& ops, int max_tokens);
+  void Layer(int index, const PagedBatchView& batch, KvCache& kv_cache);
+
+  // Constant after construction.
+  const ModelConfig& config_;
+  const Weights& weights_;
+  Ops& ops_;
+  const int max_tokens_;
+
+  int num_tokens_ = 0;    // Of the last Forward.
+  Activation hidden_;     // [T, hidden], the residual stream
+  Activation qkv_;        // [T, (heads + 2 * kv_heads) * head_dim]
+  Activation attention_;  // [T, heads * head_dim]
+  Activation gated_;      // [T, intermediate]
+  Activation last_;       // [kMaxLogitRows, hidden], the rows that logits are wanted of
+  Activation logits_;     // [kMaxLogitRows, vocab]
+};
+
+}  // namespace quire

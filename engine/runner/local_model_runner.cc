@@ -1,0 +1,71 @@
+#include "engine/runner/local_model_runner.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "engine/types/status_macros.h"
+#include "kernels/check.h"
+
+namespace quire {
+
+absl::StatusOr<std::unique_ptr<LocalModelRunner>> LocalModelRunner::Make(const LoadedModel& model, Ops& ops,
+                                                                         KvCache& kv_cache,
+                                                                         int max_num_batched_tokens) {
+  QUIRE_CHECK(kv_cache.layout().num_layers == model.config.num_layers);
+  QUIRE_CHECK(kv_cache.layout().num_kv_heads == model.config.num_kv_heads);
+  QUIRE_CHECK(kv_cache.layout().head_dim == model.config.head_dim);
+  ASSIGN_OR_RETURN(std::unique_ptr<Decoder> decoder,
+                   Decoder::Make(model.config, model.weights, ops, max_num_batched_tokens));
+  Sampler sampler(model.config.vocab_size, model.tokenizer->end_tokens());
+  return std::unique_ptr<LocalModelRunner>(new LocalModelRunner(std::move(decoder), std::move(sampler), ops, kv_cache));
+}
+
+LocalModelRunner::LocalModelRunner(std::unique_ptr<Decoder> decoder, Sampler sampler, Ops& ops, KvCache& kv_cache)
+    : decoder_(std::move(decoder)), sampler_(std::move(sampler)), ops_(ops), kv_cache_(kv_cache) {}
+
+void LocalModelRunner::Launch(const Batch& batch) {
+  QUIRE_CHECK(batch_ == nullptr);
+  batch_ = &batch;
+  if (!batch.page_copies.empty()) ops_.CopyPages(kv_cache_, batch.page_copies);
+  if (batch.num_tokens() > 0) decoder_->Forward(batch, kv_cache_);
+}
+
+absl::StatusOr<std::span<const SampledToken>> LocalModelRunner::Await() {
+  QUIRE_CHECK(batch_ != nullptr);
+  const std::vector<LogitRow>& logit_rows = batch_->logit_rows;
+  order_.resize(logit_rows.size());
+  std::iota(order_.begin(), order_.end(), size_t{0});
+  std::sort(order_.begin(), order_.end(),
+            [&](size_t a, size_t b) { return std::pair(logit_rows[a].row, a) < std::pair(logit_rows[b].row, b); });
+  if (sampled_.size() < logit_rows.size()) sampled_.resize(logit_rows.size());
+  for (size_t done = 0; done < order_.size();) done = SampleSlice(done);
+  // Also where nothing was sampled, a step is over only when its writes are.
+  ops_.Synchronize();
+  batch_ = nullptr;
+  return std::span<const SampledToken>(sampled_).first(order_.size());
+}
+
+size_t LocalModelRunner::SampleSlice(size_t begin) {
+  const std::vector<LogitRow>& logit_rows = batch_->logit_rows;
+  rows_.clear();
+  size_t end = begin;
+  for (; end < order_.size(); ++end) {
+    const int32_t row = logit_rows[order_[end]].row;
+    if (!rows_.empty() && rows_.back() == row) continue;
+    if (rows_.size() == Decoder::kMaxLogitRows) break;
+    rows_.push_back(row);
+  }
+  const MatrixView<const float> logits = decoder_->Logits(rows_);
+  ops_.Synchronize();
+  size_t slot = 0;
+  for (size_t i = begin; i < end; ++i) {
+    const LogitRow& logit_row = logit_rows[order_[i]];
+    if (rows_[slot] != logit_row.row) ++slot;
+    const std::span<const float> row_logits(logits.Row(static_cast<int64_t>(slot)), logits.cols);
+    sampler_.Sample(row_logits, logit_row, &sampled_[order_[i]]);
+  }
+  return end;
+}
+
+}  // namespace quire

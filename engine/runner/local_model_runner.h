@@ -1,0 +1,44 @@
+// LocalModelRunner: the ModelRunner that computes in this process.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/model/decoder.h"
+#include "engine/model/loaded_model.h"
+#include "engine/runner/model_runner.h"
+#include "engine/sampling/sampler.h"
+
+namespace quire {
+
+// Threads: the engine's. Steps allocate nothing once the largest has been seen, but for log-probabilities.
+class LocalModelRunner : public ModelRunner {
+ public:
+  // For steps of up to `max_num_batched_tokens` tokens. What is referred to outlives the runner; `kv_cache` was
+  // allocated by `ops` for the model's layers and heads. RESOURCE_EXHAUSTED when memory for activations cannot be had.
+  static absl::StatusOr<std::unique_ptr<LocalModelRunner>> Make(const LoadedModel& model, Ops& ops, KvCache& kv_cache,
+                                                                int max_num_batched_tokens);
+
+  void Launch(const Batch& batch) override;
+  absl::StatusOr<std::span<const SampledToken>> Await() override;
+
+ private:
+  LocalModelRunner(std::unique_ptr<Decoder> decoder, Sampler sampler, Ops& ops, KvCache& kv_cache);
+
+  // Answers logit rows order_[begin, ...) as far as one call of Decoder::Logits reaches; returns where it stopped.
+  size_t SampleSlice(size_t begin);
+
+  const std::unique_ptr<Decoder> decoder_;
+  Sampler sampler_;
+  Ops& ops_;
+  KvCache& kv_cache_;
+
+  const Batch* batch_ = nullptr;       // The step in flight.
+  std::vector<size_t> order_;          // Of batch_->logit_rows, those of one token side by side.
+  std::vector<int32_t> rows_;          // Tokens of one slice.
+  std::vector<SampledToken> sampled_;  // Only grows, so that what its elements own is kept.
+};
+
+}  // namespace quire
