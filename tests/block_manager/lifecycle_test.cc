@@ -11,6 +11,21 @@ using testing::IsEmpty;
 class BlockLifecycle : public BlockManagerFixture {
  protected:
   BlockLifecycle() : BlockManagerFixture({.num_blocks = 8, .block_size = 4}) {}
+
+  // Holds two pages of eight tokens. The second is in the index behind a first page that is not the fork's own and that
+  // nobody holds: another sequence had announced it, and only the fork's origin went on to exchange its page for that
+  // one.
+  Sequence& StartForkThatFallsBehind() {
+    Sequence& announcer = Start(Range(0, 4));
+    Sequence& origin = Start(Range(0, 8), {.reuse = false});
+    Compute(origin);
+    Sequence& fork = Fork(origin);
+    Compute(announcer);
+    Compute(origin);
+    Release(announcer);
+    Release(origin);
+    return fork;
+  }
 };
 
 // Growing.
@@ -295,17 +310,8 @@ TEST_F(BlockLifecycle, NeverGivesAwayAPageThatIsHeld) {
 }
 
 TEST_F(BlockLifecycle, AHeldPageWhosePredecessorIsGivenAwayLeavesTheIndex) {
-  // `own` and its fork hold equal pages to those that `announcer` computes; `own` commits, the fork does not get that
-  // far.
-  Sequence& announcer = Start(Range(0, 4));
-  Sequence& own = Start(Range(0, 8), {.reuse = false});
-  Compute(own);
-  Sequence& fork = Fork(own);
-  Compute(announcer);
-  Compute(own);
+  Sequence& fork = StartForkThatFallsBehind();
   ASSERT_EQ(CountCached(Range(0, 9)), 8);
-  Release(announcer);
-  Release(own);
   ASSERT_EQ(manager_.counts().cached, 1);
   Start(Range(100, 24));
   EXPECT_EQ(CountCached(Range(0, 9)), 0);
@@ -315,15 +321,7 @@ TEST_F(BlockLifecycle, AHeldPageWhosePredecessorIsGivenAwayLeavesTheIndex) {
 }
 
 TEST_F(BlockLifecycle, APageWhosePredecessorIsNotHeldIsNotCached) {
-  Sequence& announcer = Start(Range(0, 4));
-  Sequence& own = Start(Range(0, 8), {.reuse = false});
-  Compute(own);
-  Sequence& fork = Fork(own);
-  Compute(announcer);
-  Compute(own);
-  Release(announcer);
-  Release(own);
-  Release(fork, 0);
+  Release(StartForkThatFallsBehind(), 0);
   EXPECT_EQ(CountCached(Range(0, 9)), 4);
   EXPECT_EQ(manager_.counts().free, 7);
 }
