@@ -32,8 +32,7 @@ Admission BlockManager::Admit(BlockTable& table, std::span<const TokenId> tokens
   const int num_blocks = BlocksFor(static_cast<int64_t>(tokens.size()));
   const int num_fresh = num_blocks - match.num_blocks;
   if (RoomAfter(match, num_fresh) < options.reserve_blocks) {
-    // The source of the copy may be the very page that is missing: what fits an empty pool must fit one of cached
-    // pages.
+    // The page to copy from may be the very one that is missing, and what fits the pool must get in.
     match.overlap = {};
     if (RoomAfter(match, num_fresh) < options.reserve_blocks) return {AdmitOutcome::kNoRoom, 0};
   }
@@ -52,11 +51,12 @@ Admission BlockManager::Admit(BlockTable& table, std::span<const TokenId> tokens
 BlockManager::PrefixMatch BlockManager::FindPrefix(std::span<const TokenId> tokens, uint64_t salt) const {
   PrefixMatch match;
   if (epoch_ == 0) return match;
+  const int last = BlocksFor(static_cast<int64_t>(tokens.size())) - 1;
   PageParent parent{kNoBlock, salt};
   for (;;) {
     const std::span<const TokenId> page = PageTokens(tokens, match.num_blocks);
     // At least one token must be computed, so of a page that would complete all of them one token is left out.
-    const bool is_last = match.num_blocks == BlocksFor(static_cast<int64_t>(tokens.size())) - 1;
+    const bool is_last = match.num_blocks == last;
     const BlockId found = static_cast<int>(page.size()) == block_size() ? index_.Find(parent, page) : kNoBlock;
     if (found == kNoBlock) {
       match.overlap = index_.FindOverlap(parent, page.first(page.size() - is_last));

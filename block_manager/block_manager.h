@@ -80,32 +80,32 @@ class BlockManager {
 
   // Starts a sequence whose tokens are known: takes the longest cached prefix by reference, the part of a page beyond
   // it by copy-on-write, and fresh pages for the rest, so that `table` covers all of `tokens`. The fresh full pages are
-  // announced as being computed. All or nothing: unless kAdmitted, `table` and the pool are unchanged. REQUIRES: table
-  // is empty, tokens is not.
+  // announced as being computed. All or nothing: unless kAdmitted, `table` and the pool are unchanged.
+  // REQUIRES: table is empty, tokens is not.
   Admission Admit(BlockTable& table, std::span<const TokenId> tokens, const AdmitOptions& options);
 
   // Makes tokens [num_computed, num_tokens) writable: adds pages at the end as needed, and replaces a shared page in
   // that range by a copy. False, and nothing changed, when pages run out.
+  // REQUIRES: num_computed < num_tokens; the table has pages for the first num_computed tokens.
   bool Grow(BlockTable& table, int num_computed, int num_tokens);
 
   // The first num_computed of `tokens` have their KV in the table's pages: their full pages become shareable. A page
   // that the index already has with the same tokens replaces the table's own, which is given back.
+  // REQUIRES: `tokens` goes on from those that the table was admitted with.
   void Commit(BlockTable& table, std::span<const TokenId> tokens, int num_computed);
 
   // A second table over the same pages; whoever writes to a shared one first gets a copy (see Grow).
   BlockTable Fork(const BlockTable& table);
 
   // Ends a sequence, also one that is preempted or failed. Full and partly filled pages of the first num_computed
-  // tokens stay cached, tails being evicted before heads; announcements that were not kept are withdrawn, and so are
-  // copies that are still pending into pages that nobody holds any more. Tokens that only a pending copy brings are not
-  // cached.
+  // tokens stay cached, except for tokens that only a pending copy would bring. Announcements that were not kept are
+  // withdrawn, and so are pending copies into pages that nobody holds any more.
   void Release(BlockTable& table, std::span<const TokenId> tokens, int num_computed);
 
-  // Copies that Admit and Grow ask for since the last FinishCopies. No page is the source of one and the destination of
-  // another, so their order does not matter.
-  // Sources stay held until FinishCopies, to be called when the step that performed the copies has completed. When a
-  // step is given up, release its sequences first, so that no page is taken to hold what a copy did not bring. Valid
-  // until the next call.
+  // Copies that Admit and Grow ask for since the last FinishCopies, valid until the next call. No page is the source of
+  // one and the destination of another, so their order does not matter. Sources stay held until FinishCopies, to be
+  // called when the step that performed the copies has completed. When a step is given up, release its sequences first,
+  // so that no page is taken to hold what a copy did not bring.
   std::span<const BlockCopy> pending_copies() const { return pending_copies_; }
   void FinishCopies();
 
@@ -125,8 +125,7 @@ class BlockManager {
   void CheckInvariants(std::span<const BlockTable* const> tables) const;
 
  private:
-  // What the index has for a sequence: its first full pages, `last` being the last of them, and the beginning of the
-  // next one.
+  // What the index has for a sequence: its first full pages, up to `last`, and the beginning of the next one.
   struct PrefixMatch {
     int num_blocks = 0;
     BlockId last = kNoBlock;

@@ -8,8 +8,7 @@
 
 namespace quire {
 
-// Invariants: a page with refcount 0 is in exactly one of two lists, free or cached; one with refcount >= 1 is in
-// neither.
+// Invariants: a page with refcount 0 is in exactly one of two lists, free or cached; a page with more is in neither.
 class BlockPool {
  public:
   // All pages free. REQUIRES: num_blocks >= 1.

@@ -1,10 +1,9 @@
 // PrefixIndex: finds pages by the tokens that they hold and the pages before them. A tree of pages under one root per
-// salt, beside a hash table over its full pages. All memory is taken at construction; every operation is O(page size),
-// expected.
+// salt, beside a hash table over its full pages. All memory is taken at construction; an operation is expected to be
+// O(page size).
 //
 // Key of a full page: XXH3 of its tokens, seeded with its parent's key, or with the salt for a first page. It depends
-// on nothing but salt and tokens, so it is the same in every process. A page is found only if its parent and tokens are
-// the same, exactly.
+// on nothing but salt and tokens, so it is the same in every process. Only an equal parent and equal tokens make a hit.
 #pragma once
 
 #include <cstdint>
