@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <numbers>
+#include <tuple>
+#include <utility>
 
 #include "kernels/check.h"
 #include "kernels/cpu/kv_cache.h"
@@ -140,35 +142,52 @@ AttentionState* PagedAttention::Partials(const Call& call, const Tile& tile, int
   return &partials_.rows[tile.first_partial + (kv_head * num_chunks + chunk - tile.begin_chunk) * call.NumRows(tile)];
 }
 
-// Fills the states of the rows that see something of the chunk.
-void PagedAttention::AttendChunk(const Call& call, const Tile& tile, int kv_head, int chunk, Scratch& scratch,
-                                 AttentionState* states) const {
+KvChunk PagedAttention::LocateChunk(const Call& call, const Work& work, int chunk) const {
   const KvLayout& layout = call.layout;
-  const uint16_t* keys[kAttentionChunkBlocks];
-  const uint16_t* values[kAttentionChunkBlocks];
-  const int begin_block = call.VisibleInChunk(tile.begin_token, chunk).begin / kKvBlockTokens;
-  const int end_block = DivideUp(call.VisibleInChunk(tile.end_token - 1, chunk).end, kKvBlockTokens);
+  const Tile& tile = tiles_[work.tile];
   const int32_t* pages = call.args.batch.block_indices.data() + call.args.batch.block_indptr[tile.sequence];
-  for (int block = begin_block; block < end_block; ++block) {
-    const int position = chunk * kAttentionChunkTokens + block * kKvBlockTokens;
+  const auto block_at = [&](int position) {
     const int page = pages[position / layout.page_size];
     QUIRE_CHECK(page >= 0 && page < layout.num_pages);
     const int64_t offset = int64_t{position % layout.page_size} * layout.head_dim;
-    keys[block] = call.cache.Keys(call.args.layer, page, kv_head) + offset;
-    values[block] = call.cache.Values(call.args.layer, page, kv_head) + offset;
+    return std::pair(call.cache.Keys(call.args.layer, page, work.kv_head) + offset,
+                     call.cache.Values(call.args.layer, page, work.kv_head) + offset);
+  };
+  KvChunk located;
+  located.head_dim = layout.head_dim;
+  const int origin = chunk * kAttentionChunkTokens;
+  const int begin = call.VisibleInChunk(tile.begin_token, chunk).begin / kKvBlockTokens;
+  const int end = DivideUp(call.VisibleInChunk(tile.end_token - 1, chunk).end, kKvBlockTokens);
+  for (int block = begin; block < end; ++block) {
+    std::tie(located.keys[block], located.values[block]) = block_at(origin + block * kKvBlockTokens);
   }
+  // Behind the chunk's keys come its values, and behind these the keys of the work's next chunk.
+  const int work_end = std::min(work.end_chunk * kAttentionChunkTokens, call.Visible(tile.end_token - 1).end);
+  for (int i = 0; i < kAttentionBlocksAhead; ++i) {
+    located.keys[end + i] = located.values[std::min(begin + i, end - 1)];
+    const int next = origin + (end + i) * kKvBlockTokens;
+    located.values[end + i] = next < work_end ? block_at(next).first : located.values[end - 1];
+  }
+  return located;
+}
 
+// Fills the states of the rows that see something of the chunk.
+void PagedAttention::AttendChunk(const Call& call, const Work& work, int chunk, Scratch& scratch,
+                                 AttentionState* states) const {
+  const int head_dim = call.layout.head_dim;
+  const Tile& tile = tiles_[work.tile];
+  const KvChunk located = LocateChunk(call, work, chunk);
   AttentionRow rows[kAttentionMaxRows];
   int count = 0;
   const int num_rows = call.NumRows(tile);
   for (int row = 0; row < num_rows; ++row) {
     const TokenRange visible = call.VisibleInChunk(call.Token(tile, row), chunk);
     if (!visible.empty()) {
-      const float* query = &scratch.queries[int64_t{row} * layout.head_dim];
+      const float* query = &scratch.queries[int64_t{row} * head_dim];
       rows[count++] = {query, visible.begin, visible.end, &states[row]};
     }
     if (count == kAttentionMaxRows || (count > 0 && row == num_rows - 1)) {
-      kernels_.attend(keys, values, layout.head_dim, rows, count, scratch.scores);
+      kernels_.attend(located, rows, count, scratch.scores);
       count = 0;
     }
   }
@@ -209,12 +228,11 @@ void PagedAttention::Attend(const Call& call, const Work& work, Scratch& scratch
                    [scale](float x) { return x * scale; });
   }
   if (tile.first_partial >= 0) {
-    AttendChunk(call, tile, work.kv_head, work.begin_chunk, scratch,
-                Partials(call, tile, work.kv_head, work.begin_chunk));
+    AttendChunk(call, work, work.begin_chunk, scratch, Partials(call, tile, work.kv_head, work.begin_chunk));
     return;
   }
   for (int chunk = work.begin_chunk; chunk < work.end_chunk; ++chunk) {
-    AttendChunk(call, tile, work.kv_head, chunk, scratch, scratch.chunk.rows.data());
+    AttendChunk(call, work, chunk, scratch, scratch.chunk.rows.data());
     Accumulate(call, tile, chunk, scratch.chunk.rows.data(), scratch.total.rows.data());
   }
   Finish(call, tile, work.kv_head, scratch.total.rows.data());

@@ -59,8 +59,8 @@ class PagedAttention {
   void PlanTiles(const Call& call);
   void PlanWork(const Call& call, int num_workers);
   void Attend(const Call& call, const Work& work, Scratch& scratch);
-  void AttendChunk(const Call& call, const Tile& tile, int kv_head, int chunk, Scratch& scratch,
-                   AttentionState* states) const;
+  KvChunk LocateChunk(const Call& call, const Work& work, int chunk) const;
+  void AttendChunk(const Call& call, const Work& work, int chunk, Scratch& scratch, AttentionState* states) const;
   void Accumulate(const Call& call, const Tile& tile, int chunk, const AttentionState* states,
                   AttentionState* total) const;
   void Finish(const Call& call, const Tile& tile, int kv_head, const AttentionState* total) const;

@@ -9,6 +9,7 @@ namespace {
 
 struct Avx2Vector {
   static constexpr int kAccumulators = 4;  // Of two registers each, of 16.
+  static constexpr int kPartialSums = 1;
   __m256 low, high;
 
   static Avx2Vector Zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }

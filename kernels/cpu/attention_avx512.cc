@@ -8,7 +8,8 @@ namespace quire {
 namespace {
 
 struct Avx512Vector {
-  static constexpr int kAccumulators = 16;  // Of 32 registers.
+  static constexpr int kAccumulators = 24;  // Of 32 registers.
+  static constexpr int kPartialSums = 4;
   __m512 v;
 
   static Avx512Vector Zero() { return {_mm512_setzero_ps()}; }

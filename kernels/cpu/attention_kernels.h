@@ -12,6 +12,8 @@ namespace quire {
 // merged in ascending order, whoever computes them.
 inline constexpr int kAttentionChunkTokens = 256;
 inline constexpr int kAttentionChunkBlocks = kAttentionChunkTokens / kKvBlockTokens;
+// How many blocks ahead of their use K and V are fetched from memory.
+inline constexpr int kAttentionBlocksAhead = 4;
 // Query rows that share one pass over a chunk's K and V.
 inline constexpr int kAttentionMaxRows = 4;
 
@@ -23,6 +25,14 @@ struct AttentionState {
   float* weighted;  // [head_dim]
 };
 
+// One KV head's chunk as pointers to its 16-token blocks, in CpuKvCache's layout. Only entries of blocks with visible
+// tokens are set, and kAttentionBlocksAhead more behind them: memory that will be read next, to be fetched meanwhile.
+struct KvChunk {
+  int head_dim;
+  const uint16_t* keys[kAttentionChunkBlocks + kAttentionBlocksAhead];
+  const uint16_t* values[kAttentionChunkBlocks + kAttentionBlocksAhead];
+};
+
 struct AttentionRow {
   const float* query;  // [head_dim], times scale * log2(e)
   int begin;           // The chunk's tokens [begin, end) are visible; at least one.
@@ -31,12 +41,10 @@ struct AttentionRow {
 };
 
 struct AttentionKernels {
-  // Attends `num_rows` rows, at most kAttentionMaxRows, to one chunk, given as 16-token blocks of K and V in
-  // CpuKvCache's layout. A row's state depends on that row and its visible tokens only; other tokens' memory may hold
-  // anything. `scores` is scratch for [kAttentionMaxRows][kAttentionChunkTokens]. Only blocks with visible tokens are
-  // touched.
-  void (*attend)(const uint16_t* const* keys, const uint16_t* const* values, int head_dim, AttentionRow* rows,
-                 int num_rows, float* scores);
+  // Attends `num_rows` rows, at most kAttentionMaxRows, to one chunk. A row's state depends on that row and its visible
+  // tokens only; other tokens' memory may hold anything. `scores` is scratch for
+  // [kAttentionMaxRows][kAttentionChunkTokens].
+  void (*attend)(const KvChunk& chunk, AttentionRow* rows, int num_rows, float* scores);
   // Adds to `state` the tokens of `next`, which follow its own.
   void (*merge)(const AttentionState& next, int head_dim, AttentionState* state);
   // output = weighted / sum.

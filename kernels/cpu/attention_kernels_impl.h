@@ -14,6 +14,9 @@
 namespace quire {
 namespace {
 
+// Into the second cache level: the first has too few outstanding misses to keep memory busy.
+inline void Fetch(const uint16_t* p) { __builtin_prefetch(p, /*rw=*/0, /*locality=*/2); }
+
 // 2^x for x <= 0, to about one unit in the last place; 0 below 2^-100, which spares denormal products. NaN stays NaN.
 template <typename V>
 V Exp2(V x) {
@@ -38,46 +41,45 @@ float Exp2Scalar(float x) {
   return lanes[0];
 }
 
-// scores[row][block * 16 + token] = query[row] . key[block][token]
-template <typename V, int kRows, int kBlocks>
-void ScoreTile(const AttentionRow* rows, int head_dim, const uint16_t* const* keys, float* scores) {
-  V sums[kRows][kBlocks];
+// scores[row][token] = query[row] . key[token] for one block. Each score has V::kPartialSums sums, which take pairs of
+// dimensions in turn, so that one block at a time, read in the order of its memory, keeps the multipliers busy.
+template <typename V, int kRows>
+void ScoreBlock(const AttentionRow* rows, int head_dim, const uint16_t* keys, const uint16_t* ahead, float* scores) {
+  V sums[kRows][V::kPartialSums];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
-    for (int b = 0; b < kBlocks; ++b) sums[r][b] = V::Zero();
+    for (int i = 0; i < V::kPartialSums; ++i) sums[r][i] = V::Zero();
   }
-  for (int dim = 0; dim < head_dim; dim += 2) {
-    V even[kBlocks], odd[kBlocks];
+  for (int dim = 0; dim < head_dim; dim += 2 * V::kPartialSums) {
 #pragma GCC unroll 8
-    for (int b = 0; b < kBlocks; ++b) V::LoadPairs(keys[b] + dim * kKvBlockTokens, &even[b], &odd[b]);
+    for (int i = 0; i < V::kPartialSums; ++i) {
+      V even, odd;
+      V::LoadPairs(keys + (dim + 2 * i) * kKvBlockTokens, &even, &odd);
+      Fetch(ahead + (dim + 2 * i) * kKvBlockTokens);
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      const V query_even = V::Broadcast(rows[r].query[dim]);
-      const V query_odd = V::Broadcast(rows[r].query[dim + 1]);
-#pragma GCC unroll 8
-      for (int b = 0; b < kBlocks; ++b) sums[r][b] = V::MultiplyAdd(query_even, even[b], sums[r][b]);
-#pragma GCC unroll 8
-      for (int b = 0; b < kBlocks; ++b) sums[r][b] = V::MultiplyAdd(query_odd, odd[b], sums[r][b]);
+      for (int r = 0; r < kRows; ++r) {
+        sums[r][i] = V::MultiplyAdd(V::Broadcast(rows[r].query[dim + 2 * i]), even, sums[r][i]);
+        sums[r][i] = V::MultiplyAdd(V::Broadcast(rows[r].query[dim + 2 * i + 1]), odd, sums[r][i]);
+      }
     }
   }
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
+    for (int width = V::kPartialSums / 2; width > 0; width /= 2) {
 #pragma GCC unroll 8
-    for (int b = 0; b < kBlocks; ++b) V::Store(scores + r * kAttentionChunkTokens + b * kKvBlockTokens, sums[r][b]);
+      for (int i = 0; i < width; ++i) sums[r][i] = V::Add(sums[r][i], sums[r][i + width]);
+    }
+    V::Store(scores + r * kAttentionChunkTokens, sums[r][0]);
   }
 }
 
 template <typename V, int kRows>
 void Scores(const AttentionRow* rows, int head_dim, const uint16_t* const* keys, int begin_block, int end_block,
             float* scores) {
-  constexpr int kBlocks = V::kAccumulators / kRows;
-  int block = begin_block;
-  for (; block + kBlocks <= end_block; block += kBlocks) {
-    ScoreTile<V, kRows, kBlocks>(rows, head_dim, keys + block, scores + block * kKvBlockTokens);
-  }
-  for (; block < end_block; ++block) {
-    ScoreTile<V, kRows, 1>(rows, head_dim, keys + block, scores + block * kKvBlockTokens);
+  for (int block = begin_block; block < end_block; ++block) {
+    ScoreBlock<V, kRows>(rows, head_dim, keys[block], keys[block + kAttentionBlocksAhead],
+                         scores + block * kKvBlockTokens);
   }
 }
 
@@ -123,18 +125,20 @@ void WeightTile(const AttentionRow* rows, const float* weights, int head_dim, in
     for (int i = 0; i < kVectors; ++i) sums[r][i] = V::Load(rows[r].state->weighted + dim + i * 16);
   }
   for (int token = begin; token < end; token += 2) {
-    const uint16_t* pairs = values[token / kKvBlockTokens] + (token % kKvBlockTokens / 2 * head_dim + dim) * 2;
-    V even[kVectors], odd[kVectors];
+    const unsigned block = static_cast<unsigned>(token) / kKvBlockTokens;
+    const unsigned offset = (static_cast<unsigned>(token) % kKvBlockTokens / 2 * head_dim + dim) * 2;
+    const uint16_t* pairs = values[block] + offset;
+    const uint16_t* ahead = values[block + kAttentionBlocksAhead] + offset;
 #pragma GCC unroll 8
-    for (int i = 0; i < kVectors; ++i) V::LoadPairs(pairs + i * 32, &even[i], &odd[i]);
+    for (int i = 0; i < kVectors; ++i) {
+      V even, odd;
+      V::LoadPairs(pairs + i * 32, &even, &odd);
+      Fetch(ahead + i * 32);
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      const V weight_even = V::Broadcast(weights[r * kAttentionChunkTokens + token]);
-      const V weight_odd = V::Broadcast(weights[r * kAttentionChunkTokens + token + 1]);
-#pragma GCC unroll 8
-      for (int i = 0; i < kVectors; ++i) sums[r][i] = V::MultiplyAdd(weight_even, even[i], sums[r][i]);
-#pragma GCC unroll 8
-      for (int i = 0; i < kVectors; ++i) sums[r][i] = V::MultiplyAdd(weight_odd, odd[i], sums[r][i]);
+      for (int r = 0; r < kRows; ++r) {
+        sums[r][i] = V::MultiplyAdd(V::Broadcast(weights[r * kAttentionChunkTokens + token]), even, sums[r][i]);
+        sums[r][i] = V::MultiplyAdd(V::Broadcast(weights[r * kAttentionChunkTokens + token + 1]), odd, sums[r][i]);
+      }
     }
   }
 #pragma GCC unroll 8
@@ -144,17 +148,23 @@ void WeightTile(const AttentionRow* rows, const float* weights, int head_dim, in
   }
 }
 
+template <typename V, int kRows, int kVectors>
+void WeightFrom(const AttentionRow* rows, const float* weights, int head_dim, int dim, const uint16_t* const* values,
+                int begin, int end) {
+  if constexpr (kRows * kVectors <= V::kAccumulators) {
+    for (; dim + kVectors * 16 <= head_dim; dim += kVectors * 16) {
+      WeightTile<V, kRows, kVectors>(rows, weights, head_dim, dim, values, begin, end);
+    }
+  }
+  if constexpr (kVectors > 1) {
+    WeightFrom<V, kRows, kVectors / 2>(rows, weights, head_dim, dim, values, begin, end);
+  }
+}
+
 template <typename V, int kRows>
 void WeightPairs(const AttentionRow* rows, const float* weights, int head_dim, const uint16_t* const* values, int begin,
                  int end) {
-  constexpr int kVectors = V::kAccumulators / kRows > 4 ? 4 : V::kAccumulators / kRows;
-  int dim = 0;
-  for (; dim + kVectors * 16 <= head_dim; dim += kVectors * 16) {
-    WeightTile<V, kRows, kVectors>(rows, weights, head_dim, dim, values, begin, end);
-  }
-  for (; dim < head_dim; dim += 16) {
-    WeightTile<V, kRows, 1>(rows, weights, head_dim, dim, values, begin, end);
-  }
+  if (begin < end) WeightFrom<V, kRows, 8>(rows, weights, head_dim, 0, values, begin, end);
 }
 
 // One token alone: half a pair, whose other half may hold anything.
@@ -181,8 +191,8 @@ void WeightRow(const AttentionRow& row, const float* weights, int head_dim, cons
 }
 
 template <typename V, int kRows>
-void AttendRows(const uint16_t* const* keys, const uint16_t* const* values, int head_dim, AttentionRow* rows,
-                float* scores) {
+void AttendRows(const KvChunk& chunk, AttentionRow* rows, float* scores) {
+  const int head_dim = chunk.head_dim;
   int begin = rows[0].begin, end = rows[0].end;                // Visible to any row.
   int shared_begin = rows[0].begin, shared_end = rows[0].end;  // Visible to all.
   for (int r = 1; r < kRows; ++r) {
@@ -191,7 +201,8 @@ void AttendRows(const uint16_t* const* keys, const uint16_t* const* values, int 
     shared_begin = rows[r].begin > shared_begin ? rows[r].begin : shared_begin;
     shared_end = rows[r].end < shared_end ? rows[r].end : shared_end;
   }
-  Scores<V, kRows>(rows, head_dim, keys, begin / kKvBlockTokens, (end + kKvBlockTokens - 1) / kKvBlockTokens, scores);
+  Scores<V, kRows>(rows, head_dim, chunk.keys, begin / kKvBlockTokens, (end + kKvBlockTokens - 1) / kKvBlockTokens,
+                   scores);
 
   shared_begin = (shared_begin + 1) / 2 * 2;
   shared_end = shared_end / 2 * 2;
@@ -200,28 +211,27 @@ void AttendRows(const uint16_t* const* keys, const uint16_t* const* values, int 
     float* weights = scores + r * kAttentionChunkTokens;
     Softmax<V>(rows[r].begin, rows[r].end, weights, rows[r].state);
     for (int dim = 0; dim < head_dim; dim += 16) V::Store(rows[r].state->weighted + dim, V::Zero());
-    WeightRow<V>(rows[r], weights, head_dim, values, rows[r].begin, share ? shared_begin : rows[r].end);
+    WeightRow<V>(rows[r], weights, head_dim, chunk.values, rows[r].begin, share ? shared_begin : rows[r].end);
   }
   if (!share) return;
-  WeightPairs<V, kRows>(rows, scores, head_dim, values, shared_begin, shared_end);
+  WeightPairs<V, kRows>(rows, scores, head_dim, chunk.values, shared_begin, shared_end);
   for (int r = 0; r < kRows; ++r) {
-    WeightRow<V>(rows[r], scores + r * kAttentionChunkTokens, head_dim, values, shared_end, rows[r].end);
+    WeightRow<V>(rows[r], scores + r * kAttentionChunkTokens, head_dim, chunk.values, shared_end, rows[r].end);
   }
 }
 
 template <typename V>
-void Attend(const uint16_t* const* keys, const uint16_t* const* values, int head_dim, AttentionRow* rows, int num_rows,
-            float* scores) {
+void Attend(const KvChunk& chunk, AttentionRow* rows, int num_rows, float* scores) {
   static_assert(kAttentionMaxRows == 4);
   switch (num_rows) {
     case 1:
-      return AttendRows<V, 1>(keys, values, head_dim, rows, scores);
+      return AttendRows<V, 1>(chunk, rows, scores);
     case 2:
-      return AttendRows<V, 2>(keys, values, head_dim, rows, scores);
+      return AttendRows<V, 2>(chunk, rows, scores);
     case 3:
-      return AttendRows<V, 3>(keys, values, head_dim, rows, scores);
+      return AttendRows<V, 3>(chunk, rows, scores);
     case 4:
-      return AttendRows<V, 4>(keys, values, head_dim, rows, scores);
+      return AttendRows<V, 4>(chunk, rows, scores);
   }
 }
 

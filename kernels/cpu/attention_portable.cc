@@ -6,6 +6,7 @@ namespace {
 
 struct PortableVector {
   static constexpr int kAccumulators = 4;
+  static constexpr int kPartialSums = 1;
   float v[16];
 
   template <typename Function>
