@@ -19,15 +19,6 @@ constexpr int kPartsPerWorker = 8;
 
 int DivideUp(int a, int b) { return (a + b - 1) / b; }
 
-const AttentionKernels& KernelsFor(InstructionSet instruction_set) {
-#if defined(__x86_64__)
-  if (instruction_set == InstructionSet::kAvx512Vnni) return kAvx512AttentionKernels;
-  if (instruction_set == InstructionSet::kAvx2) return kAvx2AttentionKernels;
-#endif
-  QUIRE_CHECK(instruction_set == InstructionSet::kPortable);
-  return kPortableAttentionKernels;
-}
-
 struct TokenRange {
   int begin;
   int end;
@@ -35,6 +26,18 @@ struct TokenRange {
 };
 
 }  // namespace
+
+std::vector<const AttentionKernels*> AttentionKernelsFor(InstructionSet instruction_set) {
+  std::vector<const AttentionKernels*> kernels = {&kPortableAttentionKernels};
+#if defined(__x86_64__)
+  if (instruction_set >= InstructionSet::kAvx2) kernels.push_back(&kAvx2AttentionKernels);
+  if (instruction_set >= InstructionSet::kAvx512Vnni) {
+    kernels.push_back(&kAvx512AttentionKernels);
+    if (__builtin_cpu_supports("avx512bf16")) kernels.push_back(&kAvx512Bf16AttentionKernels);
+  }
+#endif
+  return kernels;
+}
 
 struct PagedAttention::Call {
   explicit Call(const AttentionArgs& arguments)
@@ -73,8 +76,6 @@ struct PagedAttention::Call {
   const KvLayout& layout;
   const int group;  // Query heads of one KV head.
 };
-
-PagedAttention::PagedAttention(InstructionSet instruction_set) : kernels_(KernelsFor(instruction_set)) {}
 
 void PagedAttention::States::Resize(int64_t num_rows, int head_dim) {
   if (static_cast<int64_t>(rows.size()) < num_rows) rows.resize(num_rows);
@@ -187,7 +188,7 @@ void PagedAttention::AttendChunk(const Call& call, const Work& work, int chunk, 
       rows[count++] = {query, visible.begin, visible.end, &states[row]};
     }
     if (count == kAttentionMaxRows || (count > 0 && row == num_rows - 1)) {
-      kernels_.attend(located, rows, count, scratch.scores);
+      kernels_.attend(located, rows, count);
       count = 0;
     }
   }

@@ -11,6 +11,9 @@
 
 namespace quire {
 
+// The kernels that this machine can run, the best last, going no higher than an instruction set that it has.
+std::vector<const AttentionKernels*> AttentionKernelsFor(InstructionSet instruction_set);
+
 // Ops::Attention on a CpuKvCache. A tile, some consecutive query tokens of one sequence with all query heads of one KV
 // head's group, passes over its context in chunks of kAttentionChunkTokens, so that each load of K and V serves many
 // rows. Workers take tiles from a common counter; a tile that is a large part of the whole step is cut into its chunks,
@@ -20,7 +23,9 @@ namespace quire {
 // Keeps scratch memory for the largest call so far.
 class PagedAttention {
  public:
-  explicit PagedAttention(InstructionSet instruction_set);
+  explicit PagedAttention(const AttentionKernels& kernels) : kernels_(kernels) {}
+  explicit PagedAttention(InstructionSet instruction_set)
+      : PagedAttention(*AttentionKernelsFor(instruction_set).back()) {}
 
   void Run(const AttentionArgs& args, WorkerPool& pool);
 
@@ -52,7 +57,6 @@ class PagedAttention {
     std::vector<float> queries;  // [rows of a tile, head_dim]
     States chunk;                // Of the chunk at hand,
     States total;                // and of all up to it.
-    float scores[kAttentionMaxRows * kAttentionChunkTokens];
   };
   struct Call;  // The arguments, with what is derived from them.
 

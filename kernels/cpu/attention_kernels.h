@@ -1,10 +1,13 @@
 // The arithmetic of paged attention, once for each instruction set. Everything above these kernels (which rows meet
 // which tokens, who computes what) is shared and has no influence on the result's bits.
+//
+// Included by files that are compiled for one instruction set: no function may be defined here, lest the linker keep
+// its wide version for everyone.
 #pragma once
 
 #include <cstdint>
 
-#include "kernels/cpu/kv_cache.h"
+#include "kernels/cpu/kv_block.h"
 
 namespace quire {
 
@@ -17,20 +20,20 @@ inline constexpr int kAttentionBlocksAhead = 4;
 // Query rows that share one pass over a chunk's K and V.
 inline constexpr int kAttentionMaxRows = 4;
 
+// One KV head's chunk as pointers to its blocks. Only entries of blocks with visible tokens are set, and
+// kAttentionBlocksAhead more behind them: memory that will be read next, to be fetched meanwhile.
+struct KvChunk {
+  int head_dim;
+  const uint16_t* keys[kAttentionChunkBlocks + kAttentionBlocksAhead];
+  const uint16_t* values[kAttentionChunkBlocks + kAttentionBlocksAhead];
+};
+
 // The softmax-weighted V of one query row over some tokens, not yet divided by the weights' sum: weights are
 // 2^(score - max_score), scores being in units of log2.
 struct AttentionState {
   float max_score;
   float sum;
   float* weighted;  // [head_dim]
-};
-
-// One KV head's chunk as pointers to its 16-token blocks, in CpuKvCache's layout. Only entries of blocks with visible
-// tokens are set, and kAttentionBlocksAhead more behind them: memory that will be read next, to be fetched meanwhile.
-struct KvChunk {
-  int head_dim;
-  const uint16_t* keys[kAttentionChunkBlocks + kAttentionBlocksAhead];
-  const uint16_t* values[kAttentionChunkBlocks + kAttentionBlocksAhead];
 };
 
 struct AttentionRow {
@@ -41,10 +44,10 @@ struct AttentionRow {
 };
 
 struct AttentionKernels {
+  const char* name;
   // Attends `num_rows` rows, at most kAttentionMaxRows, to one chunk. A row's state depends on that row and its visible
-  // tokens only; other tokens' memory may hold anything. `scores` is scratch for
-  // [kAttentionMaxRows][kAttentionChunkTokens].
-  void (*attend)(const KvChunk& chunk, AttentionRow* rows, int num_rows, float* scores);
+  // tokens only; other tokens' memory may hold anything.
+  void (*attend)(const KvChunk& chunk, const AttentionRow* rows, int num_rows);
   // Adds to `state` the tokens of `next`, which follow its own.
   void (*merge)(const AttentionState& next, int head_dim, AttentionState* state);
   // output = weighted / sum.
@@ -53,8 +56,9 @@ struct AttentionKernels {
 
 extern const AttentionKernels kPortableAttentionKernels;
 #if defined(__x86_64__)
-extern const AttentionKernels kAvx2AttentionKernels;    // AVX2, FMA
-extern const AttentionKernels kAvx512AttentionKernels;  // AVX-512 F, BW, DQ, VL
+extern const AttentionKernels kAvx2AttentionKernels;        // AVX2, FMA
+extern const AttentionKernels kAvx512AttentionKernels;      // AVX-512 F, BW, DQ, VL
+extern const AttentionKernels kAvx512Bf16AttentionKernels;  // and AVX-512 BF16; rounds queries and weights to bfloat16
 #endif
 
 }  // namespace quire

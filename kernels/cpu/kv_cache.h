@@ -1,26 +1,17 @@
-// The CPU's KV cache: one allocation [layer][page][kv_head]{K, V} of bfloat16, where a page's K and V of one head are
-//
-//   K [page_size / 16 blocks][head_dim / 2][16 tokens][2]   two neighbouring dimensions side by side, 16 tokens across
-//   V [page_size / 2][head_dim][2]                          two neighbouring tokens side by side
-//
-// so that 16 query . key products accumulate in the lanes of vectors without a horizontal sum, each load of 64 bytes is
-// split into two vectors of floats by a shift and a mask, and K and V are the pairs that AVX-512 BF16 and AMX dot
-// products take. All page sizes are made of the same 16-token blocks; kernels see only these. Memory is anonymous: a
+// The CPU's KV cache: one allocation [layer][page][kv_head]{K, V}, where a page's K and V of one head are page_size /
+// 16 blocks as kernels/cpu/kv_block.h lays them out. All page sizes are made of the same blocks. Memory is anonymous: a
 // page that was never written costs nothing.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <utility>
 
 #include "absl/status/statusor.h"
+#include "kernels/cpu/kv_block.h"
 #include "kernels/paged_kv.h"
 
 namespace quire {
-
-inline constexpr int kKvBlockTokens = 16;
-inline constexpr int kMaxHeadDim = 256;
 
 class CpuKvCache : public KvCache {
  public:

@@ -47,10 +47,10 @@ struct Step {
   std::vector<float> frequencies;
 };
 
-void RunAttention(benchmark::State& state, const std::vector<SequenceShape>& shapes, InstructionSet instruction_set) {
+void RunAttention(benchmark::State& state, const std::vector<SequenceShape>& shapes, const AttentionKernels* kernels) {
   Step step(shapes, 32);
   WorkerPool pool(static_cast<int>(AllowedProcessors().size()));
-  PagedAttention attention(instruction_set);
+  PagedAttention attention(*kernels);
   AttentionArgs args;
   args.qkv = step.qkv.view();
   args.num_heads = kHeads;
@@ -95,9 +95,9 @@ const int kRegistered = [] {
       {"prefill_512_of_8192", {{8192, 512}}},
   };
   for (const auto& [name, shapes] : steps) {
-    for (InstructionSet instruction_set : SupportedInstructionSets()) {
-      const std::string title = "attention/" + name + "/" + std::string(NameOf(instruction_set));
-      benchmark::RegisterBenchmark(title.c_str(), RunAttention, shapes, instruction_set)
+    for (const AttentionKernels* kernels : AttentionKernelsFor(SupportedInstructionSets().back())) {
+      const std::string title = "attention/" + name + "/" + kernels->name;
+      benchmark::RegisterBenchmark(title.c_str(), RunAttention, shapes, kernels)
           ->UseRealTime()
           ->MeasureProcessCPUTime()
           ->Unit(benchmark::kMillisecond);
