@@ -19,12 +19,6 @@ struct Avx2Attention : FloatElements {
     return {AsFloats({_mm256_slli_epi32(low, 16), _mm256_slli_epi32(high, 16)}),
             AsFloats({_mm256_and_si256(low, upper_half), _mm256_and_si256(high, upper_half)})};
   }
-  static Floats Max(Floats x, Floats y) { return {_mm256_max_ps(x.low, y.low), _mm256_max_ps(x.high, y.high)}; }
-  static Floats ZeroWhereLess(Floats x, float bound, Floats y) {
-    const __m256 bounds = _mm256_set1_ps(bound);
-    return {_mm256_and_ps(_mm256_cmp_ps(x.low, bounds, _CMP_NLT_UQ), y.low),
-            _mm256_and_ps(_mm256_cmp_ps(x.high, bounds, _CMP_NLT_UQ), y.high)};
-  }
 };
 
 }  // namespace

@@ -17,10 +17,6 @@ struct Avx512Attention : FloatElements {
     const __m512i upper_half = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
     return {AsFloats(_mm512_slli_epi32(pairs, 16)), AsFloats(_mm512_and_si512(pairs, upper_half))};
   }
-  static Floats Max(Floats x, Floats y) { return _mm512_max_ps(x, y); }
-  static Floats ZeroWhereLess(Floats x, float bound, Floats y) {
-    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, Broadcast(bound), _CMP_NLT_UQ), y);
-  }
 };
 
 }  // namespace

@@ -33,10 +33,6 @@ struct Avx512Bf16Attention : Lanes {
   static Floats AddSecond(const uint16_t* e, Pairs pairs, Floats sums) {
     return AddPairs(e, _mm512_and_si512(pairs, BroadcastInt(static_cast<int32_t>(0xffff0000u))), sums);
   }
-  static Floats Max(Floats x, Floats y) { return _mm512_max_ps(x, y); }
-  static Floats ZeroWhereLess(Floats x, float bound, Floats y) {
-    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, Broadcast(bound), _CMP_NLT_UQ), y);
-  }
 };
 
 }  // namespace

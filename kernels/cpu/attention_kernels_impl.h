@@ -7,14 +7,12 @@
 //   LoadPairs(p)      16 pairs of bfloat16
 //   AddPairs(e, pairs, sums)    sums + e[0] * first of each pair + e[1] * second
 //   AddFirst, AddSecond         the same with one of a pair only; the other may be NaN
-//   Max(x, y)         y where x is NaN
-//   ZeroWhereLess(x, bound, y)  y, but 0 where x < bound; a NaN is not less
 // Everything here is in an anonymous namespace and calls no library function, so that code compiled for a wide
 // instruction set can never be linked in place of generic code.
 //
-// Reduction orders, which are part of Ops' arithmetic contract: a score has kPartialSums sums, each over every
-// so-manieth pair of dimensions in ascending order; a weighted V adds tokens in ascending order; sums over tokens go by
-// lane (position modulo 16), then over lanes as a tree.
+// Reduction orders, which are part of Ops' arithmetic contract: a score has kPartialSums sums, which take pairs of
+// dimensions in turn, in ascending order, and are added as a tree; a weighted V adds tokens in ascending order; sums
+// over tokens go by lane (position modulo 16), then over lanes as a tree.
 #pragma once
 
 #include <cmath>
@@ -32,8 +30,7 @@ using Floats = Lanes::Floats;
 inline void Fetch(const uint16_t* p) { __builtin_prefetch(p, /*rw=*/0, /*locality=*/2); }
 
 // 2^x for x <= 0, to about one unit in the last place; 0 below 2^-100, which spares denormal products. NaN stays NaN.
-template <typename V>
-Floats Exp2(Floats x) {
+inline Floats Exp2(Floats x) {
   const Lanes::Ints n = Lanes::Round(x);
   const Floats f = Lanes::Fma(Lanes::ToFloats(n), Lanes::Broadcast(-1), x);
   // Minimax polynomial of 2^f for |f| <= 1/2, relative error 2e-9 before rounding.
@@ -45,13 +42,12 @@ Floats Exp2(Floats x) {
   y = Lanes::Fma(y, f, Lanes::Broadcast(0.6931472f));
   y = Lanes::Fma(y, f, Lanes::Broadcast(1));
   const Lanes::Ints exponent = Lanes::AddInt(n, Lanes::BroadcastInt(127));
-  return V::ZeroWhereLess(x, -100, Lanes::Mul(y, Lanes::AsFloats(Lanes::ShiftLeft<23>(exponent))));
+  return Lanes::ZeroWhereLess(x, -100, Lanes::Mul(y, Lanes::AsFloats(Lanes::ShiftLeft<23>(exponent))));
 }
 
-template <typename V>
-float Exp2Scalar(float x) {
+inline float Exp2Scalar(float x) {
   float lanes[16];
-  Lanes::Store(Exp2<V>(Lanes::Broadcast(x)), lanes);
+  Lanes::Store(Exp2(Lanes::Broadcast(x)), lanes);
   return lanes[0];
 }
 
@@ -95,7 +91,7 @@ void Softmax(int begin, int end, float* scores, typename V::Element* weights, At
 
   float lanes[16];
   Floats max = Lanes::Broadcast(-INFINITY);
-  for (int i = first; i < last; i += kKvBlockTokens) max = V::Max(Lanes::Load(scores + i), max);
+  for (int i = first; i < last; i += kKvBlockTokens) max = Lanes::Max(Lanes::Load(scores + i), max);
   Lanes::Store(max, lanes);
   float max_score = lanes[0];
   for (int i = 1; i < 16; ++i) max_score = lanes[i] > max_score ? lanes[i] : max_score;
@@ -104,7 +100,7 @@ void Softmax(int begin, int end, float* scores, typename V::Element* weights, At
   Floats sum = Lanes::Broadcast(0);
   for (int i = first; i < last; i += kKvBlockTokens) {
     // The sum is of the weights as they are used, after rounding.
-    sum = Lanes::Add(sum, V::Narrow(Exp2<V>(Lanes::Add(Lanes::Load(scores + i), shift)), weights + i));
+    sum = Lanes::Add(sum, V::Narrow(Exp2(Lanes::Add(Lanes::Load(scores + i), shift)), weights + i));
   }
   Lanes::Store(sum, lanes);
   for (int width = 8; width > 0; width /= 2) {
@@ -236,11 +232,10 @@ void Attend(const KvChunk& chunk, const AttentionRow* rows, int num_rows) {
   }
 }
 
-template <typename V>
-void Merge(const AttentionState& next, int head_dim, AttentionState* state) {
+inline void Merge(const AttentionState& next, int head_dim, AttentionState* state) {
   const float max_score = next.max_score > state->max_score ? next.max_score : state->max_score;
-  const float scale = Exp2Scalar<V>(state->max_score - max_score);
-  const float next_scale = Exp2Scalar<V>(next.max_score - max_score);
+  const float scale = Exp2Scalar(state->max_score - max_score);
+  const float next_scale = Exp2Scalar(next.max_score - max_score);
   for (int dim = 0; dim < head_dim; dim += 16) {
     const Floats scaled = Lanes::Mul(Lanes::Load(state->weighted + dim), Lanes::Broadcast(scale));
     const Floats merged = Lanes::Fma(Lanes::Load(next.weighted + dim), Lanes::Broadcast(next_scale), scaled);
@@ -250,8 +245,7 @@ void Merge(const AttentionState& next, int head_dim, AttentionState* state) {
   state->max_score = max_score;
 }
 
-template <typename V>
-void Finish(const AttentionState& state, int head_dim, float* output) {
+inline void Finish(const AttentionState& state, int head_dim, float* output) {
   const Floats factor = Lanes::Broadcast(1 / state.sum);
   for (int dim = 0; dim < head_dim; dim += 16) {
     Lanes::Store(Lanes::Mul(Lanes::Load(state.weighted + dim), factor), output + dim);
@@ -260,7 +254,7 @@ void Finish(const AttentionState& state, int head_dim, float* output) {
 
 template <typename V>
 constexpr AttentionKernels MakeAttentionKernels(const char* name) {
-  return {name, Attend<V>, Merge<V>, Finish<V>};
+  return {name, Attend<V>, Merge, Finish};
 }
 
 // What a V has in common with others whose elements are floats: PairsOfFloats are two Floats, first and second.

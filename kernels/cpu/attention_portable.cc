@@ -16,12 +16,6 @@ struct PortableAttention : FloatElements {
     return {Each<Floats>([&](int i) { return FromBFloat16(p[2 * i]); }),
             Each<Floats>([&](int i) { return FromBFloat16(p[2 * i + 1]); })};
   }
-  static Floats Max(Floats x, Floats y) {
-    return Each<Floats>([&](int i) { return x.lane[i] > y.lane[i] ? x.lane[i] : y.lane[i]; });
-  }
-  static Floats ZeroWhereLess(Floats x, float bound, Floats y) {
-    return Each<Floats>([&](int i) { return x.lane[i] < bound ? 0 : y.lane[i]; });
-  }
 };
 
 }  // namespace

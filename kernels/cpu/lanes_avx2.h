@@ -39,6 +39,12 @@ struct Lanes {
     const __m256 lows = _mm256_set1_ps(low), highs = _mm256_set1_ps(high);
     return {_mm256_max_ps(_mm256_min_ps(x.low, highs), lows), _mm256_max_ps(_mm256_min_ps(x.high, highs), lows)};
   }
+  static Floats Max(Floats x, Floats y) { return {_mm256_max_ps(x.low, y.low), _mm256_max_ps(x.high, y.high)}; }
+  static Floats ZeroWhereLess(Floats x, float bound, Floats y) {
+    const __m256 bounds = _mm256_set1_ps(bound);
+    return {_mm256_and_ps(_mm256_cmp_ps(x.low, bounds, _CMP_NLT_UQ), y.low),
+            _mm256_and_ps(_mm256_cmp_ps(x.high, bounds, _CMP_NLT_UQ), y.high)};
+  }
 
   static Ints BroadcastInt(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
   static Ints AddInt(Ints x, Ints y) { return {_mm256_add_epi32(x.low, y.low), _mm256_add_epi32(x.high, y.high)}; }

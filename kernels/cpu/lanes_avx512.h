@@ -29,6 +29,10 @@ struct Lanes {
   static Floats Clamp(Floats x, float low, float high) {
     return _mm512_max_ps(_mm512_min_ps(x, Broadcast(high)), Broadcast(low));
   }
+  static Floats Max(Floats x, Floats y) { return _mm512_max_ps(x, y); }
+  static Floats ZeroWhereLess(Floats x, float bound, Floats y) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, Broadcast(bound), _CMP_NLT_UQ), y);
+  }
 
   static Ints BroadcastInt(int32_t x) { return _mm512_set1_epi32(x); }
   static Ints AddInt(Ints x, Ints y) { return _mm512_add_epi32(x, y); }

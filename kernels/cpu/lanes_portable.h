@@ -58,6 +58,14 @@ struct Lanes {
       return below > low ? below : low;
     });
   }
+  // y where x is NaN.
+  static Floats Max(Floats x, Floats y) {
+    return Each<Floats>([&](int i) { return x.lane[i] > y.lane[i] ? x.lane[i] : y.lane[i]; });
+  }
+  // y, but 0 where x < bound; a NaN is not less.
+  static Floats ZeroWhereLess(Floats x, float bound, Floats y) {
+    return Each<Floats>([&](int i) { return x.lane[i] < bound ? 0 : y.lane[i]; });
+  }
 
   static Ints BroadcastInt(int32_t x) {
     return Each<Ints>([&](int) { return x; });
