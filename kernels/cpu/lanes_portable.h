@@ -35,7 +35,9 @@ struct Lanes {
   static Floats LoadBFloat16(const uint16_t* p) {
     return Each<Floats>([&](int i) { return BitCast<float>(uint32_t{p[i]} << 16); });
   }
-  static void Store(Floats x, float* p) { std::memcpy(p, x.lane, sizeof(x.lane)); }
+  static void Store(Floats x, float* p) {
+    for (int i = 0; i < 16; ++i) p[i] = x.lane[i];
+  }
   static Floats Broadcast(float x) {
     return Each<Floats>([&](int) { return x; });
   }
