@@ -35,6 +35,19 @@ class ImageBuilder {
   GgufImage image;
 };
 
+// A folder of this process, gone when it ends.
+class TestFolder {
+ public:
+  TestFolder() : path_(std::filesystem::temp_directory_path() / ("quire_test_" + std::to_string(getpid()))) {
+    std::filesystem::create_directories(path_);
+  }
+  ~TestFolder() { std::filesystem::remove_all(path_); }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  const std::filesystem::path path_;
+};
+
 }  // namespace
 
 std::string GgufImage::With(const GgufField& field, uint64_t value) const {
@@ -153,9 +166,8 @@ uint32_t GgmlTypeOf(DType dtype) {
 }
 
 std::string WriteTestFile(std::string_view name, std::string_view bytes) {
-  const auto folder = std::filesystem::temp_directory_path() / ("quire_test_" + std::to_string(getpid()));
-  std::filesystem::create_directories(folder);
-  const auto path = folder / name;
+  static const TestFolder folder;
+  const std::filesystem::path path = folder.path() / name;
   std::ofstream file(path, std::ios::binary);
   file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   QUIRE_CHECK(file.flush());

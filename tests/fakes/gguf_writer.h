@@ -73,7 +73,7 @@ class GgufWriter {
 // The number that ggml gives a DType.
 uint32_t GgmlTypeOf(DType dtype);
 
-// Writes a file into the test's temporary folder and returns its path.
+// Writes a file into a folder that lives as long as the test program, and returns its path.
 std::string WriteTestFile(std::string_view name, std::string_view bytes);
 
 }  // namespace quire
