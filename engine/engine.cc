@@ -190,6 +190,7 @@ void Engine::EndExpired(absl::Time now) {
 void Engine::Commit(const Schedule& schedule, std::span<const SampledToken> results) {
   const absl::Time when = options_.clock();
   QUIRE_CHECK(results.size() == batch_.logit_rows.size());
+  outputs_.reserve(outputs_.size() + results.size());
   for (const ScheduledSequence& scheduled : schedule.sequences) {
     const int num_rows = scheduled.num_scored + scheduled.num_sampled;
     CommitSequence(scheduled, results.first(num_rows), when);

@@ -100,6 +100,7 @@ void Scheduler::PlanWaiting(absl::Time now) {
     if (outcome == AdmitOutcome::kNoRoom) return;
     if (outcome == AdmitOutcome::kWaitForPrefix) {
       if (++looked_past == kMaxLookedPast) return;
+      --num_contenders_;
       ++position;
       continue;
     }
