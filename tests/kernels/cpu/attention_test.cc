@@ -1,6 +1,5 @@
 #include "kernels/cpu/attention.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -64,6 +63,19 @@ AttentionArgs AttentionOver(Matrix& qkv, const Heads& heads, const PagedBatch& b
   args.batch = batch.view();
   args.output = output.view();
   return args;
+}
+
+// One loop, since there are hundreds of thousands of elements.
+void ExpectNear(const Matrix& actual, const Matrix& expected, float tolerance) {
+  int64_t num_wrong = 0;
+  size_t last_wrong = 0;
+  for (size_t i = 0; i < expected.data.size(); ++i) {
+    if (std::abs(actual.data[i] - expected.data[i]) <= tolerance) continue;  // Never true for NaN.
+    ++num_wrong;
+    last_wrong = i;
+  }
+  EXPECT_EQ(num_wrong, 0) << "the last at " << last_wrong << ": " << actual.data[last_wrong] << " for "
+                          << expected.data[last_wrong];
 }
 
 // Rows of `qkv` (one for each token of each context, in order) that a batch with fewer queries has.
@@ -133,7 +145,7 @@ TEST_P(CpuAttentionTest, AgreesWithTheReferenceOnRaggedBatches) {
       args.kv_cache = reference_cache.get();
       args.output = expected.view();
       reference.Attention(args);
-      EXPECT_THAT(output.data, testing::Pointwise(testing::FloatNear(tolerance * sharpness), expected.data));
+      ExpectNear(output, expected, tolerance * sharpness);
     }
   }
 }
@@ -141,7 +153,7 @@ TEST_P(CpuAttentionTest, AgreesWithTheReferenceOnRaggedBatches) {
 // One sequence computed in many ways: every way must give every token the same bits.
 class CpuAttentionBits : public CpuAttentionTest {
  protected:
-  static constexpr int kTokens = 700;
+  static constexpr int kTokens = 530;  // Two chunks and a piece.
 
   CpuAttentionBits() : random_(kSeed), qkv_(RandomMatrix(kTokens, heads_.qkv_cols(), random_)) {}
 
@@ -187,7 +199,7 @@ class CpuAttentionBits : public CpuAttentionTest {
     return result;
   }
 
-  Heads heads_{.kv_heads = 2, .group = 3, .head_dim = 64};
+  Heads heads_{.kv_heads = 2, .group = 3, .head_dim = 32};
   std::mt19937 random_;
   Matrix qkv_;
 };
@@ -216,7 +228,7 @@ TEST_P(CpuAttentionBits, DoNotDependOnPageSizeOrWorkers) {
 TEST_P(CpuAttentionBits, DoNotDependOnNeighboursEvenNaN) {
   SCOPED_TRACE(kSeed);
   const std::vector<float> alone = Compute({}, 0);
-  EXPECT_THAT(alone, testing::Each(testing::Truly([](float x) { return std::isfinite(x); })));
+  EXPECT_TRUE(std::ranges::all_of(alone, [](float x) { return std::isfinite(x); }));
   const std::vector<SequenceShape> decodes = {{1, 1}, {40, 1}, {300, 1}, {999, 1}};
   const std::vector<SequenceShape> prefills = {{50, 50}, {400, 99}, {513, 2}};
   for (float value : {1.0f, kNaN}) {
@@ -232,7 +244,7 @@ TEST_P(CpuAttentionBits, DoNotDependOnNeighboursEvenNaN) {
 TEST_P(CpuAttentionBits, DoNotDependOnLaterTokens) {
   SCOPED_TRACE(kSeed);
   const std::vector<float> before = Compute({}, 0);
-  for (int poisoned : {1, 254, 255, 256, 698, 699}) {
+  for (int poisoned : {1, 254, 255, 256, 528, 529}) {
     const Matrix saved = qkv_;
     std::fill(qkv_.Row(poisoned), qkv_.Row(poisoned + 1), kNaN);
     const std::vector<float> after = Compute({}, 0);
