@@ -167,16 +167,14 @@ StepOutput Engine::Step(absl::Time now) {
     BuildBatch(schedule, blocks_, batch_);
     runner_.Launch(batch_);
     if (const auto results = runner_.Await(); results.ok()) {
-      blocks_.FinishCopies();
+      blocks_.FinishCopies();  // Before pages that they filled are released, and cached.
       Commit(schedule, *results);
     } else {
-      // Before the copies are given up, so that no page that waits for one is cached.
       for (const ScheduledSequence& scheduled : schedule.sequences) {
         EndRequest(*scheduled.sequence->request, results.status());
       }
     }
   }
-  blocks_.FinishCopies();
   retired_.clear();
   return {std::exchange(outputs_, {}), schedule.num_tokens};
 }
@@ -334,6 +332,8 @@ void Engine::CheckInvariants() const {
   QUIRE_CHECK(num_running == scheduler_.running().size());
   QUIRE_CHECK(num_deadlines == deadlines_.size());
   QUIRE_CHECK(retired_.empty());
+  // Performed, or withdrawn with the sequences that they were for.
+  QUIRE_CHECK(blocks_.pending_copies().empty());
   blocks_.CheckInvariants(tables);
 }
 

@@ -229,7 +229,7 @@ TEST(Engine, OutlivesAFailedStep) {
 
 TEST(Engine, EndsOnlyTheRequestWhoseLogitsAreNotFinite) {
   EngineHarness harness;
-  harness.runner.PoisonRows([](const LogitRow& row) { return row.params->seed == 1001 && row.position == 13; });
+  harness.runner.PoisonRows([](const LogitRow& row) { return row.seed == 1001 && row.position == 13; });
   GenerateRequest poisoned = Request(1, Prompt(10, 1), 20);
   poisoned.sampling.n = 2;
   harness.Submit(poisoned);
@@ -237,6 +237,7 @@ TEST(Engine, EndsOnlyTheRequestWhoseLogitsAreNotFinite) {
   harness.RunToEnd();
   EXPECT_EQ(harness.outcomes[1].status.code(), absl::StatusCode::kInternal);
   EXPECT_EQ(harness.outcomes[1].samples[0].tokens.size(), 3u);
+  EXPECT_EQ(harness.outcomes[1].samples[1].tokens.size(), 3u) << "its other sample ends with it";
   harness.requests.erase(1);
   harness.ExpectStreamsOfLoneRequests();
 }

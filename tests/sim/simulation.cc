@@ -66,7 +66,7 @@ class Simulation {
   int64_t num_scheduled_tokens_ = 0;
   int64_t num_useful_tokens_ =
       0;  // Prompts and outputs: what would be computed if nothing were computed twice or cached.
-  std::map<uint64_t, int> poisoned_positions_;  // By the request's seed.
+  std::map<uint64_t, int> poisoned_positions_;  // By the sample's seed.
   SimulationReport report_;
 };
 
@@ -102,7 +102,9 @@ void Simulation::SubmitGood() {
     checker_.Expect(request);
     if (Happens(config_.percent_poisoned)) {
       const int first = static_cast<int>(request.prompt.size());
-      poisoned_positions_[request.sampling.seed] = random_.Between(std::max(1, first - 3), first + 5);
+      const int index = random_.Between(0, request.sampling.n - 1);
+      poisoned_positions_[SampleSeed(request.sampling.seed, index)] =
+          random_.Between(std::max(1, first - 3), first + 5);
       checker_.ExpectPoisoned(request.id);
     }
     return;
@@ -122,7 +124,7 @@ void Simulation::SubmitBad() {
 }
 
 bool Simulation::IsPoisoned(const LogitRow& row) const {
-  const auto found = poisoned_positions_.find(row.params->seed);
+  const auto found = poisoned_positions_.find(row.seed);
   return found != poisoned_positions_.end() && found->second == row.position;
 }
 
