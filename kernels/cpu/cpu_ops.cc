@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -71,7 +72,9 @@ absl::StatusOr<std::unique_ptr<KvCache>> CpuOps::AllocateKvCache(const KvLayout&
 
 absl::StatusOr<std::unique_ptr<Buffer>> CpuOps::Allocate(int64_t floats) {
   QUIRE_CHECK(floats >= 0);
-  absl::StatusOr<AlignedMemory> memory = AlignedMemory::Allocate(static_cast<size_t>(floats) * sizeof(float));
+  // Clamped, so that a product beyond 64 bits is refused instead of wrapping to something small.
+  const size_t count = std::min(static_cast<size_t>(floats), std::numeric_limits<size_t>::max() / sizeof(float));
+  absl::StatusOr<AlignedMemory> memory = AlignedMemory::Allocate(count * sizeof(float));
   if (!memory.ok()) return memory.status();
   return std::make_unique<CpuBuffer>(*std::move(memory), floats);
 }

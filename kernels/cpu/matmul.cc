@@ -57,6 +57,15 @@ void StoreBlock(const MatMulArgs& args, const PanelProducts& products, int64_t f
 
 int Log2Rows(int rows) { return std::bit_width(static_cast<unsigned>(rows - 1)); }
 
+// Rows that only fill a tile up to a number that there is a kernel for are multiplied as well.
+void ClearRow(ActivationGroup* groups, int64_t num_groups, int row) {
+  for (ActivationGroup* group = groups; group != groups + num_groups; ++group) {
+    std::memset(group->codes[row], 0, sizeof(group->codes[row]));
+    group->scales[row] = group->scaled_sums[row] = 0;
+    group->negated_sums[row] = group->negated_half_sums[row] = 0;
+  }
+}
+
 }  // namespace
 
 struct MatMulRunner::Plan {
@@ -119,7 +128,7 @@ void MatMulRunner::Reserve(const Plan& plan) {
   absl::StatusOr<AlignedMemory> memory = AlignedMemory::Allocate(bytes);
   QUIRE_CHECK(memory.ok());
   scratch_ = *std::move(memory);
-  // The rows that pad a tile are multiplied too; their products go nowhere, but they must have been written once.
+  // Float rows that pad a tile are read too; what they hold shows nowhere.
   std::memset(scratch_.data(), 0, scratch_.size());
 }
 
@@ -141,6 +150,13 @@ void MatMulRunner::PrepareRows(const Plan& plan, int worker, int64_t begin, int6
     if (plan.weights.needs_float_input()) {
       float* floats = TileFloats(plan, tile);
       for (int64_t col = 0; col < cols; ++col) floats[col * kTileRows + row_in_tile] = input[col];
+    }
+  }
+  if (end == plan.args.input.rows && plan.weights.needs_quantized_input()) {
+    const int64_t last_tile = first_tile + (end - 1) / kTileRows;
+    const int rows = plan.RowsInTile((end - 1) / kTileRows);
+    for (int row = rows; row < 1 << Log2Rows(rows); ++row) {
+      ClearRow(TileGroups(plan, last_tile), cols / kGroupSize, row);
     }
   }
 }
