@@ -130,7 +130,7 @@ class Ops {
 };
 
 struct CpuOptions {
-  int num_threads = 0;         // Workers, the calling thread among them; 0 = the processors this process may run on.
+  int num_threads = 0;         // Workers, the calling thread among them; 0 = the processors this process may use.
   std::string instruction_set; // "", or "portable", "avx2", "avx512-vnni" to go no higher.
 };
 

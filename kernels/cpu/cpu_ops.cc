@@ -115,7 +115,7 @@ absl::StatusOr<std::unique_ptr<Ops>> MakeCpuOps(const CpuOptions& options) {
         absl::StrCat("number of threads must be from 0 (as many as there are processors) to ", kMaxThreads, ", not ",
                      options.num_threads));
   }
-  const int num_threads = options.num_threads > 0 ? options.num_threads : static_cast<int>(AllowedProcessors().size());
+  const int num_threads = options.num_threads > 0 ? options.num_threads : DefaultWorkerCount();
   return std::make_unique<CpuOps>(*instruction_set, num_threads);
 }
 

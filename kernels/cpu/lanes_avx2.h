@@ -1,4 +1,4 @@
-// Sixteen lanes in two AVX2 registers: the vocabulary of matmul_kernels_impl.h.
+// Sixteen lanes in two AVX2 registers: the vocabulary of the kernels in *_impl.h.
 #pragma once
 
 #include <immintrin.h>

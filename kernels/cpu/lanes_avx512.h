@@ -1,4 +1,4 @@
-// Sixteen lanes of AVX-512 with VNNI: the vocabulary of matmul_kernels_impl.h.
+// Sixteen lanes of AVX-512 with VNNI: the vocabulary of the kernels in *_impl.h.
 #pragma once
 
 #include <immintrin.h>

@@ -1,4 +1,4 @@
-// Sixteen lanes in plain C++: the vocabulary of matmul_kernels_impl.h where there are no vectors to count on.
+// Sixteen lanes in plain C++: the vocabulary of the kernels in *_impl.h where there are no vectors to count on.
 #pragma once
 
 #include <cstddef>

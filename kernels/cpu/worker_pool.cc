@@ -3,7 +3,10 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <chrono>
+#include <fstream>
+#include <sstream>
 
 #include "kernels/check.h"
 
@@ -45,13 +48,27 @@ std::vector<int> AllowedProcessors() {
   return processors;
 }
 
+int ProcessorsInQuota(const std::string& cpu_max, int processors) {
+  std::istringstream fields(cpu_max);
+  int64_t quota = 0, period = 0;
+  if (!(fields >> quota >> period) || quota < 1 || period < 1) return processors;
+  return static_cast<int>(std::min<int64_t>(processors, (quota - 1) / period + 1));
+}
+
+int DefaultWorkerCount() {
+  std::ifstream file("/sys/fs/cgroup/cpu.max");
+  std::string cpu_max;
+  std::getline(file, cpu_max);
+  return ProcessorsInQuota(cpu_max, static_cast<int>(AllowedProcessors().size()));
+}
+
 WorkerPool::WorkerPool(int size) : size_(size), spin_(size <= static_cast<int>(AllowedProcessors().size())) {
   QUIRE_CHECK(size >= 1);
   const std::vector<int> processors = AllowedProcessors();
   threads_.reserve(size - 1);
   for (int worker = 1; worker < size; ++worker) {
     threads_.emplace_back([this, worker] { WorkerLoop(worker); });
-    if (spin_) PinThread(threads_.back(), processors[worker]);
+    if (size == static_cast<int>(processors.size())) PinThread(threads_.back(), processors[worker]);
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -17,11 +18,18 @@ namespace quire {
 // The processors that this process may run on (its affinity mask), ascending; at least one.
 std::vector<int> AllowedProcessors();
 
+// How many workers use what this process may use: the allowed processors, or fewer where a container's quota of
+// processor time is smaller, since workers that spin on each other must all run at once.
+int DefaultWorkerCount();
+// How many processors a cgroup v2 `cpu.max` ("quota period", or "max period") is worth, rounded up; `processors` where
+// it sets no limit below that or is not understood.
+int ProcessorsInQuota(const std::string& cpu_max, int processors);
+
 class WorkerPool {
  public:
-  // Starts size - 1 threads. When every worker can have a processor of its own, the threads are pinned to the allowed
-  // processors but the first, which is left to worker 0; otherwise nobody is pinned and nobody spins. REQUIRES: size
-  // >= 1.
+  // Starts size - 1 threads. With as many workers as allowed processors, the threads are pinned to all of these but the
+  // first, which is left to worker 0; with fewer, where they run is the kernel's to choose, since other processes may
+  // be choosing too; with more, nobody spins. REQUIRES: size >= 1.
   explicit WorkerPool(int size);
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;

@@ -31,7 +31,8 @@ TEST(MakeCpuOps, RefusesWhatTheMachineCannotDo) {
   EXPECT_EQ(unknown.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(unknown.status().message()), HasSubstr("\"mmx\""));
   for (int threads : {-1, 100000}) {
-    EXPECT_EQ(MakeCpuOps({.num_threads = threads, .instruction_set = ""}).status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(MakeCpuOps({.num_threads = threads, .instruction_set = ""}).status().code(),
+              absl::StatusCode::kInvalidArgument);
   }
 }
 

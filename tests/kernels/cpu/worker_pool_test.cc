@@ -89,5 +89,17 @@ TEST(WorkerPool, KnowsTheProcessorsItMayUse) {
   EXPECT_TRUE(std::is_sorted(processors.begin(), processors.end()));
 }
 
+TEST(WorkerPool, StaysWithinAContainersQuota) {
+  EXPECT_EQ(ProcessorsInQuota("max 100000", 8), 8);
+  EXPECT_EQ(ProcessorsInQuota("200000 100000", 8), 2);
+  EXPECT_EQ(ProcessorsInQuota("150000 100000", 8), 2);
+  EXPECT_EQ(ProcessorsInQuota("1000 100000", 8), 1);
+  EXPECT_EQ(ProcessorsInQuota("9000000 100000", 8), 8);
+  for (const char* not_understood : {"", "0 100000", "-1 100000", "100000", "100000 0", "nonsense"}) {
+    EXPECT_EQ(ProcessorsInQuota(not_understood, 8), 8) << not_understood;
+  }
+  EXPECT_GE(DefaultWorkerCount(), 1);
+}
+
 }  // namespace
 }  // namespace quire
