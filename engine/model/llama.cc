@@ -54,11 +54,6 @@ absl::StatusOr<int> HeadDim(const Metadata& metadata, const ModelConfig& config)
 absl::StatusOr<std::vector<float>> ReadRope(const Checkpoint& checkpoint, const Metadata& metadata, int head_dim) {
   RopeScaling scaling;
   ASSIGN_OR_RETURN(scaling.dimensions, metadata.IntOr("rope.dimension_count", head_dim));
-  // Before anything is as large as they say.
-  if (scaling.dimensions > head_dim) {
-    return absl::InvalidArgumentError(absl::StrCat("metadata 'llama.rope.dimension_count' must be at most the head's ",
-                                                   head_dim, ", got ", scaling.dimensions));
-  }
   ASSIGN_OR_RETURN(scaling.base, metadata.FloatOr("rope.freq_base", 10000));
   ASSIGN_OR_RETURN(const std::string type, metadata.StringOr("rope.scaling.type", "none"));
   if (type == "linear") {

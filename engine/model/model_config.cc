@@ -11,6 +11,7 @@ namespace {
 // Far above any model, and small enough for every product of two sizes.
 constexpr int kMaxSize = 1 << 24;
 constexpr int kMaxLayers = 1 << 12;
+constexpr int kMaxHeadDim = 1024;
 constexpr int kHeadDimMultiple = 16;
 
 absl::Status CheckRange(const char* name, int value, int most) {
@@ -19,13 +20,13 @@ absl::Status CheckRange(const char* name, int value, int most) {
 }
 
 absl::Status ValidateAttention(const ModelConfig& config) {
-  RETURN_IF_ERROR(CheckRange("num_heads", config.num_heads, kMaxSize));
+  RETURN_IF_ERROR(CheckRange("num_heads", config.num_heads, kMaxSize / kMaxHeadDim));
   RETURN_IF_ERROR(CheckRange("num_kv_heads", config.num_kv_heads, config.num_heads));
   if (config.num_heads % config.num_kv_heads != 0) {
     return absl::InvalidArgumentError(absl::StrCat("num_kv_heads must divide num_heads, got ", config.num_kv_heads,
                                                    " KV heads for ", config.num_heads, " heads"));
   }
-  RETURN_IF_ERROR(CheckRange("head_dim", config.head_dim, kMaxSize / config.num_heads));
+  RETURN_IF_ERROR(CheckRange("head_dim", config.head_dim, kMaxHeadDim));
   if (config.head_dim % kHeadDimMultiple != 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("head_dim must be a multiple of ", kHeadDimMultiple, ", got ", config.head_dim));

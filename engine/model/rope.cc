@@ -7,14 +7,17 @@
 namespace quire {
 namespace {
 
+// Far above any model: a file's claim is refused before anything is as large as it says.
+constexpr int kMaxDimensions = 1024;
+
 bool Positive(double value) { return std::isfinite(value) && value > 0; }
 
 }  // namespace
 
 absl::StatusOr<std::vector<float>> InverseFrequencies(const RopeScaling& scaling) {
-  if (scaling.dimensions < 2 || scaling.dimensions % 2 != 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("RoPE dimensions must be even and at least 2, got ", scaling.dimensions));
+  if (scaling.dimensions < 2 || scaling.dimensions > kMaxDimensions || scaling.dimensions % 2 != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("RoPE must rotate an even number of dimensions, 2 to ",
+                                                   kMaxDimensions, ", got ", scaling.dimensions));
   }
   if (!Positive(scaling.base)) {
     return absl::InvalidArgumentError(absl::StrCat("RoPE base must be positive, got ", scaling.base));

@@ -2,7 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <functional>
 #include <set>
 
@@ -109,8 +111,10 @@ TEST(LoadModel, SaysWhatIsWrongWithTheMetadata) {
   EXPECT_THAT(error_with("llama.attention.head_count_kv", 1),
               HasSubstr("tensor 'blk.0.attn_k.weight' must have 16 rows"));
   EXPECT_THAT(error_with("llama.attention.value_length", 8), HasSubstr("different length"));
-  EXPECT_THAT(error_with("llama.rope.dimension_count", 15), HasSubstr("must be even"));
-  EXPECT_THAT(error_with("llama.rope.dimension_count", 1 << 30), HasSubstr("must be at most the head's 16"));
+  EXPECT_THAT(error_with("llama.rope.dimension_count", 15),
+              HasSubstr("an even number of dimensions, 2 to 1024, got 15"));
+  EXPECT_THAT(error_with("llama.rope.dimension_count", 1 << 30), HasSubstr("2 to 1024, got 1073741824"));
+  EXPECT_THAT(error_with("llama.rope.dimension_count", 32), HasSubstr("at most head_dim / 2 = 8 pairs, got 16"));
   EXPECT_THAT(error_with("llama.vocab_size", 7), HasSubstr("'llama.vocab_size' is 7, but the embedding has 261 rows"));
   EXPECT_THAT(error_with("llama.expert_count", 8), HasSubstr("mixtures of experts"));
   EXPECT_THAT(error_with("llama.context_length", 0), HasSubstr("context_length must be 1 to"));
@@ -128,8 +132,8 @@ TEST(LoadModel, RefusesHeadsThatTheKernelsCannotTake) {
     });
   };
   EXPECT_THAT(error(8), HasSubstr("head_dim must be a multiple of 16, got 8"));
-  EXPECT_THAT(error(17), HasSubstr("RoPE dimensions must be even"));
-  EXPECT_THAT(error(1 << 30), HasSubstr("head_dim must be 1 to"));
+  EXPECT_THAT(error(17), HasSubstr("an even number of dimensions"));
+  EXPECT_THAT(error(1 << 30), HasSubstr("2 to 1024, got 1073741824"));
   EXPECT_THAT(ErrorAfter([](GgufWriter& w) {
                 w.Remove("llama.attention.key_length");
                 w.SetUint32("llama.attention.head_count", 3);
@@ -172,7 +176,7 @@ TEST(LoadModel, RefusesAVocabularyThatDoesNotFit) {
 TEST(LoadModel, SurvivesEveryNumberOfTheHeaderBeingReplaced) {
   const GgufImage image = TinyModel({.num_layers = 1}).Write();
   for (const GgufField& field : image.fields) {
-    // One of the 261 tokens stands for all; the loader's own tests replace lengths of strings.
+    // There are many of these, and the loader's own tests replace lengths of strings.
     if (field.name == "tokenizer.ggml.tokens.length") continue;
     for (const uint64_t value : {uint64_t{0}, uint64_t{1}, uint64_t{17}, uint64_t{1} << 31, ~uint64_t{0}}) {
       SCOPED_TRACE(field.name + " = " + std::to_string(value));
@@ -181,6 +185,22 @@ TEST(LoadModel, SurvivesEveryNumberOfTheHeaderBeingReplaced) {
       EXPECT_EQ(model.status().code(), absl::StatusCode::kInvalidArgument) << model.status();
     }
   }
+}
+
+TEST(LoadModel, SpendsNoMemoryOnWhatMetadataOnlyClaims) {
+  const GgufImage image = TinyModel().Write();
+  (void)LoadImage(image.bytes);
+  rusage before;
+  getrusage(RUSAGE_SELF, &before);
+  for (const char* key : {"block_count", "context_length", "embedding_length", "feed_forward_length", "vocab_size",
+                          "attention.head_count", "attention.head_count_kv", "attention.key_length"}) {
+    for (const int bits : {12, 24, 30}) {
+      (void)LoadImage(image.With("llama." + std::string(key) + ".value", uint64_t{1} << bits));
+    }
+  }
+  rusage after;
+  getrusage(RUSAGE_SELF, &after);
+  EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 64 << 10);  // KiB
 }
 
 }  // namespace
