@@ -5,6 +5,16 @@ namespace {
 
 constexpr InstructionSet kAll[] = {InstructionSet::kPortable, InstructionSet::kAvx2, InstructionSet::kAvx512Vnni};
 
+#if defined(__x86_64__)
+bool SupportsF16c() {
+#if defined(__clang__)
+  return true;  // clang 14 cannot be asked; no processor has AVX2 without it.
+#else
+  return __builtin_cpu_supports("f16c");
+#endif
+}
+#endif
+
 // The builtin also asks whether the operating system saves the wide registers.
 bool Supports(InstructionSet instruction_set) {
 #if defined(__x86_64__)
@@ -12,7 +22,7 @@ bool Supports(InstructionSet instruction_set) {
     case InstructionSet::kPortable:
       return true;
     case InstructionSet::kAvx2:
-      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && SupportsF16c();
     case InstructionSet::kAvx512Vnni:
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
