@@ -1,0 +1,147 @@
+// Every instruction set against the reference, token by token.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "tests/golden/golden.h"
+#include "tests/golden/real_model.h"
+
+namespace quire {
+namespace {
+
+constexpr int kReported = 20;  // Alternatives asked for at each position, so that the reference's five are among them.
+
+// For each token of `tokens` from the second on, how likely the model holds it and what it holds likelier.
+std::vector<TokenLogprob> Score(RealEngine& engine, const std::vector<TokenId>& tokens) {
+  GenerateRequest request;
+  request.prompt = tokens;
+  request.sampling = {.temperature = 0, .max_tokens = 1, .prompt_logprobs = kReported};
+  std::vector<TokenLogprob> scores = engine.RunOne(request).prompt_logprobs;
+  EXPECT_EQ(scores.size(), tokens.size() - 1);
+  return scores;
+}
+
+// The kernels round activations to 8 bits, which moves the lead of one token over another by 0.15 nats root mean
+// square, and at a few positions by much more. So a choice that the reference is sure of may come out otherwise, but
+// rarely.
+constexpr double kMostDifferent = 0.005;  // Of the sure choices.
+constexpr double kLogprobTolerance = 0.6;
+constexpr double kNllTolerance = 0.005;  // Relative: single errors cancel in the mean.
+
+class Agreement {
+ public:
+  void Add(const TokenLogprob& ours, TokenId reference, double margin) {
+    if (margin <= kSureMargin) return;
+    ++num_sure_;
+    num_different_ += ours.top[0].first != reference;
+  }
+  void Expect(int least_sure) const {
+    EXPECT_GE(num_sure_, least_sure);
+    EXPECT_LE(num_different_, kMostDifferent * num_sure_) << "of " << num_sure_;
+  }
+
+ private:
+  int num_sure_ = 0;
+  int num_different_ = 0;
+};
+
+// The machine's sets by name. Those it lacks are not tested on it.
+class ReferenceAgreement : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    const std::string name = GetParam();
+    if (!MakeCpuOps({.num_threads = 1, .instruction_set = name}).ok()) GTEST_SKIP() << "this machine lacks " << name;
+    portable_ = name == "portable";
+    model_ = std::make_unique<RealModel>(name, 1);
+    engine_ = std::make_unique<RealEngine>(*model_, EngineSetup{});
+  }
+
+  bool portable_ = false;  // Much slower than the others: gets less to do.
+  std::unique_ptr<RealModel> model_;
+  std::unique_ptr<RealEngine> engine_;
+};
+
+std::string TestName(const testing::TestParamInfo<const char*>& tested) {
+  std::string name = tested.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(, ReferenceAgreement, testing::Values("portable", "avx2", "avx512-vnni"), TestName);
+
+// The reference's own tokens are fed, so that one difference does not hide what comes after it.
+TEST_P(ReferenceAgreement, ChoosesTheSameTokensWhereverTheReferenceIsSure) {
+  constexpr size_t kShort = 5;
+  Agreement agreement;
+  double worst_logprob = 0;
+  for (const GoldenPrompt& prompt : GetGolden().prompts) {
+    if (portable_ && prompt.token_ids.size() > kShort) continue;
+    SCOPED_TRACE(prompt.name);
+    std::vector<TokenId> tokens = prompt.token_ids;
+    tokens.insert(tokens.end(), prompt.greedy.begin(), prompt.greedy.end());
+    const std::vector<TokenLogprob> scores = Score(*engine_, tokens);
+    const auto at_step = [&](size_t step) { return scores[prompt.token_ids.size() - 1 + step]; };
+    for (size_t step = 0; step < prompt.greedy.size(); ++step) {
+      agreement.Add(at_step(step), prompt.greedy[step], prompt.margins[step]);
+    }
+    for (const GoldenTop& top : prompt.top) {
+      const TokenLogprob& score = at_step(top.step);
+      for (size_t i = 0; i < top.token_ids.size(); ++i) {
+        const auto found = std::find_if(score.top.begin(), score.top.end(),
+                                        [&](const auto& entry) { return entry.first == top.token_ids[i]; });
+        ASSERT_NE(found, score.top.end()) << "step " << top.step << ": token " << top.token_ids[i];
+        worst_logprob = std::max(worst_logprob, std::abs(found->second - top.logprobs[i]));
+      }
+    }
+  }
+  agreement.Expect(portable_ ? 150 : 1000);
+  RecordProperty("worst_logprob", std::to_string(worst_logprob));
+  EXPECT_LT(worst_logprob, kLogprobTolerance);
+}
+
+TEST_P(ReferenceAgreement, FindsThePassageAsLikelyAsTheReferenceDoes) {
+  if (portable_) GTEST_SKIP() << "too slow for thousands of tokens";
+  const GoldenPassage& passage = GetGolden().passage;
+  const std::vector<TokenLogprob> scores = Score(*engine_, passage.token_ids);
+  Agreement agreement;
+  double nll = 0;
+  for (size_t i = 0; i < scores.size(); ++i) {
+    nll -= scores[i].logprob;
+    agreement.Add(scores[i], passage.greedy[i], passage.margins[i]);
+  }
+  agreement.Expect(2000);
+  const double mean_nll = nll / static_cast<double>(scores.size());
+  RecordProperty("mean_nll", std::to_string(mean_nll));
+  EXPECT_NEAR(mean_nll / passage.mean_nll, 1.0, kNllTolerance);
+}
+
+// All prompts at once, each feeding on its own choices: equal up to the first step where the reference is not sure,
+// from where on another continuation would be as good.
+TEST_P(ReferenceAgreement, ContinuesAsTheReferenceDoesWhileThatIsSure) {
+  if (portable_) GTEST_SKIP() << "too slow for long prompts";
+  const std::vector<GoldenPrompt>& prompts = GetGolden().prompts;
+  std::vector<GenerateRequest> requests;
+  for (const GoldenPrompt& prompt : prompts) {
+    GenerateRequest& request = requests.emplace_back();
+    request.prompt = prompt.token_ids;
+    request.sampling = {.temperature = 0, .max_tokens = static_cast<int>(prompt.greedy.size()), .ignore_eos = true};
+  }
+  const std::vector<Stream> streams = engine_->Run(std::move(requests));
+  int num_compared = 0;
+  int num_parted = 0;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    ASSERT_EQ(streams[i].tokens.size(), prompts[i].greedy.size()) << prompts[i].name;
+    for (size_t step = 0; step < prompts[i].greedy.size() && prompts[i].margins[step] > kSureMargin; ++step) {
+      ++num_compared;
+      if (streams[i].tokens[step] == prompts[i].greedy[step]) continue;
+      ++num_parted;
+      break;
+    }
+  }
+  EXPECT_GT(num_compared, 100);
+  EXPECT_LE(num_parted, kMostDifferent * num_compared);
+}
+
+}  // namespace
+}  // namespace quire
