@@ -13,6 +13,18 @@ namespace quire::jinja {
 // No part of a template nests deeper than this, so that parsing, rendering and freeing it may recurse.
 inline constexpr int kMaxNesting = 150;
 
+// Counts how deep a recursion is, from its making to its end.
+class Nesting {
+ public:
+  explicit Nesting(int& depth) : depth_(++depth) {}
+  ~Nesting() { --depth_; }
+  Nesting(const Nesting&) = delete;
+  Nesting& operator=(const Nesting&) = delete;
+
+ private:
+  int& depth_;
+};
+
 struct Expression;
 using ExpressionPtr = std::unique_ptr<const Expression>;
 

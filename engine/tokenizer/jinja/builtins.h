@@ -1,5 +1,5 @@
-// The filters, tests and methods of the template language, all charged to the rendering's budget. They work on ASCII
-// where Python knows the letter case of all of Unicode.
+// The filters, tests, methods and functions of the template language, all charged to the rendering's budget. They work
+// on ASCII where Python knows the letter case of all of Unicode.
 #pragma once
 
 #include <string_view>
@@ -32,14 +32,10 @@ absl::StatusOr<bool> ApplyTest(std::string_view name, const Value& subject, cons
 absl::StatusOr<Value> CallMethod(std::string_view name, const Value& subject, const Arguments& arguments,
                                  Budget& budget);
 
-// What a loop goes over: the items of a list, the keys of a dict, the characters of a string; nothing for undefined.
-absl::StatusOr<std::vector<Value>> Iterate(const Value& value, Budget& budget);
-// value[key] and value.key: undefined if there is no such item.
-absl::StatusOr<Value> Subscript(const Value& value, const Value& key, Budget& budget);
-// value[start:stop:step], each perhaps undefined.
-absl::StatusOr<Value> Slice(const Value& value, const Value& start, const Value& stop, const Value& step,
-                            Budget& budget);
-absl::StatusOr<bool> Contains(const Value& container, const Value& item, Budget& budget);
-absl::StatusOr<Value> Range(const Arguments& arguments, Budget& budget);
+// The function of that name as a value; undefined if there is none.
+Value FindFunction(std::string_view name);
+inline constexpr std::string_view kRaiseException = "raise_exception";
+// REQUIRES: FindFunction(name) is defined.
+absl::StatusOr<Value> CallFunction(std::string_view name, const Arguments& arguments, Budget& budget);
 
 }  // namespace quire::jinja

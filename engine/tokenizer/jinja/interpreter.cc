@@ -1,22 +1,17 @@
 #include "engine/tokenizer/jinja/interpreter.h"
 
 #include <algorithm>
-#include <cmath>
-#include <ctime>
-#include <optional>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "engine/tokenizer/jinja/builtins.h"
+#include "engine/tokenizer/jinja/operators.h"
+#include "engine/tokenizer/jinja/sequences.h"
 #include "engine/types/status_macros.h"
 #include "kernels/check.h"
 
 namespace quire::jinja {
 namespace {
-
-constexpr size_t kStepUnits = 16;  // What evaluating one part of a template costs, besides what that part makes.
-
-constexpr std::string_view kFunctions[] = {"range", "namespace", "dict", "raise_exception", "strftime_now"};
 
 absl::Status Mistake(const std::string& what) { return absl::InvalidArgumentError(what); }
 
@@ -35,8 +30,6 @@ struct Scope {
 
 enum class Flow { kOn, kBreak, kContinue };
 
-absl::StatusOr<Value> Arithmetic(const std::string& op, const Value& left, const Value& right);
-
 class Interpreter {
  public:
   Interpreter(Scope& globals, Budget& budget) : globals_(globals), budget_(budget) {}
@@ -54,14 +47,6 @@ class Interpreter {
   }
 
  private:
-  class Nesting {
-   public:
-    explicit Nesting(int& depth) : depth_(++depth) {}
-    ~Nesting() { --depth_; }
-
-   private:
-    int& depth_;
-  };
   absl::Status CheckNesting() const {
     // Macros may call macros: as deep again as a template may be nested.
     return depth_ <= 2 * kMaxNesting ? absl::OkStatus()
@@ -91,14 +76,10 @@ class Interpreter {
   Value Lookup(const std::string& name, const Scope& scope) const;
   absl::StatusOr<Value> EvaluateContainer(const Expression& expression, Scope& scope);
   absl::StatusOr<Value> EvaluateCompare(const Expression& expression, Scope& scope);
-  absl::StatusOr<bool> Compare(const std::string& op, const Value& left, const Value& right);
-  absl::StatusOr<Value> EvaluateBinary(const Expression& expression, Scope& scope);
-  absl::StatusOr<Value> Repeat(const Value& value, int64_t count);
   absl::StatusOr<Arguments> EvaluateArguments(const Expression& expression, size_t first, Scope& scope);
   absl::StatusOr<Value> EvaluateCall(const Expression& expression, Scope& scope);
-  absl::StatusOr<Value> CallMacro(const Macro& macro, Arguments arguments);
-  absl::StatusOr<Value> CallFunction(std::string_view name, Arguments arguments);
-  absl::StatusOr<Value> FormatNow(const Arguments& arguments);
+  absl::StatusOr<Value> CallMacro(const Macro& macro, const Arguments& arguments);
+  absl::StatusOr<Value> CallFunction(std::string_view name, const Arguments& arguments);
 
   Scope& globals_;
   Budget& budget_;
@@ -264,7 +245,7 @@ absl::StatusOr<Value> Interpreter::EvaluateOne(const Expression& expression, Sco
     }
     case Expression::kNegate: {
       ASSIGN_OR_RETURN(const Value value, operand(0));
-      return Arithmetic("-", int64_t{0}, value);
+      return ApplyOperator("-", int64_t{0}, value, budget_);
     }
     case Expression::kAnd:
     case Expression::kOr: {
@@ -272,8 +253,11 @@ absl::StatusOr<Value> Interpreter::EvaluateOne(const Expression& expression, Sco
       if (left.Truthy() == (expression.kind == Expression::kOr)) return left;
       return operand(1);
     }
-    case Expression::kBinary:
-      return EvaluateBinary(expression, scope);
+    case Expression::kBinary: {
+      ASSIGN_OR_RETURN(const Value left, operand(0));
+      ASSIGN_OR_RETURN(const Value right, operand(1));
+      return ApplyOperator(expression.name, left, right, budget_);
+    }
     case Expression::kCompare:
       return EvaluateCompare(expression, scope);
     case Expression::kConditional: {
@@ -313,8 +297,7 @@ absl::StatusOr<Value> Interpreter::EvaluateOne(const Expression& expression, Sco
 
 Value Interpreter::Lookup(const std::string& name, const Scope& scope) const {
   if (const Value* value = scope.Find(name)) return *value;
-  const auto* function = std::find(std::begin(kFunctions), std::end(kFunctions), name);
-  return function == std::end(kFunctions) ? Value() : Value(Function{*function});
+  return FindFunction(name);
 }
 
 absl::StatusOr<Value> Interpreter::EvaluateContainer(const Expression& expression, Scope& scope) {
@@ -335,107 +318,11 @@ absl::StatusOr<Value> Interpreter::EvaluateCompare(const Expression& expression,
   ASSIGN_OR_RETURN(Value left, Evaluate(*expression.operands[0], scope));
   for (size_t i = 0; i < expression.operators.size(); ++i) {
     ASSIGN_OR_RETURN(Value right, Evaluate(*expression.operands[i + 1], scope));
-    ASSIGN_OR_RETURN(const bool holds, Compare(expression.operators[i], left, right));
+    ASSIGN_OR_RETURN(const bool holds, ApplyComparison(expression.operators[i], left, right, budget_));
     if (!holds) return Value(false);
     left = std::move(right);
   }
   return Value(true);
-}
-
-absl::StatusOr<bool> Interpreter::Compare(const std::string& op, const Value& left, const Value& right) {
-  const bool negated = op == "!=" || op == "not in";
-  if (op == "==" || op == "!=") {
-    ASSIGN_OR_RETURN(const bool equal, Equal(left, right, budget_));
-    return equal != negated;
-  }
-  if (op == "in" || op == "not in") {
-    ASSIGN_OR_RETURN(const bool contains, Contains(right, left, budget_));
-    return contains != negated;
-  }
-  if (left.AsString()) RETURN_IF_ERROR(budget_.Charge(left.AsString()->size()));
-  const bool swapped = op == ">" || op == "<=";
-  ASSIGN_OR_RETURN(const bool less, swapped ? Less(right, left) : Less(left, right));
-  return less == (op == "<" || op == ">");
-}
-
-absl::StatusOr<Value> Interpreter::EvaluateBinary(const Expression& expression, Scope& scope) {
-  ASSIGN_OR_RETURN(const Value left, Evaluate(*expression.operands[0], scope));
-  ASSIGN_OR_RETURN(const Value right, Evaluate(*expression.operands[1], scope));
-  const std::string& op = expression.name;
-  if (op == "~" || (op == "+" && left.AsString() && right.AsString())) {
-    TextBuilder text(budget_);
-    RETURN_IF_ERROR(AppendText(left, text));
-    RETURN_IF_ERROR(AppendText(right, text));
-    return Value::MakeString(text.Take(), budget_);
-  }
-  if (op == "+" && left.AsList() && right.AsList()) {
-    RETURN_IF_ERROR(budget_.Charge((left.AsList()->items.size() + right.AsList()->items.size()) * sizeof(Value)));
-    std::vector<Value> items = left.AsList()->items;
-    items.insert(items.end(), right.AsList()->items.begin(), right.AsList()->items.end());
-    return Value::MakeList(std::move(items), budget_);
-  }
-  if (op == "*" && right.IsIntegral() && (left.AsString() || left.AsList())) return Repeat(left, right.Integer());
-  if (op == "*" && left.IsIntegral() && (right.AsString() || right.AsList())) return Repeat(right, left.Integer());
-  return Arithmetic(op, left, right);
-}
-
-absl::StatusOr<Value> Interpreter::Repeat(const Value& value, int64_t count) {
-  if (const std::string* text = value.AsString()) {
-    TextBuilder out(budget_);
-    for (int64_t i = 0; i < count && !text->empty(); ++i) RETURN_IF_ERROR(out.Append(*text));
-    return Value::MakeString(out.Take(), budget_);
-  }
-  const std::vector<Value>& list = value.AsList()->items;
-  std::vector<Value> items;
-  for (int64_t i = 0; i < count && !list.empty(); ++i) {
-    RETURN_IF_ERROR(budget_.Charge(list.size() * sizeof(Value)));
-    items.insert(items.end(), list.begin(), list.end());
-  }
-  return Value::MakeList(std::move(items), budget_);
-}
-
-// Rounds down, as Python does.
-absl::StatusOr<Value> IntegerDivision(const std::string& op, int64_t left, int64_t right) {
-  if (right == 0) return Mistake("division by zero");
-  if (right == -1) return Arithmetic(op == "//" ? "*" : "-", left, op == "//" ? right : left);
-  int64_t quotient = left / right, remainder = left % right;
-  if (remainder != 0 && (remainder < 0) != (right < 0)) {
-    quotient -= 1;
-    remainder += right;
-  }
-  return Value(op == "//" ? quotient : remainder);
-}
-
-absl::StatusOr<Value> Arithmetic(const std::string& op, const Value& left, const Value& right) {
-  if (!left.IsNumber() || !right.IsNumber()) {
-    return Mistake(
-        absl::StrCat("'", op, "' does not go with values of types ", left.TypeName(), " and ", right.TypeName()));
-  }
-  if (left.IsIntegral() && right.IsIntegral() && op != "/" && op != "**") {
-    const int64_t a = left.Integer(), b = right.Integer();
-    if (op == "//" || op == "%") return IntegerDivision(op, a, b);
-    int64_t result;
-    const bool overflow = op == "+"   ? __builtin_add_overflow(a, b, &result)
-                          : op == "-" ? __builtin_sub_overflow(a, b, &result)
-                                      : __builtin_mul_overflow(a, b, &result);
-    if (overflow) return Mistake("a number is too large");
-    return Value(result);
-  }
-  const double a = left.Float(), b = right.Float();
-  if (b == 0 && (op == "/" || op == "//" || op == "%")) return Mistake("division by zero");
-  if (op == "+") return Value(a + b);
-  if (op == "-") return Value(a - b);
-  if (op == "*") return Value(a * b);
-  if (op == "/") return Value(a / b);
-  if (op == "//") return Value(std::floor(a / b));
-  if (op == "%") return Value(a - std::floor(a / b) * b);
-  const double power = std::pow(a, b);
-  constexpr double kExact = 9007199254740992.0;  // 2^53
-  if (left.IsIntegral() && right.IsIntegral() && b >= 0) {
-    if (!(std::abs(power) <= kExact)) return Mistake("a number is too large");
-    return Value(static_cast<int64_t>(power));
-  }
-  return Value(power);
 }
 
 absl::StatusOr<Arguments> Interpreter::EvaluateArguments(const Expression& expression, size_t first, Scope& scope) {
@@ -452,18 +339,18 @@ absl::StatusOr<Arguments> Interpreter::EvaluateArguments(const Expression& expre
 
 absl::StatusOr<Value> Interpreter::EvaluateCall(const Expression& expression, Scope& scope) {
   const Expression& callee = *expression.operands[0];
-  ASSIGN_OR_RETURN(Arguments arguments, EvaluateArguments(expression, 1, scope));
+  ASSIGN_OR_RETURN(const Arguments arguments, EvaluateArguments(expression, 1, scope));
   if (callee.kind == Expression::kAttribute) {
     ASSIGN_OR_RETURN(const Value subject, Evaluate(*callee.operands[0], scope));
     return CallMethod(callee.name, subject, arguments, budget_);
   }
   ASSIGN_OR_RETURN(const Value function, Evaluate(callee, scope));
-  if (function.Is<const Macro*>()) return CallMacro(*function.As<const Macro*>(), std::move(arguments));
-  if (function.Is<Function>()) return CallFunction(function.As<Function>().name, std::move(arguments));
+  if (function.Is<const Macro*>()) return CallMacro(*function.As<const Macro*>(), arguments);
+  if (function.Is<Function>()) return CallFunction(function.As<Function>().name, arguments);
   return Mistake(absl::StrCat(callee.kind == Expression::kName ? callee.name : "this", " is not a function"));
 }
 
-absl::StatusOr<Value> Interpreter::CallMacro(const Macro& macro, Arguments arguments) {
+absl::StatusOr<Value> Interpreter::CallMacro(const Macro& macro, const Arguments& arguments) {
   if (arguments.positional.size() > macro.parameters.size()) {
     return Mistake(absl::StrCat("the macro ", macro.name, " takes at most ", macro.parameters.size(), " arguments"));
   }
@@ -479,38 +366,9 @@ absl::StatusOr<Value> Interpreter::CallMacro(const Macro& macro, Arguments argum
   return Capture(macro.body, scope);
 }
 
-absl::StatusOr<Value> Interpreter::CallFunction(std::string_view name, Arguments arguments) {
-  if (name == "range") return Range(arguments, budget_);
-  if (name == "strftime_now") return FormatNow(arguments);
-  if (name == "raise_exception") {
-    TextBuilder words(budget_);
-    RETURN_IF_ERROR(AppendText(arguments.Get(0, "message"), words));
-    refused_ = true;
-    return Mistake(absl::StrCat("the chat template refuses these messages: ", words.Take()));
-  }
-  std::vector<std::pair<std::string, Value>> items;
-  const Value base = arguments.Get(0, "");
-  if (base.AsDict()) {
-    RETURN_IF_ERROR(budget_.Charge(base.AsDict()->items.size() * sizeof(items[0])));
-    items = base.AsDict()->items;
-  }
-  for (auto& named : arguments.named) items.push_back(std::move(named));
-  ASSIGN_OR_RETURN(Value dict, Value::MakeDict(std::move(items), budget_));
-  if (name == "dict") return dict;
-  auto space = std::make_shared<Namespace>();
-  space->items = dict.AsDict()->items;
-  return Value(std::move(space));
-}
-
-absl::StatusOr<Value> Interpreter::FormatNow(const Arguments& arguments) {
-  const Value format = arguments.Get(0, "format");
-  if (format.AsString() == nullptr) return Mistake("strftime_now takes a format");
-  const std::time_t now = std::time(nullptr);
-  std::tm local;
-  localtime_r(&now, &local);
-  char text[256];
-  return Value::MakeString(std::string(text, std::strftime(text, sizeof(text), format.AsString()->c_str(), &local)),
-                           budget_);
+absl::StatusOr<Value> Interpreter::CallFunction(std::string_view name, const Arguments& arguments) {
+  refused_ = name == kRaiseException;
+  return quire::jinja::CallFunction(name, arguments, budget_);
 }
 
 }  // namespace

@@ -37,22 +37,30 @@ std::string FloatText(double value) {
   return text;
 }
 
+// What stands for a byte inside quotes; nothing if it stands for itself.
+std::string Escaped(char byte, char quote, bool json) {
+  if (byte == quote || byte == '\\') return {'\\', byte};
+  if (byte == '\n') return "\\n";
+  if (byte == '\r') return "\\r";
+  if (byte == '\t') return "\\t";
+  if (json && byte == '\b') return "\\b";
+  if (json && byte == '\f') return "\\f";
+  const bool control = static_cast<uint8_t>(byte) < 0x20 || (!json && byte == 0x7F);
+  if (!control) return {};
+  return json ? absl::StrFormat("\\u%04x", byte) : absl::StrFormat("\\x%02x", byte);
+}
+
 absl::Status AppendQuoted(std::string_view text, char quote, bool json, TextBuilder& out) {
   RETURN_IF_ERROR(out.Append({&quote, 1}));
-  for (const char byte : text) {
-    if (byte == quote || byte == '\\') {
-      RETURN_IF_ERROR(out.Append("\\"));
-      RETURN_IF_ERROR(out.Append({&byte, 1}));
-    } else if (byte == '\n' || byte == '\r' || byte == '\t') {
-      RETURN_IF_ERROR(out.Append(byte == '\n' ? "\\n" : byte == '\r' ? "\\r" : "\\t"));
-    } else if (json && (byte == '\b' || byte == '\f')) {
-      RETURN_IF_ERROR(out.Append(byte == '\b' ? "\\b" : "\\f"));
-    } else if (static_cast<uint8_t>(byte) < 0x20 || (!json && byte == 0x7F)) {
-      RETURN_IF_ERROR(out.Append(json ? absl::StrFormat("\\u%04x", byte) : absl::StrFormat("\\x%02x", byte)));
-    } else {
-      RETURN_IF_ERROR(out.Append({&byte, 1}));
-    }
+  size_t plain = 0;  // Where the run of bytes that stand for themselves begins.
+  for (size_t i = 0; i < text.size(); ++i) {
+    const std::string escaped = Escaped(text[i], quote, json);
+    if (escaped.empty()) continue;
+    RETURN_IF_ERROR(out.Append(text.substr(plain, i - plain)));
+    RETURN_IF_ERROR(out.Append(escaped));
+    plain = i + 1;
   }
+  RETURN_IF_ERROR(out.Append(text.substr(plain)));
   return out.Append({&quote, 1});
 }
 
@@ -68,8 +76,7 @@ absl::Status AppendScalar(const Value& value, TextBuilder& out) {
 absl::Status NewLine(int indent, int level, TextBuilder& out) {
   if (indent < 0) return absl::OkStatus();
   RETURN_IF_ERROR(out.Append("\n"));
-  for (int i = 0; i < indent * level; ++i) RETURN_IF_ERROR(out.Append(" "));
-  return absl::OkStatus();
+  return out.Append(std::string(indent * level, ' '));
 }
 
 absl::Status AppendJsonAt(const Value& value, int indent, int level, TextBuilder& out) {
@@ -115,7 +122,7 @@ absl::Status Budget::Charge(size_t units) {
 }
 
 absl::Status TextBuilder::Append(std::string_view text) {
-  RETURN_IF_ERROR(budget_.Charge(text.size()));
+  RETURN_IF_ERROR(budget_.Charge(kStepUnits + text.size()));
   text_.append(text);
   return absl::OkStatus();
 }
@@ -171,7 +178,7 @@ absl::StatusOr<const Value*> Find(const std::vector<std::pair<std::string, Value
 }
 
 absl::StatusOr<bool> Equal(const Value& a, const Value& b, Budget& budget) {
-  RETURN_IF_ERROR(budget.Charge(1));
+  RETURN_IF_ERROR(budget.Charge(kStepUnits));
   if (a.IsIntegral() && b.IsIntegral()) return a.Integer() == b.Integer();
   if (a.IsNumber() && b.IsNumber()) return a.Float() == b.Float();
   if (a.AsString() && b.AsString()) {

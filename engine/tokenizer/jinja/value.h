@@ -19,6 +19,9 @@ namespace quire::jinja {
 struct Macro;
 class Value;
 
+// What any one step costs, besides the bytes that it makes or looks at.
+inline constexpr size_t kStepUnits = 16;
+
 // What a template may still do: a unit is about a byte made or looked at. Time and memory are both bounded by it, since
 // nothing in a template runs or is made without a charge.
 class Budget {

@@ -113,7 +113,7 @@ TEST(BytePairTokenizer, TakesLongRunsOfAnythingWithoutSlowingDown) {
         EXPECT_EQ(*Decode(*tokenizer, ids, false), text);
       }
     }
-    EXPECT_EQ(Encode(*tokenizer, Repeat("a", 1 << 22)).size(), 1u << 20);
+    EXPECT_EQ(Encode(*tokenizer, Repeat("a", 1 << 20)).size(), 1u << 18);
   }
 }
 

@@ -99,6 +99,11 @@ TEST(IncrementalDecoder, LeavesStopStringsThatEndBelowTheMinimumUnheeded) {
   EXPECT_EQ(Push(decoder, "a", /*allow_stop=*/false), "");
   EXPECT_EQ(Push(decoder, "b"), "");  // It ends above the minimum.
   EXPECT_TRUE(decoder.stopped());
+
+  IncrementalDecoder overlapping(&Bytes(), {"aba"});
+  EXPECT_EQ(Push(overlapping, "aba", /*allow_stop=*/false), "ab");  // The last "a" may begin the next one.
+  EXPECT_EQ(Push(overlapping, "ba"), "");
+  EXPECT_TRUE(overlapping.stopped());
 }
 
 // Whatever the tokens: the text before the first stop string in the whole text, nothing given out that is taken back.

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/loader/checkpoint.h"
+#include "engine/model/tokenizer_spec.h"
+#include "engine/tokenizer/chat_template.h"
 #include "engine/tokenizer/incremental_decoder.h"
 #include "engine/tokenizer/split_pattern.h"
 #include "engine/tokenizer/tokenizer.h"
@@ -24,16 +26,7 @@ const json& Fixture() {
 const Tokenizer& ModelTokenizer() {
   static const auto* tokenizer = [] {
     const auto checkpoint = OpenCheckpoint(QUIRE_TEST_MODEL).value();
-    TokenizerSpec spec;
-    spec.model = checkpoint->GetString("tokenizer.ggml.model").value();
-    spec.pre = checkpoint->GetString("tokenizer.ggml.pre").value();
-    spec.tokens = checkpoint->GetStrings("tokenizer.ggml.tokens").value();
-    spec.merges = checkpoint->GetStrings("tokenizer.ggml.merges").value();
-    const auto types = checkpoint->GetInts("tokenizer.ggml.token_type").value();
-    for (const int64_t type : types) {
-      spec.kinds.push_back(type == 3 ? TokenKind::kControl : TokenKind::kNormal);
-    }
-    return MakeTokenizer(std::move(spec)).value().release();
+    return MakeTokenizer(ReadTokenizerSpec(*checkpoint).value()).value().release();
   }();
   return *tokenizer;
 }
@@ -71,6 +64,40 @@ TEST(TokenizerFixture, SplitsWordsAsEachFamilyDoes) {
     std::vector<std::string> words;
     ASSERT_TRUE(pattern->Split(text, [&](std::string_view word) { words.emplace_back(word); }).ok());
     EXPECT_EQ(words, example["words"].get<std::vector<std::string>>());
+  }
+}
+
+std::vector<ChatMessage> Messages(const json& list) {
+  std::vector<ChatMessage> messages;
+  for (const json& message : list) messages.push_back({message["role"], message["content"]});
+  return messages;
+}
+
+TEST(TokenizerFixture, RendersTheModelsOwnTemplateAsTheReferenceDoes) {
+  const std::string source = OpenCheckpoint(QUIRE_TEST_MODEL).value()->GetString("tokenizer.chat_template").value();
+  const auto chat_template = ChatTemplate::Make(source, "<|im_start|>", "<|im_end|>");
+  ASSERT_TRUE(chat_template.ok()) << chat_template.status();
+  ASSERT_GE(Fixture()["chats"].size(), 12u);
+  for (const json& chat : Fixture()["chats"]) {
+    SCOPED_TRACE(chat.dump());
+    const auto prompt = (*chat_template)->Render(Messages(chat["messages"]));
+    ASSERT_TRUE(prompt.ok()) << prompt.status();
+    EXPECT_EQ(*prompt, chat["prompt"].get<std::string>());
+  }
+}
+
+TEST(TokenizerFixture, ReadsTheTemplateLanguageAsTheReferenceDoes) {
+  const std::vector<ChatMessage> messages = Messages(Fixture()["template_messages"]);
+  for (const json& example : Fixture()["templates"]) {
+    SCOPED_TRACE(example.dump());
+    const auto chat_template = ChatTemplate::Make(example["template"].get<std::string>(), "<s>", "</s>");
+    const auto prompt = chat_template.ok() ? (*chat_template)->Render(messages) : chat_template.status();
+    ASSERT_EQ(prompt.ok(), !example["prompt"].is_null()) << prompt.status();
+    if (prompt.ok()) {
+      EXPECT_EQ(*prompt, example["prompt"].get<std::string>());
+    } else {
+      EXPECT_EQ(prompt.status().code(), absl::StatusCode::kInvalidArgument);
+    }
   }
 }
 

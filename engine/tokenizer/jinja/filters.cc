@@ -1,11 +1,11 @@
-#include "engine/tokenizer/jinja/builtins.h"
-
 #include <algorithm>
 #include <cmath>
 #include <string>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "engine/tokenizer/jinja/builtins.h"
+#include "engine/tokenizer/jinja/sequences.h"
 #include "engine/tokenizer/jinja/text_functions.h"
 #include "engine/types/status_macros.h"
 #include "engine/types/string_view.h"
@@ -128,11 +128,7 @@ absl::StatusOr<Value> ToList(const Value& subject, const Arguments&, Budget& bud
 }
 
 absl::StatusOr<Value> Reverse(const Value& subject, const Arguments&, Budget& budget) {
-  ASSIGN_OR_RETURN(std::vector<Value> items, Iterate(subject, budget));
-  std::reverse(items.begin(), items.end());
-  const bool is_text = subject.AsString() != nullptr;
-  ASSIGN_OR_RETURN(Value list, Value::MakeList(std::move(items), budget));
-  return is_text ? Join(list, {}, budget) : list;
+  return Slice(subject, {}, {}, int64_t{-1}, budget);
 }
 
 absl::StatusOr<Value> Items(const Value& subject, const Arguments&, Budget& budget) {
@@ -170,7 +166,7 @@ absl::Status SortByKey(std::vector<std::pair<Value, Value>>& items, bool descend
     bool take_right = from_left == left.size();
     if (!take_right && from_right < right.size()) {
       const Value &a = left[from_left].first, &b = right[from_right].first;
-      RETURN_IF_ERROR(budget.Charge(1 + (a.AsString() ? a.AsString()->size() : 0)));
+      RETURN_IF_ERROR(budget.Charge(kStepUnits + (a.AsString() ? a.AsString()->size() : 0)));
       ASSIGN_OR_RETURN(take_right, descending ? Less(a, b) : Less(b, a));
     }
     item = take_right ? right[from_right++] : left[from_left++];
@@ -354,76 +350,10 @@ constexpr Filter kFilters[] = {
     {"upper", ChangeText<UpperText>},
 };
 
-absl::StatusOr<bool> Divides(const Value& subject, const Value& divisor) {
-  if (!subject.IsIntegral() || !divisor.IsIntegral() || divisor.Integer() == 0) {
-    return Mistake("this test takes integers, and a divisor that is not 0");
-  }
-  return divisor.Integer() == -1 || subject.Integer() % divisor.Integer() == 0;
-}
-
-absl::StatusOr<bool> Not(absl::StatusOr<bool> result) {
-  if (!result.ok()) return result;
-  return !*result;
-}
-
-using TestFunction = absl::StatusOr<bool> (*)(const Value& subject, const Value& argument, Budget& budget);
-struct Test {
-  std::string_view name;
-  TestFunction apply;
-};
-const Test kTests[] = {
-    {"defined", [](auto& a, auto&, auto&) -> absl::StatusOr<bool> { return !a.template Is<Undefined>(); }},
-    {"undefined", [](auto& a, auto&, auto&) -> absl::StatusOr<bool> { return a.template Is<Undefined>(); }},
-    {"none", [](auto& a, auto&, auto&) -> absl::StatusOr<bool> { return a.template Is<None>(); }},
-    {"string", [](auto& a, auto&, auto&) -> absl::StatusOr<bool> { return a.AsString() != nullptr; }},
-    {"mapping", [](auto& a, auto&, auto&) -> absl::StatusOr<bool> { return a.AsDict() != nullptr; }},
-    {"iterable",
-     [](auto& a, auto&, auto&) -> absl::StatusOr<bool> {
-       return a.AsString() || a.AsList() || a.AsDict() || a.template Is<Undefined>();
-     }},
-    {"sequence",
-     [](auto& a, auto&, auto&) -> absl::StatusOr<bool> {
-       return a.AsString() || a.AsList() || a.AsDict() || a.template Is<Undefined>();
-     }},
-    {"callable",
-     [](auto& a, auto&, auto&) -> absl::StatusOr<bool> {
-       return a.template Is<const Macro*>() || a.template Is<Function>();
-     }},
-    {"number", [](auto& a, auto&, auto&) -> absl::StatusOr<bool> { return a.IsNumber(); }},
-    {"integer", [](auto& a, auto&, auto&) -> absl::StatusOr<bool> { return a.template Is<int64_t>(); }},
-    {"float", [](auto& a, auto&, auto&) -> absl::StatusOr<bool> { return a.template Is<double>(); }},
-    {"boolean", [](auto& a, auto&, auto&) -> absl::StatusOr<bool> { return a.template Is<bool>(); }},
-    {"true", [](auto& a, auto&, auto&) -> absl::StatusOr<bool> { return a.template Is<bool>() && a.Truthy(); }},
-    {"false", [](auto& a, auto&, auto&) -> absl::StatusOr<bool> { return a.template Is<bool>() && !a.Truthy(); }},
-    {"odd", [](auto& a, auto&, auto&) { return Not(Divides(a, int64_t{2})); }},
-    {"even", [](auto& a, auto&, auto&) { return Divides(a, int64_t{2}); }},
-    {"divisibleby", [](auto& a, auto& b, auto&) { return Divides(a, b); }},
-    {"lower",
-     [](auto& a, auto&, auto&) -> absl::StatusOr<bool> {
-       return a.AsString() && LowerText(*a.AsString()) == *a.AsString();
-     }},
-    {"upper",
-     [](auto& a, auto&, auto&) -> absl::StatusOr<bool> {
-       return a.AsString() && UpperText(*a.AsString()) == *a.AsString();
-     }},
-    {"in", [](auto& a, auto& b, auto& budget) { return Contains(b, a, budget); }},
-    {"eq", [](auto& a, auto& b, auto& budget) { return Equal(a, b, budget); }},
-    {"equalto", [](auto& a, auto& b, auto& budget) { return Equal(a, b, budget); }},
-    {"sameas", [](auto& a, auto& b, auto& budget) { return Equal(a, b, budget); }},
-    {"ne", [](auto& a, auto& b, auto& budget) { return Not(Equal(a, b, budget)); }},
-    {"lt", [](auto& a, auto& b, auto&) { return Less(a, b); }},
-    {"lessthan", [](auto& a, auto& b, auto&) { return Less(a, b); }},
-    {"gt", [](auto& a, auto& b, auto&) { return Less(b, a); }},
-    {"greaterthan", [](auto& a, auto& b, auto&) { return Less(b, a); }},
-    {"ge", [](auto& a, auto& b, auto&) { return Not(Less(a, b)); }},
-    {"le", [](auto& a, auto& b, auto&) { return Not(Less(b, a)); }},
-};
-
-template <typename Table>
-auto FindByName(const Table& table, std::string_view name) {
-  const auto found =
-      std::find_if(std::begin(table), std::end(table), [&](const auto& entry) { return entry.name == name; });
-  return found == std::end(table) ? nullptr : &*found;
+const Filter* FindFilter(std::string_view name) {
+  const auto* found =
+      std::find_if(std::begin(kFilters), std::end(kFilters), [&](const Filter& filter) { return filter.name == name; });
+  return found == std::end(kFilters) ? nullptr : found;
 }
 
 }  // namespace
@@ -434,22 +364,13 @@ Value Arguments::Get(size_t index, std::string_view name) const {
   return found == named.end() ? Value() : found->second;
 }
 
-bool IsFilter(std::string_view name) { return FindByName(kFilters, name) != nullptr; }
-bool IsTest(std::string_view name) { return FindByName(kTests, name) != nullptr; }
+bool IsFilter(std::string_view name) { return FindFilter(name) != nullptr; }
 
 absl::StatusOr<Value> ApplyFilter(std::string_view name, const Value& subject, const Arguments& arguments,
                                   Budget& budget) {
-  const Filter* filter = FindByName(kFilters, name);
+  const Filter* filter = FindFilter(name);
   QUIRE_CHECK(filter != nullptr);
   return filter->apply(subject, arguments, budget);
-}
-
-absl::StatusOr<bool> ApplyTest(std::string_view name, const Value& subject, const Arguments& arguments,
-                               Budget& budget) {
-  const Test* test = FindByName(kTests, name);
-  QUIRE_CHECK(test != nullptr);
-  RETURN_IF_ERROR(budget.Charge(subject.AsString() ? subject.AsString()->size() : 1));
-  return test->apply(subject, arguments.Get(0, ""), budget);
 }
 
 absl::StatusOr<Value> CallMethod(std::string_view name, const Value& subject, const Arguments& arguments,
@@ -473,120 +394,6 @@ absl::StatusOr<Value> CallMethod(std::string_view name, const Value& subject, co
     }
   }
   return Mistake(absl::StrCat("a value of type ", subject.TypeName(), " has no method \"", AbslView(name), "\""));
-}
-
-absl::StatusOr<std::vector<Value>> Iterate(const Value& value, Budget& budget) {
-  std::vector<Value> items;
-  if (const List* list = value.AsList()) {
-    RETURN_IF_ERROR(budget.Charge(list->items.size() * sizeof(Value)));
-    items = list->items;
-  } else if (const Dict* dict = value.AsDict()) {
-    for (const auto& [key, item] : dict->items) {
-      ASSIGN_OR_RETURN(items.emplace_back(), Value::MakeString(key, budget));
-    }
-  } else if (const std::string* text = value.AsString()) {
-    ASSIGN_OR_RETURN(const std::vector<size_t> bounds, CharacterBounds(*text, budget));
-    for (size_t i = 0; i + 1 < bounds.size(); ++i) {
-      ASSIGN_OR_RETURN(items.emplace_back(),
-                       Value::MakeString(text->substr(bounds[i], bounds[i + 1] - bounds[i]), budget));
-    }
-  } else if (!value.Is<Undefined>()) {
-    return Mistake(absl::StrCat("a value of type ", value.TypeName(), " cannot be gone through"));
-  }
-  return items;
-}
-
-absl::StatusOr<Value> Subscript(const Value& value, const Value& key, Budget& budget) {
-  if (value.Is<Undefined>()) return Mistake("what is undefined has no items or attributes");
-  const Namespace* space = value.AsNamespace();
-  const Dict* dict = value.AsDict();
-  if (key.AsString() && (dict || space)) {
-    ASSIGN_OR_RETURN(const Value* found, Find(dict ? dict->items : space->items, *key.AsString(), budget));
-    return found ? *found : Value();
-  }
-  if (!key.IsIntegral()) return Value();
-  const auto at = [&](size_t size) {
-    return key.Integer() < 0 ? key.Integer() + static_cast<int64_t>(size) : key.Integer();
-  };
-  if (const List* list = value.AsList()) {
-    const int64_t index = at(list->items.size());
-    return index < 0 || index >= static_cast<int64_t>(list->items.size()) ? Value() : list->items[index];
-  }
-  if (const std::string* text = value.AsString()) {
-    ASSIGN_OR_RETURN(const std::vector<size_t> bounds, CharacterBounds(*text, budget));
-    const int64_t index = at(bounds.size() - 1);
-    if (index < 0 || index + 1 >= static_cast<int64_t>(bounds.size())) return Value();
-    return Value::MakeString(text->substr(bounds[index], bounds[index + 1] - bounds[index]), budget);
-  }
-  return Value();
-}
-
-absl::StatusOr<Value> Slice(const Value& value, const Value& start, const Value& stop, const Value& step_value,
-                            Budget& budget) {
-  const bool is_text = value.AsString() != nullptr;
-  if (!is_text && value.AsList() == nullptr)
-    return Mistake(absl::StrCat("a value of type ", value.TypeName(), " cannot be sliced"));
-  for (const Value* part : {&start, &stop, &step_value}) {
-    if (!part->Is<Undefined>() && !part->Is<None>() && !part->IsIntegral())
-      return Mistake("the parts of a slice are integers");
-  }
-  ASSIGN_OR_RETURN(const std::vector<Value> items, Iterate(value, budget));
-  const int64_t size = static_cast<int64_t>(items.size());
-  // A step longer than the list takes one item, as any such does; so it cannot overflow.
-  const int64_t step = step_value.IsIntegral() ? std::clamp<int64_t>(step_value.Integer(), -size - 1, size + 1) : 1;
-  if (step == 0) return Mistake("the step of a slice is not 0");
-  const int64_t low = step > 0 ? 0 : -1, high = step > 0 ? size : size - 1;
-  const auto bound = [&](const Value& part, int64_t otherwise) {
-    if (!part.IsIntegral()) return otherwise;
-    return std::clamp(part.Integer() < 0 ? part.Integer() + size : part.Integer(), low, high);
-  };
-  const int64_t end = bound(stop, step > 0 ? high : low);
-  std::vector<Value> taken;
-  for (int64_t i = bound(start, step > 0 ? low : high); step > 0 ? i < end : i > end; i += step)
-    taken.push_back(items[i]);
-  ASSIGN_OR_RETURN(Value list, Value::MakeList(std::move(taken), budget));
-  return is_text ? Join(list, {}, budget) : list;
-}
-
-absl::StatusOr<bool> Contains(const Value& container, const Value& item, Budget& budget) {
-  if (const std::string* text = container.AsString()) {
-    if (item.AsString() == nullptr) return Mistake("only a string can be in a string");
-    RETURN_IF_ERROR(budget.Charge(text->size() + item.AsString()->size()));
-    return text->find(*item.AsString()) != std::string::npos;
-  }
-  if (const List* list = container.AsList()) {
-    for (const Value& other : list->items) {
-      ASSIGN_OR_RETURN(const bool same, Equal(other, item, budget));
-      if (same) return true;
-    }
-    return false;
-  }
-  if (const Dict* dict = container.AsDict()) {
-    if (item.AsString() == nullptr) return false;
-    ASSIGN_OR_RETURN(const Value* found, Find(dict->items, *item.AsString(), budget));
-    return found != nullptr;
-  }
-  if (container.Is<Undefined>()) return false;
-  return Mistake(absl::StrCat("nothing can be in a value of type ", container.TypeName()));
-}
-
-absl::StatusOr<Value> Range(const Arguments& arguments, Budget& budget) {
-  const size_t count = arguments.positional.size();
-  if (count < 1 || count > 3) return Mistake("range takes one to three integers");
-  for (const Value& part : arguments.positional) {
-    if (!part.IsIntegral()) return Mistake("range takes integers");
-  }
-  const int64_t start = count > 1 ? arguments.positional[0].Integer() : 0;
-  const int64_t stop = arguments.positional[count > 1].Integer();
-  const int64_t step = count > 2 ? arguments.positional[2].Integer() : 1;
-  if (step == 0) return Mistake("the step of range is not 0");
-  std::vector<Value> items;
-  for (int64_t i = start; step > 0 ? i < stop : i > stop;) {
-    RETURN_IF_ERROR(budget.Charge(sizeof(Value)));
-    items.push_back(i);
-    if (__builtin_add_overflow(i, step, &i)) break;
-  }
-  return Value::MakeList(std::move(items), budget);
 }
 
 }  // namespace quire::jinja
