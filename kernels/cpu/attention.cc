@@ -31,10 +31,7 @@ std::vector<const AttentionKernels*> AttentionKernelsFor(InstructionSet instruct
   std::vector<const AttentionKernels*> kernels = {&kPortableAttentionKernels};
 #if defined(__x86_64__)
   if (instruction_set >= InstructionSet::kAvx2) kernels.push_back(&kAvx2AttentionKernels);
-  if (instruction_set >= InstructionSet::kAvx512Vnni) {
-    kernels.push_back(&kAvx512AttentionKernels);
-    if (__builtin_cpu_supports("avx512bf16")) kernels.push_back(&kAvx512Bf16AttentionKernels);
-  }
+  if (instruction_set >= InstructionSet::kAvx512Vnni) kernels.push_back(&kAvx512AttentionKernels);
 #endif
   return kernels;
 }

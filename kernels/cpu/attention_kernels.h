@@ -56,9 +56,8 @@ struct AttentionKernels {
 
 extern const AttentionKernels kPortableAttentionKernels;
 #if defined(__x86_64__)
-extern const AttentionKernels kAvx2AttentionKernels;        // AVX2, FMA
-extern const AttentionKernels kAvx512AttentionKernels;      // AVX-512 F, BW, DQ, VL
-extern const AttentionKernels kAvx512Bf16AttentionKernels;  // and AVX-512 BF16; rounds queries and weights to bfloat16
+extern const AttentionKernels kAvx2AttentionKernels;    // AVX2, FMA
+extern const AttentionKernels kAvx512AttentionKernels;  // AVX-512 F, BW, DQ, VL
 #endif
 
 }  // namespace quire

@@ -48,10 +48,15 @@ struct Lanes {
 
   static Ints BroadcastInt(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
   static Ints AddInt(Ints x, Ints y) { return {_mm256_add_epi32(x.low, y.low), _mm256_add_epi32(x.high, y.high)}; }
+  static Ints SubInt(Ints x, Ints y) { return {_mm256_sub_epi32(x.low, y.low), _mm256_sub_epi32(x.high, y.high)}; }
   static Ints MaxInt(Ints x, Ints y) { return {_mm256_max_epi32(x.low, y.low), _mm256_max_epi32(x.high, y.high)}; }
   template <int kBits>
   static Ints ShiftLeft(Ints x) {
     return {_mm256_slli_epi32(x.low, kBits), _mm256_slli_epi32(x.high, kBits)};
+  }
+  template <int kBits>
+  static Ints ShiftRight(Ints x) {
+    return {_mm256_srai_epi32(x.low, kBits), _mm256_srai_epi32(x.high, kBits)};
   }
   static Floats ToFloats(Ints x) { return {_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)}; }
   static Floats AsFloats(Ints x) { return {_mm256_castsi256_ps(x.low), _mm256_castsi256_ps(x.high)}; }
@@ -80,15 +85,15 @@ struct Lanes {
   }
 
   template <int kCodeBits, int kFirst, int kCount, int kRows>
-  static void AddDots(const uint8_t* codes, const ActivationGroup& activations, Ints* sums) {
+  static void AddDots(const uint8_t* codes, const int8_t (*activations)[kGroupSize], Ints* sums) {
     // More rows at a time than that would not fit in sixteen registers.
     constexpr int kBlock = kRows < 4 ? kRows : 4;
     for (int row = 0; row < kRows; row += kBlock) {
       if constexpr (kCodeBits == 4) {
         static_assert(kFirst == 0 && kCount == 8);
-        AddDots4<kBlock>(codes, activations.codes + row, sums + row);
+        AddDots4<kBlock>(codes, activations + row, sums + row);
       } else {
-        AddDots8<kFirst, kCount, kBlock>(codes, activations.codes + row, sums + row);
+        AddDots8<kFirst, kCount, kBlock>(codes, activations + row, sums + row);
       }
     }
   }

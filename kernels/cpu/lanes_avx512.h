@@ -36,10 +36,15 @@ struct Lanes {
 
   static Ints BroadcastInt(int32_t x) { return _mm512_set1_epi32(x); }
   static Ints AddInt(Ints x, Ints y) { return _mm512_add_epi32(x, y); }
+  static Ints SubInt(Ints x, Ints y) { return _mm512_sub_epi32(x, y); }
   static Ints MaxInt(Ints x, Ints y) { return _mm512_max_epi32(x, y); }
   template <int kBits>
   static Ints ShiftLeft(Ints x) {
     return _mm512_slli_epi32(x, kBits);
+  }
+  template <int kBits>
+  static Ints ShiftRight(Ints x) {
+    return _mm512_srai_epi32(x, kBits);
   }
   static Floats ToFloats(Ints x) { return _mm512_cvtepi32_ps(x); }
   static Floats AsFloats(Ints x) { return _mm512_castsi512_ps(x); }
@@ -50,7 +55,7 @@ struct Lanes {
   static void StoreInt8(Ints x, int8_t* p) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x)); }
 
   template <int kCodeBits, int kFirst, int kCount, int kRows>
-  static void AddDots(const uint8_t* codes, const ActivationGroup& activations, Ints* sums) {
+  static void AddDots(const uint8_t* codes, const int8_t (*activations)[kGroupSize], Ints* sums) {
     Ints weights[8];
     if constexpr (kCodeBits == 4) {
       static_assert(kFirst == 0 && kCount == 8);
@@ -72,7 +77,7 @@ struct Lanes {
 #pragma GCC unroll 8
       for (int quad = kFirst; quad < kFirst + kCount; ++quad) {
         int32_t four;
-        __builtin_memcpy(&four, activations.codes[row] + 4 * quad, sizeof(four));
+        __builtin_memcpy(&four, activations[row] + 4 * quad, sizeof(four));
         sums[row] = _mm512_dpbusd_epi32(sums[row], weights[quad], BroadcastInt(four));
       }
     }

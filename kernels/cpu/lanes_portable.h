@@ -75,12 +75,19 @@ struct Lanes {
   static Ints AddInt(Ints x, Ints y) {
     return Each<Ints>([&](int i) { return x.lane[i] + y.lane[i]; });
   }
+  static Ints SubInt(Ints x, Ints y) {
+    return Each<Ints>([&](int i) { return x.lane[i] - y.lane[i]; });
+  }
   static Ints MaxInt(Ints x, Ints y) {
     return Each<Ints>([&](int i) { return x.lane[i] > y.lane[i] ? x.lane[i] : y.lane[i]; });
   }
   template <int kBits>
   static Ints ShiftLeft(Ints x) {
     return Each<Ints>([&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(x.lane[i]) << kBits); });
+  }
+  template <int kBits>
+  static Ints ShiftRight(Ints x) {
+    return Each<Ints>([&](int i) { return x.lane[i] >> kBits; });
   }
   static Floats ToFloats(Ints x) {
     return Each<Floats>([&](int i) { return static_cast<float>(x.lane[i]); });
@@ -115,7 +122,7 @@ struct Lanes {
 
   // Adds to sums[row] the products of features [4 * kFirst, 4 * (kFirst + kCount)) of a group of codes and of each row.
   template <int kCodeBits, int kFirst, int kCount, int kRows>
-  static void AddDots(const uint8_t* codes, const ActivationGroup& activations, Ints* sums) {
+  static void AddDots(const uint8_t* codes, const int8_t (*activations)[kGroupSize], Ints* sums) {
     for (int quad = kFirst; quad < kFirst + kCount; ++quad) {
       int16_t weights[4][16];
       for (int lane = 0; lane < 16; ++lane) {
@@ -126,7 +133,7 @@ struct Lanes {
       }
       for (int row = 0; row < kRows; ++row) {
         for (int i = 0; i < 4; ++i) {
-          const int32_t activation = activations.codes[row][quad * 4 + i];
+          const int32_t activation = activations[row][quad * 4 + i];
           for (int lane = 0; lane < 16; ++lane) sums[row].lane[lane] += weights[i][lane] * activation;
         }
       }

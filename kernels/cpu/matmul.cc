@@ -60,7 +60,8 @@ int Log2Rows(int rows) { return std::bit_width(static_cast<unsigned>(rows - 1));
 // Rows that only fill a tile up to a number that there is a kernel for are multiplied as well.
 void ClearRow(ActivationGroup* groups, int64_t num_groups, int row) {
   for (ActivationGroup* group = groups; group != groups + num_groups; ++group) {
-    std::memset(group->codes[row], 0, sizeof(group->codes[row]));
+    std::memset(group->coarse[row], 0, sizeof(group->coarse[row]));
+    std::memset(group->fine[row], 0, sizeof(group->fine[row]));
     group->scales[row] = group->scaled_sums[row] = 0;
     group->negated_sums[row] = group->negated_half_sums[row] = 0;
   }

@@ -9,7 +9,8 @@
 //           4 bits: byte [j][channel][i] has feature 4j + i in its low nibble and 16 + 4j + i in the high one.
 // A float panel is [feature][16], in the format's own width.
 //
-// Activations are rounded to 8 bits, one scale for each row and group. The dot product of a group is an exact integer,
+// Activations are rounded to 15 bits, one scale for each row and group, and split into two signed bytes: code = 128 *
+// coarse + fine. Eight bits would move logits by a tenth of a nat and more. The dot product of a group is an exact integer,
 // and the groups are added in order by fused multiply-adds (where the instruction set has them), so that a result does
 // not depend on how rows and panels are tiled:
 //   y = fma(dot, scale_w * scale_a, y), then y = fma(offset, scale_a * sum_a, y)
@@ -32,7 +33,8 @@ inline constexpr int kNumDTypes = static_cast<int>(DType::kQ6_K) + 1;
 
 // One group of features of up to kTileRows quantised rows; a tile is an array of them.
 struct alignas(64) ActivationGroup {
-  int8_t codes[kTileRows][kGroupSize];
+  int8_t coarse[kTileRows][kGroupSize];  // In [-127, 127].
+  int8_t fine[kTileRows][kGroupSize];    // In [-64, 63].
   float scales[kTileRows];
   float scaled_sums[kTileRows];          // scale * sum of the codes
   int32_t negated_sums[kTileRows];       // - sum of the codes

@@ -11,7 +11,8 @@ using Floats = Lanes::Floats;
 using Ints = Lanes::Ints;
 
 constexpr int32_t kInfinityBits = 0x7f800000;
-constexpr int kSecondLevelCache = 2;  // A locality of __builtin_prefetch.
+constexpr float kMaxCode = 127 * 128;  // Of an activation; see ActivationGroup.
+constexpr int kSecondLevelCache = 2;   // A locality of __builtin_prefetch.
 
 template <bool kFloat16>
 Floats LoadScales(const std::byte* scales) {
@@ -19,6 +20,18 @@ Floats LoadScales(const std::byte* scales) {
     return Lanes::LoadFloat16(reinterpret_cast<const uint16_t*>(scales));
   } else {
     return Lanes::Load(reinterpret_cast<const float*>(scales));
+  }
+}
+
+// Adds to dots[row] the products of features [4 * kFirst, 4 * (kFirst + kCount)) of a group.
+template <int kCodeBits, int kFirst, int kCount, int kRows>
+void AddBothDots(const uint8_t* codes, const ActivationGroup& activations, Ints* dots) {
+  Ints coarse[kRows];
+  for (int row = 0; row < kRows; ++row) coarse[row] = Lanes::BroadcastInt(0);
+  Lanes::template AddDots<kCodeBits, kFirst, kCount, kRows>(codes, activations.coarse, coarse);
+  Lanes::template AddDots<kCodeBits, kFirst, kCount, kRows>(codes, activations.fine, dots);
+  for (int row = 0; row < kRows; ++row) {
+    dots[row] = Lanes::AddInt(dots[row], Lanes::template ShiftLeft<7>(coarse[row]));
   }
 }
 
@@ -60,18 +73,18 @@ void MultiplyQuantized(const std::byte* panel, int64_t cols, const ActivationTil
     };
     if constexpr (kFormat.scales_per_group == 1) {
       start_at(group->negated_sums);
-      Lanes::template AddDots<kFormat.code_bits, 0, 8, kRows>(codes, *group, dots);
+      AddBothDots<kFormat.code_bits, 0, 8, kRows>(codes, *group, dots);
       add_scaled();
     } else {
       start_at(group->negated_half_sums);
-      Lanes::template AddDots<kFormat.code_bits, 0, 4, kRows>(codes, *group, dots);
+      AddBothDots<kFormat.code_bits, 0, 4, kRows>(codes, *group, dots);
       add_scaled();
       int32_t negated_sums[kRows];
       for (int row = 0; row < kRows; ++row) {
         negated_sums[row] = group->negated_sums[row] - group->negated_half_sums[row];
       }
       start_at(negated_sums);
-      Lanes::template AddDots<kFormat.code_bits, 4, 4, kRows>(codes, *group, dots);
+      AddBothDots<kFormat.code_bits, 4, 4, kRows>(codes, *group, dots);
       add_scaled();
     }
     if constexpr (kFormat.has_offset) {
@@ -105,6 +118,14 @@ void MultiplyFloat(const std::byte* panel, int64_t cols, const ActivationTile& t
   for (int row = 0; row < kRows; ++row) Lanes::Store(sums[row], out.rows[row]);
 }
 
+// Splits sixteen codes, from `feature` on, into 128 * coarse + fine.
+void StoreCodes(Ints codes, ActivationGroup& group, int row, int feature) {
+  const Ints coarse = Lanes::template ShiftRight<7>(Lanes::AddInt(codes, Lanes::BroadcastInt(64)));
+  const Ints fine = Lanes::SubInt(codes, Lanes::template ShiftLeft<7>(coarse));
+  Lanes::StoreInt8(coarse, group.coarse[row] + feature);
+  Lanes::StoreInt8(fine, group.fine[row] + feature);
+}
+
 void Quantize(const float* input, int64_t cols, int row, ActivationGroup* tile) {
   const ActivationGroup* end = tile + cols / kGroupSize;
   for (ActivationGroup* group = tile; group != end; ++group, input += kGroupSize) {
@@ -118,13 +139,13 @@ void Quantize(const float* input, int64_t cols, int row, ActivationGroup* tile) 
       max = __builtin_nanf("");
     }
     // The reciprocal of what is smaller would overflow; such a group counts as zeros.
-    const Floats inverse = Lanes::Broadcast(max > 1e-35f ? 127 / max : 0);
+    const Floats inverse = Lanes::Broadcast(max > 1e-33f ? kMaxCode / max : 0);
     const Ints low_codes = Lanes::Round(Lanes::Mul(low, inverse));
     const Ints high_codes = Lanes::Round(Lanes::Mul(high, inverse));
-    Lanes::StoreInt8(low_codes, group->codes[row]);
-    Lanes::StoreInt8(high_codes, group->codes[row] + 16);
+    StoreCodes(low_codes, *group, row, 0);
+    StoreCodes(high_codes, *group, row, 16);
     const int32_t sum = Lanes::ReduceAdd(Lanes::AddInt(low_codes, high_codes));
-    const float scale = max * (1.0f / 127);
+    const float scale = max * (1.0f / kMaxCode);
     group->scales[row] = scale;
     group->scaled_sums[row] = scale * static_cast<float>(sum);
     group->negated_sums[row] = -sum;

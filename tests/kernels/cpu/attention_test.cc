@@ -99,8 +99,7 @@ TEST_P(CpuAttentionTest, AgreesWithTheReferenceOnRaggedBatches) {
       {{1, 1}, {5, 5}, {70, 70}, {150, 150}},                    // prefill
       {{600, 1}, {530, 25}, {16, 16}, {33, 1}, {270, 3}},        // both, with prompts in chunks
   };
-  // Queries and weights in bfloat16 have errors of up to 2^-9 of their size.
-  const float tolerance = GetParam()->name == std::string("avx512-bf16") ? 0.02f : 1e-5f;
+  constexpr float tolerance = 1e-5f;
   WorkerPool pool(2);
   PagedAttention attention(*GetParam());
   ReferenceOps reference;

@@ -49,15 +49,15 @@ Matrix Rows(Matrix& matrix, int64_t begin, int64_t count) {
   return rows;
 }
 
-// As the kernels round activations: to 8 bits in groups of 32, scale = max / 127.
+// As the kernels round activations: to 15 bits in groups of 32, scale = max / 16256.
 std::vector<float> RoundToInt8Groups(const float* input, int64_t cols) {
   std::vector<float> output(cols);
   for (int64_t begin = 0; begin < cols; begin += kGroupSize) {
     float max = 0;
     for (int i = 0; i < kGroupSize; ++i) max = std::max(max, std::abs(input[begin + i]));
-    const float inverse = max > 0 ? 127 / max : 0;
+    const float inverse = max > 0 ? 16256 / max : 0;
     for (int i = 0; i < kGroupSize; ++i) {
-      output[begin + i] = std::nearbyint(input[begin + i] * inverse) * (max * (1.0f / 127));
+      output[begin + i] = std::nearbyint(input[begin + i] * inverse) * (max * (1.0f / 16256));
     }
   }
   return output;
