@@ -1,5 +1,5 @@
-// Backend: everything below the network, put together from options: kernels, the model, its page pool, the runner. `serve`
-// and the offline benchmark start from the same one.
+// Backend: everything below the network, put together from options: kernels, the model, its page pool, the runner.
+// `serve` and the offline benchmark start from the same one.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +16,15 @@ namespace quire {
 
 struct BackendOptions {
   std::string model_path;
-  std::string model_name;        // Empty: the file's name.
-  int threads = 0;               // 0: the processors this process may run on.
-  std::string instruction_set;   // Empty: the best there is.
-  int max_model_len = 0;         // 0: the model's own length, as far as the pool allows.
+  std::string model_name;       // Empty: the file's name.
+  int threads = 0;              // 0: the processors this process may run on.
+  std::string instruction_set;  // Empty: the best there is.
+  int max_model_len = 0;        // 0: the model's own length, as far as the pool allows.
   int max_num_seqs = 256;
   int max_num_batched_tokens = 256;
   int block_size = 32;
-  int64_t kv_cache_bytes = 0;    // 0: what max_num_seqs sequences can use, at most a quarter of the machine's free memory or 1 GiB.
+  int64_t kv_cache_bytes =
+      0;  // 0: what max_num_seqs sequences can use, at most a quarter of the machine's free memory or 1 GiB.
   bool enable_prefix_caching = true;
   bool recompute_always = false;
   int max_waiting_requests = 1024;
@@ -37,6 +38,9 @@ struct Backend {
   std::unique_ptr<ModelRunner> runner;
   EngineOptions engine_options;
 };
+
+// How the model's keys and values lie in pages of `block_size` tokens; num_pages is 0.
+KvLayout MakeKvLayout(const ModelConfig& config, int block_size);
 
 // INVALID_ARGUMENT names the option (as its flag) and what would be right; RESOURCE_EXHAUSTED says which flag to lower.
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options, const LoadProgress& progress);

@@ -55,6 +55,7 @@ absl::StatusOr<LoadedModel> LoadFrom(const std::string& path, Ops& ops, const Lo
   ASSIGN_OR_RETURN(const ModelArchitecture* architecture, FindArchitecture(name));
   LoadedModel model;
   model.name = std::filesystem::path(path).stem().string();
+  model.architecture = name;
   model.fingerprint = checkpoint->Fingerprint();
   ASSIGN_OR_RETURN(model.config, architecture->read_config(*checkpoint));
   RETURN_IF_ERROR(Validate(model.config));

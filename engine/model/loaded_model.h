@@ -15,14 +15,15 @@
 namespace quire {
 
 struct LoadedModel {
-  std::string name;  // Its file name without folder and extension.
+  std::string name;          // Its file name without folder and extension.
+  std::string architecture;  // As the file names it: "llama".
   ModelConfig config;
   Weights weights;  // In the layout of the Ops they were packed with.
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<ChatTemplate> chat_template;  // Null when the file has none.
   std::string chat_template_error;              // Why there is none, for the error that a Chat call gets.
-  uint64_t fingerprint =
-      0;  // Of metadata and tensor shapes and a sample of each tensor's bytes: the root of cache keys.
+  // Of metadata and tensor shapes and a sample of each tensor's bytes: the root of cache keys.
+  uint64_t fingerprint = 0;
 };
 
 // Called with 0..1 as loading goes on; may be empty.

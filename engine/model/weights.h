@@ -32,6 +32,8 @@ struct Weights {
 
   // Bytes of all packed matrices, a shared one counted once.
   int64_t bytes() const;
+  // The same of their elements.
+  int64_t num_parameters() const;
 };
 
 }  // namespace quire

@@ -1,0 +1,72 @@
+#include "server/backend.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "engine/runner/local_model_runner.h"
+#include "engine/types/status_macros.h"
+#include "server/available_memory.h"
+#include "server/kv_budget.h"
+
+namespace quire {
+namespace {
+
+absl::Status CheckOptions(const BackendOptions& options) {
+  if (options.max_num_seqs > options.max_num_batched_tokens) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--max-num-batched-tokens must be at least --max-num-seqs (", options.max_num_seqs,
+                     "), so that every running sequence can take a step, got ", options.max_num_batched_tokens));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+KvLayout MakeKvLayout(const ModelConfig& config, int block_size) {
+  KvLayout layout;
+  layout.num_layers = config.num_layers;
+  layout.num_kv_heads = config.num_kv_heads;
+  layout.head_dim = config.head_dim;
+  layout.page_size = block_size;
+  return layout;
+}
+
+absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options, const LoadProgress& progress) {
+  RETURN_IF_ERROR(CheckOptions(options));
+  auto backend = std::make_unique<Backend>();
+  ASSIGN_OR_RETURN(backend->ops,
+                   MakeCpuOps({.num_threads = options.threads, .instruction_set = options.instruction_set}));
+  ASSIGN_OR_RETURN(backend->model, LoadModel(options.model_path, *backend->ops, progress));
+  if (!options.model_name.empty()) backend->model.name = options.model_name;
+  const ModelConfig& config = backend->model.config;
+
+  KvLayout layout = MakeKvLayout(config, options.block_size);
+  ASSIGN_OR_RETURN(const KvBudget budget, PlanKvBudget(options, layout, config.context_length, AvailableMemory()));
+  layout.num_pages = budget.num_pages;
+  absl::StatusOr<std::unique_ptr<KvCache>> kv_cache = backend->ops->AllocateKvCache(layout);
+  if (!kv_cache.ok()) {
+    return absl::Status(kv_cache.status().code(), absl::StrCat("the page pool cannot be had, lower --kv-cache-memory: ",
+                                                               std::string(kv_cache.status().message())));
+  }
+  backend->kv_cache = *std::move(kv_cache);
+
+  EngineOptions& engine = backend->engine_options;
+  engine.max_model_len = budget.max_model_len;
+  engine.max_num_seqs = options.max_num_seqs;
+  engine.max_num_batched_tokens = options.max_num_batched_tokens;
+  engine.max_waiting_requests = options.max_waiting_requests;
+  engine.max_waiting_tokens = std::max<int64_t>(engine.max_waiting_tokens, engine.max_model_len);
+  engine.vocab_size = config.vocab_size;
+  engine.eos_token_ids = backend->model.tokenizer->end_tokens();
+  engine.blocks.num_blocks = layout.num_pages;
+  engine.blocks.block_size = layout.page_size;
+  engine.blocks.enable_prefix_caching = options.enable_prefix_caching;
+  engine.recompute_always = options.recompute_always;
+  ASSIGN_OR_RETURN(backend->runner, LocalModelRunner::Make(backend->model, *backend->ops, *backend->kv_cache,
+                                                           options.max_num_batched_tokens));
+  return backend;
+}
+
+}  // namespace quire

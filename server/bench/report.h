@@ -1,0 +1,28 @@
+// Results of `quire bench` as a table for people or as JSON for machines.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/bench/load_bench.h"
+#include "server/bench/offline_bench.h"
+
+namespace quire {
+
+struct BenchReport {
+  std::string processor;  // As the operating system names it.
+  std::string backend;    // Ops::Description().
+  std::vector<BatchThroughput> throughput;
+  std::optional<CacheComparison> cache;
+  std::optional<LoadBenchResult> load;
+};
+
+// The first "model name" of /proc/cpuinfo, or "unknown processor".
+std::string ProcessorName();
+
+std::string ToTable(const BenchReport& report);
+// Load results carry the keys that other servers' benchmarks use (request_throughput, mean_ttft_ms, p99_itl_ms, ...).
+std::string ToJson(const BenchReport& report);
+
+}  // namespace quire

@@ -1,0 +1,13 @@
+// The flags of every command that loads a model.
+#pragma once
+
+#include "CLI/CLI.hpp"
+#include "server/backend.h"
+
+namespace quire {
+
+// Adds --threads, --instruction-set, --max-num-seqs, --max-num-batched-tokens, --block-size, --kv-cache-memory, and
+// --no-kv-cache. `options` outlives the parsing.
+void AddBackendFlags(CLI::App& command, BackendOptions& options);
+
+}  // namespace quire

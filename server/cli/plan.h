@@ -1,0 +1,36 @@
+// `quire plan`: what a model, a context length and a concurrency need, before anything is started.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/statusor.h"
+
+namespace quire {
+
+struct PlanOptions {
+  std::string model_path;
+  int context = 0;      // Tokens of one sequence; 0: the model's own length.
+  int concurrency = 8;  // Sequences of that length at once.
+  int block_size = 32;
+};
+
+// All sizes in bytes.
+struct MemoryPlan {
+  int context = 0;
+  int concurrency = 0;
+  int64_t weight_bytes = 0;
+  int64_t kv_bytes_per_token = 0;  // 2 x layers x kv_heads x head_dim x bytes
+  int64_t pages = 0;
+  int64_t kv_bytes = 0;
+  int64_t available_bytes = 0;     // On this machine, now.
+  int64_t sequences_that_fit = 0;  // Of `context` tokens, beside the weights.
+};
+
+// Reads the model's metadata only. INVALID_ARGUMENT when the context is longer than the model's.
+absl::StatusOr<MemoryPlan> MakePlan(const PlanOptions& options);
+
+void AddPlanCommand(CLI::App& app, int* exit_code);
+
+}  // namespace quire

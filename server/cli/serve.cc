@@ -1,0 +1,111 @@
+#include "server/cli/serve.h"
+
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "engine/engine.h"
+#include "server/backend.h"
+#include "server/cli/progress_bar.h"
+#include "server/grpc/grpc_server.h"
+#include "server/serving_pipeline.h"
+#include "server/termination_signals.h"
+
+namespace quire {
+namespace {
+
+// How long cancelled streams have to tell their clients, after the drain has ended.
+constexpr absl::Duration kFarewell = absl::Seconds(5);
+// When every stream is over; connections that clients keep open hold a shutdown up until then.
+constexpr absl::Duration kLastCalls = absl::Milliseconds(200);
+
+void SetUpLog(const std::string& level) {
+  // Standard output belongs to what commands print.
+  spdlog::set_default_logger(spdlog::stderr_color_mt("quire"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %^%l%$ %v");
+  spdlog::set_level(spdlog::level::from_str(level));
+}
+
+ServedModel Describe(const Backend& backend) {
+  const LoadedModel& model = backend.model;
+  ServedModel served;
+  served.name = model.name;
+  served.architecture = model.architecture;
+  served.parameters = model.weights.num_parameters();
+  served.max_model_len = backend.engine_options.max_model_len;
+  served.tokenizer = model.tokenizer.get();
+  served.chat_template = model.chat_template.get();
+  served.chat_template_error = model.chat_template_error;
+  served.cache_salt = model.fingerprint;
+  return served;
+}
+
+// Lets running requests finish until the deadline, then ends the rest.
+void Drain(const ServerOptions& options, GrpcServer& server, ServingPipeline& pipeline) {
+  spdlog::info("draining: no new requests; running ones have {} s", options.drain_timeout_seconds);
+  server.ReportNotServing();
+  pipeline.StopAdmitting();
+  const absl::Time deadline = absl::Now() + absl::Seconds(options.drain_timeout_seconds);
+  if (!pipeline.AwaitNoStreams(deadline)) {
+    spdlog::warn("requests are still running after {} s: ending them", options.drain_timeout_seconds);
+    pipeline.CancelAll(absl::UnavailableError("the server is shutting down"));
+    pipeline.AwaitNoStreams(absl::Now() + kFarewell);
+  }
+  server.Shutdown(absl::Now() + kLastCalls);
+  spdlog::info("stopped");
+}
+
+int Fail(const absl::Status& status) {
+  spdlog::error("{}", std::string(status.message()));
+  return absl::IsInvalidArgument(status) ? 2 : 1;
+}
+
+absl::StatusOr<std::unique_ptr<Backend>> Load(const BackendOptions& options) {
+  spdlog::info("loading {}", options.model_path);
+  ProgressBar bar("loading");
+  return MakeBackend(options, [&bar](float done) { bar.Update(done); });
+}
+
+}  // namespace
+
+int RunServe(const ServerOptions& options) {
+  TerminationSignals signals;
+  SetUpLog(options.log_level);
+  const absl::Time start = absl::Now();
+  const absl::StatusOr<std::unique_ptr<Backend>> loaded = Load(options.backend);
+  if (!loaded.ok()) return Fail(loaded.status());
+  const Backend& backend = **loaded;
+
+  const EngineOptions& engine_options = backend.engine_options;
+  Engine engine(engine_options, *backend.runner);
+  // What runs and what waits: the rest is refused before any work is done for it.
+  ServingPipeline pipeline(Describe(backend), engine,
+                           engine_options.max_num_seqs + engine_options.max_waiting_requests);
+  const absl::StatusOr<std::unique_ptr<GrpcServer>> server = GrpcServer::Start(options.host, options.port, pipeline);
+  if (!server.ok()) return Fail(server.status());
+  spdlog::info("{}; {} KV pages of {} tokens, sequences of up to {} tokens", backend.ops->Description(),
+               engine_options.blocks.num_blocks, engine_options.blocks.block_size, engine_options.max_model_len);
+  spdlog::info("ready after {:.2f} s: {} on {}", absl::ToDoubleSeconds(absl::Now() - start), backend.model.name,
+               (*server)->address());
+
+  signals.Wait();
+  Drain(options, **server, pipeline);
+  return 0;
+}
+
+void AddServeCommand(CLI::App& app, int* exit_code) {
+  auto options = std::make_shared<ServerOptions>();
+  CLI::App* command = app.add_subcommand("serve", "Serve a model over gRPC");
+  AddServerFlags(*command, *options);
+  command->callback([command, options, exit_code] {
+    CompleteServerOptions(*command, *options);
+    *exit_code = RunServe(*options);
+  });
+}
+
+}  // namespace quire

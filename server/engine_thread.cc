@@ -1,0 +1,87 @@
+#include "server/engine_thread.h"
+
+#include <iterator>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "server/status_details.h"
+
+namespace quire {
+namespace {
+
+constexpr size_t kMaxStatsRequests = 1024;
+
+}  // namespace
+
+EngineThread::EngineThread(Engine& engine, StreamThread& streams)
+    : mailbox_(kMaxStatsRequests), streams_(streams), engine_(engine), thread_([this] { Run(); }) {}
+
+EngineThread::~EngineThread() {
+  mailbox_.Close();
+  thread_.join();
+}
+
+void EngineThread::Submit(GenerateRequest request, RequestContextPtr context) {
+  mailbox_.Push(SubmitMessage{std::move(request), std::move(context)});
+}
+
+void EngineThread::Cancel(RequestId id) { mailbox_.Push(CancelMessage{id}); }
+
+void EngineThread::FinishSample(RequestId id, int index) { mailbox_.Push(FinishSampleMessage{id, index}); }
+
+void EngineThread::CancelAll(absl::Status reason) { mailbox_.Push(CancelAllMessage{std::move(reason)}); }
+
+bool EngineThread::GetStats(StatsCallback callback) { return mailbox_.TryPush(std::move(callback)); }
+
+void EngineThread::Run() {
+  std::vector<Message> messages;
+  bool has_work = false;
+  while (mailbox_.TakeAll(messages, /*wait=*/!has_work)) {
+    for (Message& message : messages) {
+      std::visit([this](auto& m) { Handle(m); }, message);
+    }
+    const bool had_work = has_work;
+    Step();
+    has_work = engine_.HasWork();
+    if (had_work && !has_work) engine_.CheckInvariants();
+  }
+}
+
+void EngineThread::Handle(SubmitMessage& message) {
+  const RequestId id = message.request.id;
+  absl::Status status = shutdown_reason_;
+  if (message.context->cancelled) status.Update(absl::CancelledError("the client went away"));
+  if (status.ok()) status = WithFieldFromMessage(engine_.Submit(std::move(message.request), absl::Now()));
+  if (status.ok()) {
+    alive_.insert(id);
+  } else {
+    refused_.push_back(LastOutput(id, std::move(status)));
+  }
+}
+
+void EngineThread::Handle(CancelMessage& message) { engine_.Cancel(message.id); }
+
+void EngineThread::Handle(FinishSampleMessage& message) { engine_.FinishSample(message.id, message.index); }
+
+void EngineThread::Handle(CancelAllMessage& message) {
+  shutdown_reason_ = std::move(message.reason);
+  for (const RequestId id : alive_) engine_.Cancel(id);
+}
+
+void EngineThread::Handle(StatsCallback& callback) { callback(engine_.stats()); }
+
+void EngineThread::Step() {
+  std::vector<SequenceOutput> outputs = std::exchange(refused_, {});
+  if (engine_.HasWork()) {
+    StepOutput step = engine_.Step(absl::Now());
+    for (SequenceOutput& output : step.outputs) {
+      if (!output.last) continue;
+      alive_.erase(output.request);
+      if (absl::IsCancelled(output.status)) output.status = shutdown_reason_.ok() ? output.status : shutdown_reason_;
+    }
+    std::move(step.outputs.begin(), step.outputs.end(), std::back_inserter(outputs));
+  }
+  if (!outputs.empty()) streams_.Push(std::move(outputs));
+}
+
+}  // namespace quire

@@ -1,0 +1,74 @@
+// EngineThread: the thread that owns the engine. Everyone else posts messages; it steps while there is work and sleeps
+// on its mailbox while there is none.
+#pragma once
+
+#include <thread>
+#include <unordered_set>
+#include <variant>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "engine/engine.h"
+#include "server/mailbox.h"
+#include "server/request_context.h"
+#include "server/stream_thread.h"
+
+namespace quire {
+
+class EngineThread {
+ public:
+  using StatsCallback = absl::AnyInvocable<void(const EngineStats&)>;
+
+  // Both outlive this object. The outputs of each step go to `streams` in one push.
+  EngineThread(Engine& engine, StreamThread& streams);
+  // Finishes the step in progress and ends; requests still alive get no further output, so cancel them first.
+  ~EngineThread();
+
+  // All thread-safe and non-blocking; they take effect between two steps.
+  // Whatever becomes of the request, its one last output goes to the stream thread. REQUIRES: its stream was opened.
+  void Submit(GenerateRequest request, RequestContextPtr context);
+  void Cancel(RequestId id);
+  void FinishSample(RequestId id, int index);
+  // Ends every request, and every later one, with `reason`.
+  void CancelAll(absl::Status reason);
+  // Calls back on the engine thread, between two steps. False, and no call, when too many wait or the thread is ending.
+  bool GetStats(StatsCallback callback);
+
+ private:
+  struct SubmitMessage {
+    GenerateRequest request;
+    RequestContextPtr context;
+  };
+  struct CancelMessage {
+    RequestId id;
+  };
+  struct FinishSampleMessage {
+    RequestId id;
+    int index;
+  };
+  struct CancelAllMessage {
+    absl::Status reason;
+  };
+  using Message = std::variant<SubmitMessage, CancelMessage, FinishSampleMessage, CancelAllMessage, StatsCallback>;
+
+  void Run();
+  void Handle(SubmitMessage& message);
+  void Handle(CancelMessage& message);
+  void Handle(FinishSampleMessage& message);
+  void Handle(CancelAllMessage& message);
+  void Handle(StatsCallback& callback);
+  void Step();
+
+  Mailbox<Message> mailbox_;
+  StreamThread& streams_;
+
+  // Owned by the engine thread.
+  Engine& engine_;
+  std::unordered_set<RequestId> alive_;
+  std::vector<SequenceOutput> refused_;  // Last outputs of requests that the engine did not take on.
+  absl::Status shutdown_reason_;         // Not OK once CancelAll was asked for.
+
+  std::thread thread_;
+};
+
+}  // namespace quire

@@ -1,0 +1,85 @@
+#include "server/grpc/inference_service.h"
+
+#include <exception>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/types/status_macros.h"
+#include "server/grpc/generate_reactor.h"
+#include "server/grpc/status_conversion.h"
+#include "server/status_details.h"
+
+namespace quire {
+
+grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Generate(grpc::CallbackServerContext* context,
+                                                                           const v1::GenerateRequest* request) {
+  return GenerateReactor::Start(context, pipeline_, parser_.Parse(*request));
+}
+
+grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Chat(grpc::CallbackServerContext* context,
+                                                                       const v1::ChatRequest* request) {
+  return GenerateReactor::Start(context, pipeline_, parser_.Parse(*request));
+}
+
+grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,
+                                                     const v1::TokenizeRequest* request,
+                                                     v1::TokenizeResponse* response) {
+  return RunOnTextWorker(context, parser_.Check(*request), [this, request, response]() -> absl::Status {
+    const EncodeOptions options{.add_special = request->add_special_tokens(),
+                                .parse_special = request->parse_special_tokens()};
+    ASSIGN_OR_RETURN(const std::vector<TokenId> tokens, pipeline_.model().tokenizer->Encode(request->text(), options));
+    response->mutable_token_ids()->Add(tokens.begin(), tokens.end());
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerContext* context,
+                                                       const v1::DetokenizeRequest* request,
+                                                       v1::DetokenizeResponse* response) {
+  return RunOnTextWorker(context, parser_.Check(*request), [this, request, response]() -> absl::Status {
+    const std::vector<TokenId> tokens(request->token_ids().begin(), request->token_ids().end());
+    ASSIGN_OR_RETURN(*response->mutable_text(), Decode(*pipeline_.model().tokenizer, tokens, /*keep_special=*/true));
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* InferenceService::ListModels(grpc::CallbackServerContext* context,
+                                                       const v1::ListModelsRequest* /*request*/,
+                                                       v1::ListModelsResponse* response) {
+  const ServedModel& model = pipeline_.model();
+  v1::ModelInfo& info = *response->add_models();
+  info.set_name(model.name);
+  info.set_architecture(model.architecture);
+  info.set_max_model_len(model.max_model_len);
+  info.set_vocab_size(model.tokenizer->vocab_size());
+  info.set_parameters(model.parameters);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(grpc::Status::OK);
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* InferenceService::RunOnTextWorker(grpc::CallbackServerContext* context,
+                                                            const absl::Status& checked,
+                                                            std::function<absl::Status()> job) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  if (!checked.ok()) {
+    reactor->Finish(ToGrpcStatus(checked, *context));
+    return reactor;
+  }
+  const bool posted = pipeline_.TryPostText([context, reactor, job = std::move(job)] {
+    absl::Status status;
+    try {
+      status = job();
+    } catch (const std::exception& error) {  // Of the libraries that read text.
+      status = absl::InternalError(absl::StrCat("reading the text failed: ", error.what()));
+    }
+    reactor->Finish(ToGrpcStatus(status, *context));
+  });
+  if (!posted) {
+    const absl::Status busy = absl::ResourceExhaustedError("too many texts wait to be tokenised; try again later");
+    reactor->Finish(ToGrpcStatus(WithRetryDelay(busy, absl::Seconds(1)), *context));
+  }
+  return reactor;
+}
+
+}  // namespace quire

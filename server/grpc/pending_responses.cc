@@ -1,0 +1,71 @@
+#include "server/grpc/pending_responses.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "kernels/check.h"
+
+namespace quire {
+namespace {
+
+v1::FinishReason ToProto(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kNone:
+      return v1::FINISH_REASON_UNSPECIFIED;
+    case FinishReason::kStop:
+      return v1::FINISH_REASON_STOP;
+    case FinishReason::kLength:
+      return v1::FINISH_REASON_LENGTH;
+  }
+  return v1::FINISH_REASON_UNSPECIFIED;
+}
+
+void Convert(const TokenLogprob& logprob, v1::TokenLogprob& proto) {
+  proto.set_token_id(logprob.token);
+  proto.set_logprob(logprob.logprob);
+  for (const auto& [token, value] : logprob.top) {
+    auto* alternative = proto.add_top();
+    alternative->set_token_id(token);
+    alternative->set_logprob(value);
+  }
+}
+
+void Convert(absl::Duration duration, google::protobuf::Duration& proto) {
+  proto.set_seconds(absl::IDivDuration(duration, absl::Seconds(1), &duration));
+  proto.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(duration)));
+}
+
+}  // namespace
+
+void PendingResponses::Add(ResponseDelta delta) {
+  SequenceOutput& output = delta.output;
+  auto message = std::find_if(messages_.begin(), messages_.end(),
+                              [&output](const v1::GenerateResponse& m) { return m.index() == output.index; });
+  if (message == messages_.end()) {
+    message = messages_.emplace(messages_.end());
+    message->set_index(output.index);
+  }
+  message->mutable_text()->append(delta.text);
+  message->mutable_token_ids()->Add(output.tokens.begin(), output.tokens.end());
+  for (const TokenLogprob& logprob : output.logprobs) Convert(logprob, *message->add_logprobs());
+  for (const TokenLogprob& logprob : output.prompt_logprobs) Convert(logprob, *message->add_prompt_logprobs());
+  if (output.finish_reason != FinishReason::kNone) message->set_finish_reason(ToProto(output.finish_reason));
+  if (!output.last) return;
+  v1::Usage& usage = *totals_.mutable_usage();
+  usage.set_prompt_tokens(output.usage.prompt_tokens);
+  usage.set_cached_tokens(output.usage.cached_tokens);
+  usage.set_completion_tokens(output.usage.completion_tokens);
+  Convert(output.timings.queue, *totals_.mutable_timings()->mutable_queue());
+  Convert(output.timings.prefill, *totals_.mutable_timings()->mutable_prefill());
+  Convert(output.timings.decode, *totals_.mutable_timings()->mutable_decode());
+}
+
+v1::GenerateResponse PendingResponses::Pop() {
+  QUIRE_CHECK(!messages_.empty());
+  v1::GenerateResponse message = std::move(messages_.front());
+  messages_.pop_front();
+  if (messages_.empty()) message.MergeFrom(totals_);
+  return message;
+}
+
+}  // namespace quire

@@ -1,0 +1,159 @@
+#include "server/grpc/request_parser.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/types/status_macros.h"
+#include "server/status_details.h"
+
+namespace quire {
+namespace {
+
+// A text this long takes the text worker well under a second.
+constexpr size_t kMaxTokenizeBytes = size_t{1} << 20;
+constexpr int kMaxDetokenizeTokens = 1 << 20;
+
+uint64_t DrawSeed() {
+  thread_local std::random_device device;
+  return (uint64_t{device()} << 32) | device();
+}
+
+// For an optional count, of which 0 or less must not be taken for "absent".
+absl::Status CheckAtLeast(int minimum, const char* field, int value) {
+  if (value >= minimum) return absl::OkStatus();
+  return InvalidField(absl::StrCat("sampling_params.", field),
+                      absl::StrCat("must be at least ", minimum, " where it is set, got ", value));
+}
+
+}  // namespace
+
+RequestParser::RequestParser(const ServedModel& model) : model_(model) {
+  size_t longest_token = 1;
+  for (TokenId token = 0; token < model.tokenizer->vocab_size(); ++token) {
+    longest_token = std::max(longest_token, model.tokenizer->TokenBytes(token, /*keep_special=*/true).size());
+  }
+  max_prompt_bytes_ = longest_token * static_cast<size_t>(model.max_model_len);
+}
+
+absl::StatusOr<PipelineRequest> RequestParser::Parse(const v1::GenerateRequest& request) const {
+  RETURN_IF_ERROR(CheckModel(request.model()));
+  PipelineRequest result;
+  switch (request.prompt_case()) {
+    case v1::GenerateRequest::kText:
+      if (request.text().size() > max_prompt_bytes_) {
+        return InvalidField("text", absl::StrCat("is ", request.text().size(), " bytes long, too much for ",
+                                                 model_.max_model_len, " tokens, the length served"));
+      }
+      result.prompt = request.text();
+      break;
+    case v1::GenerateRequest::kTokenIds:
+      if (request.token_ids().ids().empty()) return InvalidField("token_ids.ids", "must not be empty");
+      RETURN_IF_ERROR(CheckTokenIds("token_ids.ids", request.token_ids().ids()));
+      result.prompt = std::vector<TokenId>(request.token_ids().ids().begin(), request.token_ids().ids().end());
+      break;
+    case v1::GenerateRequest::PROMPT_NOT_SET:
+      return InvalidField("prompt", "must be set: either text or token_ids");
+  }
+  ASSIGN_OR_RETURN(result.generate.sampling, ParseSampling(request.sampling_params()));
+  result.generate.priority = request.priority();
+  return result;
+}
+
+absl::StatusOr<PipelineRequest> RequestParser::Parse(const v1::ChatRequest& request) const {
+  RETURN_IF_ERROR(CheckModel(request.model()));
+  if (request.messages().empty()) return InvalidField("messages", "must not be empty");
+  PipelineRequest result;
+  std::vector<ChatMessage> messages;
+  size_t bytes = 0;
+  for (int i = 0; i < request.messages_size(); ++i) {
+    const v1::ChatMessage& message = request.messages(i);
+    if (message.role().empty()) {
+      return InvalidField(absl::StrCat("messages[", i, "].role"),
+                          "must be set, as \"system\", \"user\" or \"assistant\"");
+    }
+    bytes += message.role().size() + message.content().size();
+    messages.push_back({message.role(), message.content()});
+  }
+  if (bytes > max_prompt_bytes_) {
+    return InvalidField("messages", absl::StrCat("are ", bytes, " bytes long, too much for ", model_.max_model_len,
+                                                 " tokens, the length served"));
+  }
+  result.prompt = std::move(messages);
+  ASSIGN_OR_RETURN(result.generate.sampling, ParseSampling(request.sampling_params()));
+  result.generate.priority = request.priority();
+  return result;
+}
+
+absl::Status RequestParser::Check(const v1::TokenizeRequest& request) const {
+  RETURN_IF_ERROR(CheckModel(request.model()));
+  if (request.text().size() > kMaxTokenizeBytes) {
+    return InvalidField(
+        "text", absl::StrCat("must be at most ", kMaxTokenizeBytes, " bytes long, got ", request.text().size()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RequestParser::Check(const v1::DetokenizeRequest& request) const {
+  RETURN_IF_ERROR(CheckModel(request.model()));
+  if (request.token_ids_size() > kMaxDetokenizeTokens) {
+    return InvalidField("token_ids",
+                        absl::StrCat("must be at most ", kMaxDetokenizeTokens, " ids, got ", request.token_ids_size()));
+  }
+  return CheckTokenIds("token_ids", request.token_ids());
+}
+
+absl::Status RequestParser::CheckModel(const std::string& name) const {
+  if (name.empty() || name == model_.name) return absl::OkStatus();
+  return WithReason(
+      absl::NotFoundError(absl::StrCat("model \"", name, "\" is not served here; \"", model_.name, "\" is")),
+      "MODEL_NOT_FOUND");
+}
+
+absl::Status RequestParser::CheckTokenIds(const std::string& field,
+                                          const google::protobuf::RepeatedField<int32_t>& ids) const {
+  const int vocab_size = model_.tokenizer->vocab_size();
+  for (int i = 0; i < ids.size(); ++i) {
+    if (ids[i] >= 0 && ids[i] < vocab_size) continue;
+    return InvalidField(absl::StrCat(field, "[", i, "]"),
+                        absl::StrCat("must be in [0, ", vocab_size, "), got ", ids[i]));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SamplingParams> RequestParser::ParseSampling(const v1::SamplingParams& proto) const {
+  SamplingParams params;
+  if (proto.has_temperature()) params.temperature = proto.temperature();
+  if (proto.has_top_p()) params.top_p = proto.top_p();
+  if (proto.has_top_k()) params.top_k = proto.top_k() == -1 ? 0 : proto.top_k();
+  if (proto.has_min_p()) params.min_p = proto.min_p();
+  if (proto.has_repetition_penalty()) params.repetition_penalty = proto.repetition_penalty();
+  if (proto.has_presence_penalty()) params.presence_penalty = proto.presence_penalty();
+  if (proto.has_frequency_penalty()) params.frequency_penalty = proto.frequency_penalty();
+  params.seed = proto.has_seed() ? proto.seed() : DrawSeed();
+  if (proto.has_max_tokens()) {
+    RETURN_IF_ERROR(CheckAtLeast(1, "max_tokens", proto.max_tokens()));
+    params.max_tokens = proto.max_tokens();
+  }
+  if (proto.has_min_tokens()) params.min_tokens = proto.min_tokens();
+  params.stop.assign(proto.stop().begin(), proto.stop().end());
+  params.stop_token_ids.assign(proto.stop_token_ids().begin(), proto.stop_token_ids().end());
+  params.ignore_eos = proto.ignore_eos();
+  if (proto.has_n()) params.n = proto.n();
+  params.logit_bias.assign(proto.logit_bias().begin(), proto.logit_bias().end());
+  // A map has no order, and sums of floats do: the same request must give the same logits.
+  std::sort(params.logit_bias.begin(), params.logit_bias.end());
+  if (proto.has_logprobs()) {
+    RETURN_IF_ERROR(CheckAtLeast(0, "logprobs", proto.logprobs()));
+    params.logprobs = proto.logprobs();
+  }
+  if (proto.has_prompt_logprobs()) {
+    RETURN_IF_ERROR(CheckAtLeast(0, "prompt_logprobs", proto.prompt_logprobs()));
+    params.prompt_logprobs = proto.prompt_logprobs();
+  }
+  RETURN_IF_ERROR(WithFieldFromMessage(Validate(params, model_.tokenizer->vocab_size())));
+  return params;
+}
+
+}  // namespace quire

@@ -1,0 +1,36 @@
+// Wire messages to what the pipeline understands. Everything that can be told from the message alone is checked here,
+// before the request costs anything.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "quire/v1/inference.pb.h"
+#include "server/serving_pipeline.h"
+
+namespace quire {
+
+// Constant; any thread may call it.
+class RequestParser {
+ public:
+  // `model` outlives the parser.
+  explicit RequestParser(const ServedModel& model);
+
+  // INVALID_ARGUMENT names the field at fault (see InvalidField); NOT_FOUND, what is served.
+  absl::StatusOr<PipelineRequest> Parse(const v1::GenerateRequest& request) const;
+  absl::StatusOr<PipelineRequest> Parse(const v1::ChatRequest& request) const;
+  absl::Status Check(const v1::TokenizeRequest& request) const;
+  absl::Status Check(const v1::DetokenizeRequest& request) const;
+
+ private:
+  absl::Status CheckModel(const std::string& name) const;
+  absl::Status CheckTokenIds(const std::string& field, const google::protobuf::RepeatedField<int32_t>& ids) const;
+  absl::StatusOr<SamplingParams> ParseSampling(const v1::SamplingParams& proto) const;
+
+  const ServedModel& model_;
+  // No text longer than this can become a prompt that fits: the model's length times its longest token.
+  size_t max_prompt_bytes_ = 0;
+};
+
+}  // namespace quire

@@ -1,0 +1,54 @@
+// What the server's threads share about one request, and where its answer goes.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/types/generate_request.h"
+#include "engine/types/step_output.h"
+
+namespace quire {
+
+// One sample's progress as a client sees it: the engine's output, cut where a stop string ended it, and its text.
+struct ResponseDelta {
+  SequenceOutput output;
+  std::string text;
+};
+
+// Takes what the stream thread makes of a request, whatever protocol carries it to the client.
+class ResponseSink {
+ public:
+  virtual ~ResponseSink() = default;
+  // Called by the stream thread, in order; must not block. The call with `delta.output.last` set is the last one and
+  // always comes; the sink may be destroyed from then on.
+  virtual void Deliver(ResponseDelta delta) = 0;
+};
+
+// Constant once made, but for `cancelled`.
+struct RequestContext {
+  RequestId id = 0;
+  ResponseSink* sink = nullptr;  // Alive until it was given the last delta.
+  int num_samples = 1;
+  int min_tokens = 0;
+  std::vector<std::string> stop;
+  absl::Time arrival;
+  // Set before the engine is told to cancel, and looked at by every thread that takes the request a step further:
+  // whichever comes first, a cancelled request does not run.
+  std::atomic<bool> cancelled{false};
+};
+
+// The one output of a request that the engine did not run.
+inline SequenceOutput LastOutput(RequestId id, absl::Status status) {
+  SequenceOutput output;
+  output.request = id;
+  output.last = true;
+  output.status = std::move(status);
+  return output;
+}
+
+using RequestContextPtr = std::shared_ptr<RequestContext>;
+
+}  // namespace quire

@@ -1,0 +1,50 @@
+#include "server/server_options.h"
+
+#include "absl/strings/str_cat.h"
+#include "server/cli/backend_flags.h"
+#include "server/option_layers.h"
+
+namespace quire {
+
+void AddServerFlags(CLI::App& command, ServerOptions& options) {
+  BackendOptions& backend = options.backend;
+  command.add_option("model,--model", backend.model_path, "Model file (GGUF)")->option_text("MODEL");
+  command.add_option("--host", options.host, "Address to listen on")->capture_default_str();
+  command.add_option("--port", options.port, "Port to listen on; 0: any that is free")
+      ->check(CLI::Range(0, 65535))
+      ->capture_default_str();
+  command.add_option("--served-model-name", backend.model_name, "Name in requests; default: the file's name");
+  command
+      .add_option(
+          "--max-model-len", backend.max_model_len,
+          "Tokens of one sequence, prompt and answer; default: the model's own length, as far as KV memory allows")
+      ->check(CLI::Range(2, 1 << 24));
+  AddBackendFlags(command, backend);
+  command.add_flag("--enable-prefix-caching,!--no-enable-prefix-caching", backend.enable_prefix_caching,
+                   "Share the KV pages of equal prefixes (default: on)");
+  command.add_option("--max-waiting-requests", backend.max_waiting_requests, "Beyond that many, requests are refused")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command
+      .add_option("--drain-timeout", options.drain_timeout_seconds,
+                  "Seconds that running requests have to finish after SIGTERM or SIGINT")
+      ->check(CLI::Range(0, 86400))
+      ->capture_default_str();
+  command.add_option("--log-level", options.log_level, "How much to log")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}))
+      ->capture_default_str();
+  command.add_option("--config", "YAML file with any of these options; flags and QUIRE_* variables win over it");
+}
+
+void CompleteServerOptions(CLI::App& command, const ServerOptions& options) {
+  ApplyOptionLayers(command, "--config");
+  const BackendOptions& backend = options.backend;
+  if (backend.model_path.empty()) throw CLI::RequiredError("MODEL");
+  if (backend.max_num_batched_tokens < backend.max_num_seqs) {
+    throw CLI::ValidationError("--max-num-batched-tokens",
+                               absl::StrCat("must be at least --max-num-seqs, which is ", backend.max_num_seqs,
+                                            ", got ", backend.max_num_batched_tokens));
+  }
+}
+
+}  // namespace quire

@@ -1,0 +1,26 @@
+// What `quire serve` can be told.
+#pragma once
+
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "server/backend.h"
+
+namespace quire {
+
+struct ServerOptions {
+  BackendOptions backend;
+  std::string host = "127.0.0.1";
+  int port = 50051;  // 0: any that is free.
+  std::string log_level = "info";
+  int drain_timeout_seconds = 30;
+};
+
+// Adds the flags to `command`. `options` outlives the parsing.
+void AddServerFlags(CLI::App& command, ServerOptions& options);
+
+// Call it once `command` was parsed: fills in what environment and configuration file say, and checks what lies between
+// options. Throws CLI::ParseError with a message that names the flag.
+void CompleteServerOptions(CLI::App& command, const ServerOptions& options);
+
+}  // namespace quire

@@ -1,0 +1,102 @@
+#include "server/serving_pipeline.h"
+
+#include <exception>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "engine/types/status_macros.h"
+#include "server/status_details.h"
+
+namespace quire {
+namespace {
+
+// Tokenize and Detokenize calls that may wait.
+constexpr size_t kMaxWaitingTextJobs = 256;
+
+// A status from below, said about the request's field that it is due to.
+absl::Status InField(const std::string& field, const absl::Status& status) {
+  if (!absl::IsInvalidArgument(status)) return status;
+  return InvalidField(field, absl::StrCat("cannot be used: ", status.message()));
+}
+
+}  // namespace
+
+ServingPipeline::ServingPipeline(ServedModel model, Engine& engine, int max_requests)
+    : model_(std::move(model)),
+      admission_(max_requests),
+      stream_thread_(*model_.tokenizer,
+                     {.finish_sample = [this](RequestId id, int index) { engine_thread_.FinishSample(id, index); },
+                      .request_over = [this] { admission_.RequestOver(absl::Now()); }}),
+      engine_thread_(engine, stream_thread_),
+      text_worker_(kMaxWaitingTextJobs) {}
+
+ServingPipeline::~ServingPipeline() = default;
+
+absl::StatusOr<RequestContextPtr> ServingPipeline::Start(PipelineRequest request, ResponseSink* sink) {
+  if (std::holds_alternative<std::vector<ChatMessage>>(request.prompt) && model_.chat_template == nullptr) {
+    return WithReason(absl::FailedPreconditionError(
+                          absl::StrCat("model \"", model_.name, "\" cannot chat: ", model_.chat_template_error)),
+                      "NO_CHAT_TEMPLATE");
+  }
+  const absl::Time now = absl::Now();
+  RETURN_IF_ERROR(admission_.Admit(now));
+  auto context = std::make_shared<RequestContext>();
+  context->id = next_id_++;
+  context->sink = sink;
+  context->num_samples = request.generate.sampling.n;
+  context->min_tokens = request.generate.sampling.min_tokens;
+  context->stop = request.generate.sampling.stop;
+  context->arrival = now;
+  request.generate.id = context->id;
+  request.generate.arrival = now;
+  request.generate.cache_salt = model_.cache_salt;
+  stream_thread_.Open(context);
+  text_worker_.Post(
+      [this, context, request = std::move(request)]() mutable { Prepare(std::move(request), std::move(context)); });
+  return context;
+}
+
+void ServingPipeline::Prepare(PipelineRequest request, RequestContextPtr context) {
+  absl::StatusOr<std::vector<TokenId>> tokens = absl::CancelledError("the client went away");
+  if (!context->cancelled) {
+    try {
+      tokens = MakePromptTokens(std::move(request.prompt));
+    } catch (const std::exception& error) {  // Of the libraries that read templates and text.
+      tokens = absl::InternalError(absl::StrCat("preparing the prompt failed: ", error.what()));
+    }
+  }
+  if (!tokens.ok()) {
+    stream_thread_.Push({LastOutput(context->id, tokens.status())});
+    return;
+  }
+  request.generate.prompt = *std::move(tokens);
+  engine_thread_.Submit(std::move(request.generate), std::move(context));
+}
+
+absl::StatusOr<std::vector<TokenId>> ServingPipeline::MakePromptTokens(Prompt prompt) const {
+  if (auto* tokens = std::get_if<std::vector<TokenId>>(&prompt)) return std::move(*tokens);
+  absl::StatusOr<std::vector<TokenId>> tokens;
+  if (const auto* messages = std::get_if<std::vector<ChatMessage>>(&prompt)) {
+    absl::StatusOr<std::string> text = model_.chat_template->Render(*messages);
+    if (!text.ok()) return InField("messages", text.status());
+    // A template writes the control tokens itself, the one at the beginning included.
+    tokens = model_.tokenizer->Encode(*text, {.add_special = false, .parse_special = true});
+    if (!tokens.ok()) return InField("messages", tokens.status());
+    return tokens;
+  }
+  // Whoever writes a template by hand means its control tokens, so they are read as such here too.
+  tokens = model_.tokenizer->Encode(std::get<std::string>(prompt), {.add_special = true, .parse_special = true});
+  if (!tokens.ok()) return InField("text", tokens.status());
+  // A text that begins with BOS, and a model that has it added: one of the two is too many.
+  const TokenId bos = model_.tokenizer->bos();
+  if (bos >= 0 && tokens->size() >= 2 && (*tokens)[0] == bos && (*tokens)[1] == bos) tokens->erase(tokens->begin());
+  return tokens;
+}
+
+void ServingPipeline::Cancel(RequestContext& context) {
+  context.cancelled = true;
+  engine_thread_.Cancel(context.id);
+}
+
+}  // namespace quire

@@ -1,0 +1,94 @@
+// ServingPipeline: the way of a request through the server's threads, whatever protocol it came by.
+//
+//   caller's thread          admission: taken on or refused at once
+//   text worker              chat template, tokenising
+//   engine thread            steps
+//   stream thread            text, stop strings -> ResponseSink
+//
+// Every request that is taken on ends with exactly one last delta, whoever fails, cancels or shuts down.
+#pragma once
+
+#include <atomic>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/engine.h"
+#include "engine/tokenizer/chat_template.h"
+#include "engine/tokenizer/tokenizer.h"
+#include "server/admission_control.h"
+#include "server/engine_thread.h"
+#include "server/request_context.h"
+#include "server/stream_thread.h"
+#include "server/text_worker.h"
+
+namespace quire {
+
+// What the server needs to know about the model it serves. Pointers outlive the pipeline.
+struct ServedModel {
+  std::string name;
+  std::string architecture;
+  uint64_t parameters = 0;
+  int max_model_len = 0;
+  const Tokenizer* tokenizer = nullptr;
+  const ChatTemplate* chat_template = nullptr;  // Null: the model has none, for this reason:
+  std::string chat_template_error;
+  uint64_t cache_salt = 0;  // Of the one tenant that there is.
+};
+
+// What a client asks for: text, tokens, or a conversation.
+using Prompt = std::variant<std::string, std::vector<TokenId>, std::vector<ChatMessage>>;
+
+struct PipelineRequest {
+  Prompt prompt;
+  GenerateRequest generate;  // All but `id`, `prompt` and `cache_salt`.
+};
+
+class ServingPipeline {
+ public:
+  // `engine` outlives this object, and is used by its engine thread only. At most `max_requests` are taken on at once.
+  ServingPipeline(ServedModel model, Engine& engine, int max_requests);
+  // REQUIRES: no request is alive (see CancelAll).
+  ~ServingPipeline();
+
+  const ServedModel& model() const { return model_; }
+
+  // Thread-safe and non-blocking, all that follow.
+
+  // Takes a request on; its deltas go to `sink`, possibly before this returns. The caller calls StreamOver once it is
+  // done with delivering them. FAILED_PRECONDITION for a conversation where the model has no chat template,
+  // RESOURCE_EXHAUSTED with a RetryInfo, or UNAVAILABLE; then nothing is delivered.
+  absl::StatusOr<RequestContextPtr> Start(PipelineRequest request, ResponseSink* sink);
+  // The request ends within one step. No effect when it is over.
+  void Cancel(RequestContext& context);
+  void StreamOver() { admission_.StreamOver(); }
+
+  // Runs `job` on the text worker; false when too many wait.
+  bool TryPostText(TextWorker::Job job) { return text_worker_.TryPost(std::move(job)); }
+  // See EngineThread::GetStats.
+  bool GetStats(EngineThread::StatsCallback callback) { return engine_thread_.GetStats(std::move(callback)); }
+
+  // From now on every new request is answered UNAVAILABLE.
+  void StopAdmitting() { admission_.Close(); }
+  // Ends all requests with `reason`.
+  void CancelAll(absl::Status reason) { engine_thread_.CancelAll(std::move(reason)); }
+  // Blocks until every stream is over; false if one is left at `deadline`.
+  bool AwaitNoStreams(absl::Time deadline) { return admission_.AwaitNoStreams(deadline); }
+
+ private:
+  void Prepare(PipelineRequest request, RequestContextPtr context);
+  absl::StatusOr<std::vector<TokenId>> MakePromptTokens(Prompt prompt) const;
+
+  const ServedModel model_;
+  std::atomic<RequestId> next_id_{1};
+  AdmissionControl admission_;
+  // Destroyed in reverse order: each thread may still post to those above it. The stream thread's callback into the
+  // engine's needs a live request, of which there is none by then.
+  StreamThread stream_thread_;
+  EngineThread engine_thread_;
+  TextWorker text_worker_;
+};
+
+}  // namespace quire
