@@ -4,6 +4,7 @@
 import pathlib
 import tempfile
 import unittest
+import unittest.mock
 
 import tidy
 
@@ -28,6 +29,11 @@ TIDY_TREE = {
 
 
 class TidyTest(unittest.TestCase):
+    def setUp(self):
+        patched = unittest.mock.patch.dict(tidy.LONG_FILES, clear=True)
+        patched.start()
+        self.addCleanup(patched.stop)
+
     def breaches_of(self, changes):
         with tempfile.TemporaryDirectory() as root:
             for name, text in {**TIDY_TREE, **changes}.items():
@@ -83,7 +89,6 @@ class TidyTest(unittest.TestCase):
 
     def test_notices_an_exception_that_is_not_needed(self):
         tidy.LONG_FILES["engine/engine.h"] = "for this test"
-        self.addCleanup(tidy.LONG_FILES.clear)
         self.expect_breach(tidy.file_length, "engine/engine.h: needs no exception", {})
 
     def test_notices_a_missing_header_guard(self):
