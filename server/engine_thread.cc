@@ -13,8 +13,12 @@ constexpr size_t kMaxStatsRequests = 1024;
 
 }  // namespace
 
-EngineThread::EngineThread(Engine& engine, StreamThread& streams)
-    : mailbox_(kMaxStatsRequests), streams_(streams), engine_(engine), thread_([this] { Run(); }) {}
+EngineThread::EngineThread(Engine& engine, StreamThread& streams, std::function<absl::Duration()> retry_delay)
+    : mailbox_(kMaxStatsRequests),
+      streams_(streams),
+      retry_delay_(std::move(retry_delay)),
+      engine_(engine),
+      thread_([this] { Run(); }) {}
 
 EngineThread::~EngineThread() {
   mailbox_.Close();
@@ -52,6 +56,7 @@ void EngineThread::Handle(SubmitMessage& message) {
   absl::Status status = shutdown_reason_;
   if (message.context->cancelled) status.Update(absl::CancelledError("the client went away"));
   if (status.ok()) status = WithFieldFromMessage(engine_.Submit(std::move(message.request), absl::Now()));
+  if (absl::IsResourceExhausted(status)) status = WithRetryDelay(std::move(status), retry_delay_());
   if (status.ok()) {
     alive_.insert(id);
   } else {

@@ -2,6 +2,7 @@
 // on its mailbox while there is none.
 #pragma once
 
+#include <functional>
 #include <thread>
 #include <unordered_set>
 #include <variant>
@@ -19,8 +20,9 @@ class EngineThread {
  public:
   using StatsCallback = absl::AnyInvocable<void(const EngineStats&)>;
 
-  // Both outlive this object. The outputs of each step go to `streams` in one push.
-  EngineThread(Engine& engine, StreamThread& streams);
+  // Both outlive this object. The outputs of each step go to `streams` in one push. `retry_delay` says, on the engine
+  // thread, what a request is told that the engine has no room for.
+  EngineThread(Engine& engine, StreamThread& streams, std::function<absl::Duration()> retry_delay);
   // Finishes the step in progress and ends; requests still alive get no further output, so cancel them first.
   ~EngineThread();
 
@@ -61,6 +63,7 @@ class EngineThread {
 
   Mailbox<Message> mailbox_;
   StreamThread& streams_;
+  const std::function<absl::Duration()> retry_delay_;
 
   // Owned by the engine thread.
   Engine& engine_;

@@ -28,7 +28,7 @@ ServingPipeline::ServingPipeline(ServedModel model, Engine& engine, int max_requ
       stream_thread_(*model_.tokenizer,
                      {.finish_sample = [this](RequestId id, int index) { engine_thread_.FinishSample(id, index); },
                       .request_over = [this] { admission_.RequestOver(absl::Now()); }}),
-      engine_thread_(engine, stream_thread_),
+      engine_thread_(engine, stream_thread_, [this] { return admission_.RetryDelay(); }),
       text_worker_(kMaxWaitingTextJobs) {}
 
 ServingPipeline::~ServingPipeline() = default;

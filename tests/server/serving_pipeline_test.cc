@@ -1,0 +1,208 @@
+// The server's threads together, over the real engine and a model whose answers are known in advance.
+#include "server/serving_pipeline.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "absl/time/clock.h"
+#include "tests/fakes/fake_model_runner.h"
+#include "tests/server/letter_tokenizer.h"
+
+namespace quire {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr absl::Duration kPatience = absl::Seconds(60);
+
+// Collects one request's answer and waits for its end.
+class WaitingSink : public ResponseSink {
+ public:
+  void Deliver(ResponseDelta delta) override {
+    std::lock_guard lock(mutex_);
+    text_ += delta.text;
+    tokens_.insert(tokens_.end(), delta.output.tokens.begin(), delta.output.tokens.end());
+    if (delta.output.finish_reason != FinishReason::kNone) finish_reason_ = delta.output.finish_reason;
+    if (delta.output.last) {
+      EXPECT_FALSE(last_.has_value()) << "a second last delta";
+      last_ = std::move(delta.output);
+    }
+    changed_.notify_all();
+  }
+
+  // The last output, once it has come.
+  SequenceOutput AwaitLast() {
+    std::unique_lock lock(mutex_);
+    EXPECT_TRUE(changed_.wait_for(lock, absl::ToChronoSeconds(kPatience), [this] { return last_.has_value(); }));
+    return last_.value_or(SequenceOutput());
+  }
+  void AwaitSomeToken() {
+    std::unique_lock lock(mutex_);
+    EXPECT_TRUE(changed_.wait_for(lock, absl::ToChronoSeconds(kPatience), [this] { return !tokens_.empty(); }));
+  }
+  // Once the last output has come.
+  const std::string& text() const { return text_; }
+  const std::vector<TokenId>& tokens() const { return tokens_; }
+  FinishReason finish_reason() const { return finish_reason_; }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::string text_;
+  std::vector<TokenId> tokens_;
+  FinishReason finish_reason_ = FinishReason::kNone;
+  std::optional<SequenceOutput> last_;
+};
+
+class ServingPipelineTest : public ::testing::Test {
+ protected:
+  static constexpr int kMaxRequests = 40;
+  static constexpr int kMaxModelLen = 4096;
+
+  ServingPipelineTest() {
+    EngineOptions options;
+    options.max_model_len = kMaxModelLen;
+    options.max_num_seqs = 16;
+    options.max_num_batched_tokens = 64;
+    options.max_waiting_requests = kMaxRequests;
+    options.vocab_size = LetterTokenizer::kVocabSize;
+    options.eos_token_ids = {LetterTokenizer::kEnd};
+    options.blocks = {.num_blocks = kMaxModelLen / 16, .block_size = 16};
+    runner_ = std::make_unique<FakeModelRunner>(model_, options.blocks.num_blocks, options.blocks.block_size);
+    engine_ = std::make_unique<Engine>(options, *runner_);
+    ServedModel served;
+    served.name = "letters";
+    served.max_model_len = kMaxModelLen;
+    served.tokenizer = &tokenizer_;
+    served.chat_template_error = "it has none";
+    pipeline_ = std::make_unique<ServingPipeline>(served, *engine_, kMaxRequests);
+  }
+
+  // Streams end with their last delta here; in the server they end when the client has read it.
+  absl::StatusOr<RequestContextPtr> Start(Prompt prompt, int max_tokens, WaitingSink& sink,
+                                          std::vector<std::string> stop = {}) {
+    PipelineRequest request;
+    request.prompt = std::move(prompt);
+    request.generate.sampling.temperature = 0;
+    request.generate.sampling.ignore_eos = true;
+    request.generate.sampling.max_tokens = max_tokens;
+    request.generate.sampling.stop = std::move(stop);
+    return pipeline_->Start(std::move(request), &sink);
+  }
+
+  std::vector<TokenId> Expected(const std::string& text, int max_tokens) const {
+    SamplingParams params;
+    params.temperature = 0;
+    params.ignore_eos = true;
+    params.max_tokens = max_tokens;
+    return model_.Generate(*tokenizer_.Encode(text, {}), params, 0);
+  }
+
+  LetterTokenizer tokenizer_;
+  FakeModel model_{LetterTokenizer::kVocabSize, {LetterTokenizer::kEnd}};
+  std::unique_ptr<FakeModelRunner> runner_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<ServingPipeline> pipeline_;
+};
+
+TEST_F(ServingPipelineTest, AnswersManyClientsAtOnceAsIfEachWereAlone) {
+  constexpr int kClients = 24;
+  std::vector<WaitingSink> sinks(kClients);
+  std::vector<std::thread> clients;
+  for (int i = 0; i < kClients; ++i) {
+    clients.emplace_back([this, i, &sink = sinks[i]] {
+      ASSERT_TRUE(Start("a common beginning and then " + std::string(i % 5 + 1, 'x'), 10 + i, sink).ok());
+      EXPECT_TRUE(sink.AwaitLast().status.ok());
+      pipeline_->StreamOver();
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  for (int i = 0; i < kClients; ++i) {
+    EXPECT_EQ(sinks[i].tokens(), Expected("a common beginning and then " + std::string(i % 5 + 1, 'x'), 10 + i));
+  }
+  EXPECT_EQ(runner_->violation(), "");
+}
+
+TEST_F(ServingPipelineTest, StopsAtAStopStringAndCountsUpToIt) {
+  WaitingSink whole;
+  ASSERT_TRUE(Start("tell me", 40, whole).ok());
+  EXPECT_TRUE(whole.AwaitLast().status.ok());
+  pipeline_->StreamOver();
+  const std::string stop = whole.text().substr(12, 3);
+  const std::string expected = whole.text().substr(0, whole.text().find(stop));
+
+  WaitingSink stopped;
+  ASSERT_TRUE(Start("tell me", 40, stopped, {stop}).ok());
+  const SequenceOutput last = stopped.AwaitLast();
+  pipeline_->StreamOver();
+  EXPECT_EQ(stopped.text(), expected);
+  EXPECT_EQ(stopped.finish_reason(), FinishReason::kStop);
+  EXPECT_EQ(last.usage.completion_tokens, static_cast<int>(stopped.tokens().size()));
+}
+
+TEST_F(ServingPipelineTest, CancelsWhatRunsAndGivesItsPagesBack) {
+  WaitingSink sink;
+  const absl::StatusOr<RequestContextPtr> context = Start("a long story", kMaxModelLen - 100, sink);
+  ASSERT_TRUE(context.ok());
+  sink.AwaitSomeToken();
+  pipeline_->Cancel(**context);
+  EXPECT_TRUE(absl::IsCancelled(sink.AwaitLast().status));
+  pipeline_->StreamOver();
+  std::mutex mutex;
+  std::condition_variable answered;
+  std::optional<EngineStats> stats;
+  ASSERT_TRUE(pipeline_->GetStats([&](const EngineStats& now) {
+    std::lock_guard lock(mutex);
+    stats = now;
+    answered.notify_all();
+  }));
+  std::unique_lock lock(mutex);
+  ASSERT_TRUE(answered.wait_for(lock, absl::ToChronoSeconds(kPatience), [&] { return stats.has_value(); }));
+  EXPECT_EQ(stats->requests_running, 0);
+  EXPECT_EQ(stats->blocks.used, 0);
+}
+
+TEST_F(ServingPipelineTest, TellsWhatIsWrongWithATextAndGoesOn) {
+  WaitingSink bad, throwing, good;
+  ASSERT_TRUE(Start("no!", 4, bad).ok());
+  ASSERT_TRUE(Start("what?", 4, throwing).ok());
+  ASSERT_TRUE(Start("fine", 4, good).ok());
+  const absl::Status status = bad.AwaitLast().status;
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("text"));
+  EXPECT_TRUE(absl::IsInternal(throwing.AwaitLast().status));
+  EXPECT_TRUE(good.AwaitLast().status.ok());
+  for (int i = 0; i < 3; ++i) pipeline_->StreamOver();
+}
+
+TEST_F(ServingPipelineTest, RefusesAConversationWhereTheModelHasNoTemplate) {
+  WaitingSink sink;
+  const absl::Status status = Start(std::vector<ChatMessage>{{"user", "hello"}}, 4, sink).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("it has none"));
+}
+
+TEST_F(ServingPipelineTest, RefusesWhatIsTooMuchAndEndsAllWithTheReasonItIsGiven) {
+  std::vector<WaitingSink> sinks(kMaxRequests);
+  for (WaitingSink& sink : sinks) ASSERT_TRUE(Start("a long story", kMaxModelLen - 100, sink).ok());
+  WaitingSink refused;
+  EXPECT_TRUE(absl::IsResourceExhausted(Start("one more", 4, refused).status()));
+
+  pipeline_->StopAdmitting();
+  EXPECT_TRUE(absl::IsUnavailable(Start("too late", 4, refused).status()));
+  EXPECT_FALSE(pipeline_->AwaitNoStreams(absl::Now()));
+  pipeline_->CancelAll(absl::UnavailableError("closing"));
+  for (WaitingSink& sink : sinks) {
+    EXPECT_TRUE(absl::IsUnavailable(sink.AwaitLast().status));
+    pipeline_->StreamOver();
+  }
+  EXPECT_TRUE(pipeline_->AwaitNoStreams(absl::Now() + kPatience));
+}
+
+}  // namespace
+}  // namespace quire
