@@ -154,7 +154,7 @@ TEST_P(MatMul, DoesNotSaturate) {
   }
 }
 
-TEST_P(MatMul, AgreesWithTheReferenceWithinTheErrorOfEightBitActivations) {
+TEST_P(MatMul, AgreesWithTheReferenceWithinTheErrorOfRoundedActivations) {
   const auto ops = MakeOps(GetParam(), 2);
   ReferenceOps reference;
   for (DType dtype : kAllDTypes) {
