@@ -50,7 +50,10 @@ absl::StatusOr<InstructionSet> ChooseInstructionSet(const std::string& name) {
 }  // namespace
 
 CpuOps::CpuOps(InstructionSet instruction_set, int num_threads)
-    : instruction_set_(instruction_set), pool_(num_threads), mat_mul_(instruction_set), attention_(instruction_set) {}
+    : instruction_set_(instruction_set),
+      pool_(num_threads),
+      mat_mul_(instruction_set, pool_.size()),
+      attention_(instruction_set) {}
 
 std::string CpuOps::Description() const {
   return absl::StrCat("cpu, ", std::string(NameOf(instruction_set_)), ", ", pool_.size(),

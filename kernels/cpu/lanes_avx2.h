@@ -84,8 +84,20 @@ struct Lanes {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
   }
 
+  // A group of weights. They stay where they are: there are too few registers.
+  template <int kCodeBits>
+  struct Codes {
+    const uint8_t* bytes;
+  };
+  template <int kCodeBits>
+  static Codes<kCodeBits> LoadCodes(const uint8_t* codes) {
+    return {codes};
+  }
+
+  // Adds to sums[row] the products of features [4 * kFirst, 4 * (kFirst + kCount)) of a group of codes and of each row.
   template <int kCodeBits, int kFirst, int kCount, int kRows>
-  static void AddDots(const uint8_t* codes, const int8_t (*activations)[kGroupSize], Ints* sums) {
+  static void AddDots(const Codes<kCodeBits>& group, const int8_t (*activations)[kGroupSize], Ints* sums) {
+    const uint8_t* codes = group.bytes;
     // More rows at a time than that would not fit in sixteen registers.
     constexpr int kBlock = kRows < 4 ? kRows : 4;
     for (int row = 0; row < kRows; row += kBlock) {

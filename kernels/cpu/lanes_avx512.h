@@ -54,31 +54,38 @@ struct Lanes {
   static int32_t ReduceAdd(Ints x) { return _mm512_reduce_add_epi32(x); }
   static void StoreInt8(Ints x, int8_t* p) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x)); }
 
-  template <int kCodeBits, int kFirst, int kCount, int kRows>
-  static void AddDots(const uint8_t* codes, const int8_t (*activations)[kGroupSize], Ints* sums) {
-    Ints weights[8];
+  // A group of weights: quad q has features [4q, 4q + 4) of sixteen channels.
+  template <int kCodeBits>
+  struct Codes {
+    Ints quads[8];
+  };
+  template <int kCodeBits>
+  static Codes<kCodeBits> LoadCodes(const uint8_t* codes) {
+    Codes<kCodeBits> loaded;
     if constexpr (kCodeBits == 4) {
-      static_assert(kFirst == 0 && kCount == 8);
       const Ints low = _mm512_set1_epi8(15);
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) {
         const Ints nibbles = _mm512_loadu_si512(codes + 64 * j);
-        weights[j] = _mm512_and_si512(nibbles, low);
-        weights[j + 4] = _mm512_and_si512(_mm512_srli_epi16(nibbles, 4), low);
+        loaded.quads[j] = _mm512_and_si512(nibbles, low);
+        loaded.quads[j + 4] = _mm512_and_si512(_mm512_srli_epi16(nibbles, 4), low);
       }
     } else {
 #pragma GCC unroll 8
-      for (int quad = kFirst; quad < kFirst + kCount; ++quad) {
-        weights[quad] = _mm512_loadu_si512(codes + 64 * quad);
-      }
+      for (int quad = 0; quad < 8; ++quad) loaded.quads[quad] = _mm512_loadu_si512(codes + 64 * quad);
     }
+    return loaded;
+  }
+
+  template <int kCodeBits, int kFirst, int kCount, int kRows>
+  static void AddDots(const Codes<kCodeBits>& codes, const int8_t (*activations)[kGroupSize], Ints* sums) {
 #pragma GCC unroll 8
-    for (int row = 0; row < kRows; ++row) {
+    for (int quad = kFirst; quad < kFirst + kCount; ++quad) {
 #pragma GCC unroll 8
-      for (int quad = kFirst; quad < kFirst + kCount; ++quad) {
+      for (int row = 0; row < kRows; ++row) {
         int32_t four;
         __builtin_memcpy(&four, activations[row] + 4 * quad, sizeof(four));
-        sums[row] = _mm512_dpbusd_epi32(sums[row], weights[quad], BroadcastInt(four));
+        sums[row] = _mm512_dpbusd_epi32(sums[row], codes.quads[quad], BroadcastInt(four));
       }
     }
   }

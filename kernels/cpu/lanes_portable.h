@@ -120,9 +120,20 @@ struct Lanes {
     for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(x.lane[i]);
   }
 
+  // A group of weights. They stay where they are: there are too few registers.
+  template <int kCodeBits>
+  struct Codes {
+    const uint8_t* bytes;
+  };
+  template <int kCodeBits>
+  static Codes<kCodeBits> LoadCodes(const uint8_t* codes) {
+    return {codes};
+  }
+
   // Adds to sums[row] the products of features [4 * kFirst, 4 * (kFirst + kCount)) of a group of codes and of each row.
   template <int kCodeBits, int kFirst, int kCount, int kRows>
-  static void AddDots(const uint8_t* codes, const int8_t (*activations)[kGroupSize], Ints* sums) {
+  static void AddDots(const Codes<kCodeBits>& group, const int8_t (*activations)[kGroupSize], Ints* sums) {
+    const uint8_t* codes = group.bytes;
     for (int quad = kFirst; quad < kFirst + kCount; ++quad) {
       int16_t weights[4][16];
       for (int lane = 0; lane < 16; ++lane) {

@@ -1,20 +1,23 @@
 #include "kernels/cpu/matmul.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
+#include <utility>
 
 #include "kernels/check.h"
 
 namespace quire {
 namespace {
 
-// Up to so many rows, every worker prepares all of them for itself: cheaper than to share the work and wait for it.
-constexpr int64_t kMaxRedundantRows = 4;
-// Activations that a worker goes through for each panel; they should stay in its second-level cache.
-constexpr int64_t kChunkBytes = 400 << 10;
-// With fewer panels than that for each worker, rows are divided as well, so that shares come out even.
+// Up to so many floats in up to a tile of rows, every worker prepares all of them for itself: cheaper than to share the
+// work and wait for it.
+constexpr int64_t kMaxRedundantFloats = 2048;
+// With fewer tiles than that for each worker, their preparation is cut up, so that shares come out even.
+constexpr int64_t kTilesPerWorker = 4;
+// With fewer panels than that for each worker, chunks are cut, for the same reason.
 constexpr int64_t kUnitsPerWorker = 8;
+
+int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 const MatMulKernels& KernelsFor(InstructionSet instruction_set) {
 #if defined(__x86_64__)
@@ -55,16 +58,10 @@ void StoreBlock(const MatMulArgs& args, const PanelProducts& products, int64_t f
   }
 }
 
-int Log2Rows(int rows) { return std::bit_width(static_cast<unsigned>(rows - 1)); }
-
-// Rows that only fill a tile up to a number that there is a kernel for are multiplied as well.
-void ClearRow(ActivationGroup* groups, int64_t num_groups, int row) {
-  for (ActivationGroup* group = groups; group != groups + num_groups; ++group) {
-    std::memset(group->coarse[row], 0, sizeof(group->coarse[row]));
-    std::memset(group->fine[row], 0, sizeof(group->fine[row]));
-    group->scales[row] = group->scaled_sums[row] = 0;
-    group->negated_sums[row] = group->negated_half_sums[row] = 0;
-  }
+void ClearRow(ActivationGroup& group, int row) {
+  std::memset(group.codes[row], 0, sizeof(group.codes[row]));
+  group.scales[row] = group.scaled_sums[row] = 0;
+  group.negated_sums[row] = group.negated_half_sums[row] = 0;
 }
 
 }  // namespace
@@ -73,162 +70,178 @@ struct MatMulRunner::Plan {
   Plan(const MatMulArgs& matmul_args, int num_workers)
       : args(matmul_args), weights(static_cast<const CpuPackedMatrix&>(*args.weights)), workers(num_workers) {
     Check(args, weights);
-    const int64_t cols = weights.cols();
-    tiles = (args.input.rows + kTileRows - 1) / kTileRows;
-    redundant = args.input.rows <= kMaxRedundantRows;
-    stored_tiles = redundant ? workers : tiles;
-    group_bytes = weights.needs_quantized_input() ? cols / kGroupSize * sizeof(ActivationGroup) : 0;
-    tile_bytes = group_bytes + (weights.needs_float_input() ? cols * kTileRows * sizeof(float) : 0);
-    row_bytes = (cols * sizeof(float) + 63) / 64 * 64;
-
+    cols = weights.cols();
     for (const PackedPart& part : weights.parts()) panels += part.num_panels;
     if (weights.gated()) panels /= 2;
-    const int64_t for_cache = (tiles * tile_bytes + kChunkBytes - 1) / kChunkBytes;
+
+    tiles = DivideUp(args.input.rows, kTileRows);
+    redundant = tiles == 1 && args.input.rows * cols <= kMaxRedundantFloats;
+    parts = redundant || tiles >= kTilesPerWorker * workers ? 1 : workers;
     const int64_t for_balance = panels < kUnitsPerWorker * workers ? kUnitsPerWorker * workers / panels : 1;
-    chunks = std::clamp(std::max(for_cache, for_balance), int64_t{1}, std::max(tiles, int64_t{1}));
+    chunk_tiles = std::clamp<int64_t>(tiles / for_balance, 1, kMaxChunkRows / kTileRows);
+    chunks = DivideUp(tiles, chunk_tiles);
+
+    // Of scratch memory, each piece beginning at a multiple of 64.
+    groups = weights.needs_quantized_input() ? cols / kGroupSize : 0;
+    const int64_t copies = redundant ? workers : 1;
+    const auto allot = [this](int64_t size) { return std::exchange(bytes, bytes + DivideUp(size, 64) * 64); };
+    groups_at = allot(copies * tiles * groups * sizeof(ActivationGroup));
+    counts_at = allot(copies * chunks * groups * sizeof(int32_t));
+    residuals_at = allot(copies * chunks * groups * chunk_rows() * sizeof(Residual));
+    floats_at = allot(weights.needs_float_input() ? copies * tiles * kTileRows * cols * sizeof(float) : 0);
+    rows_at = allot(workers * row_bytes());
   }
 
-  int RowsInTile(int64_t tile) const {
-    return static_cast<int>(std::min<int64_t>(kTileRows, args.input.rows - tile * kTileRows));
+  int64_t chunk_rows() const { return chunk_tiles * kTileRows; }
+  int64_t row_bytes() const { return DivideUp(cols * sizeof(float), 64) * 64; }
+  int RowsFrom(int64_t first_row, int64_t most) const {
+    return static_cast<int>(std::min(most, args.input.rows - first_row));
   }
 
   const MatMulArgs& args;
   const CpuPackedMatrix& weights;
+  int64_t cols = 0;
   int workers;
-  int64_t tiles;   // Of kTileRows input rows.
-  bool redundant;  // Every worker has its own copy of the (one) tile.
-  int64_t stored_tiles;
-  size_t group_bytes;  // Of a tile: its quantised part, which the floats follow.
-  size_t tile_bytes;
-  size_t row_bytes;
-  int64_t panels = 0;  // Of output channels; of pairs where gated.
-  int64_t chunks;      // Runs of tiles; a chunk and a panel are one unit of work.
+  int64_t panels = 0;      // Of output channels; of pairs where gated.
+  int64_t tiles = 0;       // Of kTileRows input rows.
+  bool redundant = false;  // Every worker has its own copy of the (one) tile.
+  int64_t parts = 1;       // That the preparation of a tile is cut into, by columns.
+  int64_t chunk_tiles = 1;
+  int64_t chunks = 1;  // Of tiles; a chunk and a panel are one unit of work.
+  int64_t groups = 0;  // Of features of quantised rows.
+
+  // Where things lie in scratch memory, and how much there is of it.
+  int64_t bytes = 0;
+  int64_t groups_at, counts_at, residuals_at, floats_at, rows_at;
 };
 
-MatMulRunner::MatMulRunner(InstructionSet instruction_set) : kernels_(KernelsFor(instruction_set)) {}
+MatMulRunner::MatMulRunner(InstructionSet instruction_set, int num_workers)
+    : kernels_(KernelsFor(instruction_set)), shares_(num_workers) {}
 
 void MatMulRunner::Run(const MatMulArgs& args, WorkerPool& pool) {
   const Plan plan(args, pool.size());
-  const int64_t rows = args.input.rows;
-  if (rows == 0) return;
+  if (args.input.rows == 0) return;
   Reserve(plan);
+  shares_.Reset(plan.chunks * plan.panels);
   pool.Run([&](int worker) {
     if (plan.redundant) {
-      PrepareRows(plan, worker, 0, rows, worker);
+      PrepareTile(plan, worker, 0, 0);
     } else {
-      PrepareRows(plan, worker, rows * worker / plan.workers, rows * (worker + 1) / plan.workers, 0);
+      const int64_t units = plan.tiles * plan.parts;
+      const int64_t end = units * (worker + 1) / plan.workers;
+      for (int64_t unit = units * worker / plan.workers; unit < end; ++unit) {
+        PrepareTile(plan, worker, unit / plan.parts, unit % plan.parts);
+      }
       pool.Barrier();
     }
-    MultiplyShare(plan, worker);
+    for (int64_t unit; (unit = shares_.Next(worker)) >= 0;) MultiplyUnit(plan, worker, unit);
   });
 }
 
 void MatMulRunner::Reserve(const Plan& plan) {
-  const size_t bytes = plan.stored_tiles * plan.tile_bytes + plan.workers * plan.row_bytes;
-  if (bytes <= scratch_.size()) return;
-  absl::StatusOr<AlignedMemory> memory = AlignedMemory::Allocate(bytes);
-  QUIRE_CHECK(memory.ok());
-  scratch_ = *std::move(memory);
-  // Float rows that pad a tile are read too; what they hold shows nowhere.
-  std::memset(scratch_.data(), 0, scratch_.size());
+  if (plan.bytes > static_cast<int64_t>(scratch_.size())) {
+    absl::StatusOr<AlignedMemory> memory = AlignedMemory::Allocate(plan.bytes);
+    QUIRE_CHECK(memory.ok());
+    scratch_ = *std::move(memory);
+  }
+  std::memset(scratch_.data() + plan.counts_at, 0, plan.residuals_at - plan.counts_at);
 }
 
-void MatMulRunner::PrepareRows(const Plan& plan, int worker, int64_t begin, int64_t end, int64_t first_tile) {
-  const int64_t cols = plan.weights.cols();
+ActivationChunk MatMulRunner::Chunk(const Plan& plan, int worker, int64_t chunk) const {
+  const int64_t copy = plan.redundant ? worker : chunk;
+  const int64_t tile = plan.redundant ? worker : chunk * plan.chunk_tiles;
+  std::byte* const scratch = scratch_.data();
+  ActivationChunk activations;
+  activations.rows = plan.RowsFrom(chunk * plan.chunk_rows(), plan.chunk_rows());
+  activations.groups = reinterpret_cast<ActivationGroup*>(scratch + plan.groups_at) + tile * plan.groups;
+  activations.residuals = {
+      .counts = reinterpret_cast<int32_t*>(scratch + plan.counts_at) + copy * plan.groups,
+      .entries = reinterpret_cast<Residual*>(scratch + plan.residuals_at) + copy * plan.groups * plan.chunk_rows(),
+      .capacity = plan.chunk_rows()};
+  activations.floats = reinterpret_cast<float*>(scratch + plan.floats_at) + tile * kTileRows * plan.cols;
+  return activations;
+}
+
+void MatMulRunner::PrepareTile(const Plan& plan, int worker, int64_t tile, int64_t part) {
+  const int64_t begin = plan.groups * part / plan.parts, end = plan.groups * (part + 1) / plan.parts;
+  const int64_t begin_col = plan.cols * part / plan.parts, end_col = plan.cols * (part + 1) / plan.parts;
+  const ActivationChunk chunk = Chunk(plan, worker, tile / plan.chunk_tiles);
+  const int64_t tile_in_chunk = tile % plan.chunk_tiles;
+  auto* const groups = const_cast<ActivationGroup*>(chunk.groups) + tile_in_chunk * plan.groups;
+  auto* const floats = const_cast<float*>(chunk.floats) + tile_in_chunk * kTileRows * plan.cols;
   const RmsNorm& norm = plan.args.norm;
-  for (int64_t row = begin; row < end; ++row) {
-    const float* input = plan.args.input.Row(row);
+  const int rows = plan.RowsFrom(tile * kTileRows, kTileRows);
+  for (int row = 0; row < rows; ++row) {
+    const float* input = plan.args.input.Row(tile * kTileRows + row);
     if (!norm.weight.empty()) {
-      float* normalized = RowBuffer(plan, worker);
-      kernels_.normalize(input, norm.weight.data(), norm.epsilon, cols, normalized);
+      float* normalized = reinterpret_cast<float*>(scratch_.data() + plan.rows_at + worker * plan.row_bytes());
+      kernels_.normalize(input, norm.weight.data(), norm.epsilon, plan.cols, normalized);
       input = normalized;
     }
-    const int64_t tile = first_tile + row / kTileRows;
-    const int row_in_tile = static_cast<int>(row % kTileRows);
     if (plan.weights.needs_quantized_input()) {
-      kernels_.quantize(input, cols, row_in_tile, TileGroups(plan, tile));
+      const auto row_in_chunk = static_cast<int>(tile_in_chunk * kTileRows + row);
+      kernels_.quantize(input, plan.cols, begin, end, row_in_chunk, groups, chunk.residuals);
     }
     if (plan.weights.needs_float_input()) {
-      float* floats = TileFloats(plan, tile);
-      for (int64_t col = 0; col < cols; ++col) floats[col * kTileRows + row_in_tile] = input[col];
+      for (int64_t col = begin_col; col < end_col; ++col) floats[col * kTileRows + row] = input[col];
     }
   }
-  if (end == plan.args.input.rows && plan.weights.needs_quantized_input()) {
-    const int64_t last_tile = first_tile + (end - 1) / kTileRows;
-    const int rows = plan.RowsInTile((end - 1) / kTileRows);
-    for (int row = rows; row < 1 << Log2Rows(rows); ++row) {
-      ClearRow(TileGroups(plan, last_tile), cols / kGroupSize, row);
-    }
+  // Rows that only fill a tile up to a number that there is a kernel for are multiplied as well.
+  for (int row = rows; row < kTileRows; ++row) {
+    for (int64_t i = begin; i < end; ++i) ClearRow(groups[i], row);
+    if (!plan.weights.needs_float_input()) continue;
+    for (int64_t col = begin_col; col < end_col; ++col) floats[col * kTileRows + row] = 0;
   }
 }
 
-void MatMulRunner::MultiplyShare(const Plan& plan, int worker) const {
-  const int64_t units = plan.chunks * plan.panels;
-  const int64_t end = units * (worker + 1) / plan.workers;
-  for (int64_t unit = units * worker / plan.workers; unit < end; ++unit) {
-    const int64_t chunk = unit / plan.panels;
-    int64_t panel = unit % plan.panels;
-    const PackedPart* part = plan.weights.parts().data();
-    int64_t first_channel = 0;
-    if (!plan.weights.gated()) {
-      for (; panel >= part->num_panels; ++part) {
-        panel -= part->num_panels;
-        first_channel += part->rows;
-      }
-    }
-    const int64_t end_tile = plan.tiles * (chunk + 1) / plan.chunks;
-    for (int64_t tile = plan.tiles * chunk / plan.chunks; tile < end_tile; ++tile) {
-      const int64_t stored_tile = plan.redundant ? worker : tile;
-      const ActivationTile activations = {TileGroups(plan, stored_tile), TileFloats(plan, stored_tile)};
-      if (plan.weights.gated()) {
-        MultiplyGatedPanel(plan, panel, tile, activations);
-      } else {
-        MultiplyPanel(plan, *part, panel, first_channel, tile, activations);
-      }
-    }
+void MatMulRunner::MultiplyUnit(const Plan& plan, int worker, int64_t unit) const {
+  const int64_t chunk = unit / plan.panels;
+  const int64_t first_row = chunk * plan.chunk_rows();
+  const ActivationChunk activations = Chunk(plan, worker, chunk);
+  int64_t panel = unit % plan.panels;
+  if (plan.weights.gated()) return MultiplyGatedPanel(plan, panel, first_row, activations);
+  const PackedPart* part = plan.weights.parts().data();
+  int64_t first_channel = 0;
+  for (; panel >= part->num_panels; ++part) {
+    panel -= part->num_panels;
+    first_channel += part->rows;
   }
+  MultiplyPanel(plan, *part, panel, first_channel, first_row, activations);
+}
+
+void MatMulRunner::Multiply(const Plan& plan, const PackedPart& part, int64_t panel, const ActivationChunk& activations,
+                            PanelProducts& products) const {
+  // Processors' own prefetching stops at every page and starts slowly.
+  const std::byte* next = panel + 1 < part.num_panels ? part.Panel(panel + 1) : nullptr;
+  kernels_.multiply[static_cast<int>(part.dtype)](part.Panel(panel), next, plan.cols, activations, products);
 }
 
 void MatMulRunner::MultiplyPanel(const Plan& plan, const PackedPart& part, int64_t panel, int64_t first_channel,
-                                 int64_t tile, const ActivationTile& activations) const {
-  const int rows = plan.RowsInTile(tile);
+                                 int64_t first_row, const ActivationChunk& activations) const {
   const int64_t first = panel * kPanelChannels;
   const int channels = static_cast<int>(std::min<int64_t>(kPanelChannels, part.rows - first));
   PanelProducts products;
-  kernels_.multiply[static_cast<int>(part.dtype)][Log2Rows(rows)](part.Panel(panel), plan.weights.cols(), activations,
-                                                                  products);
-  if (!plan.args.bias.empty()) AddBias(plan.args.bias.data() + first_channel + first, rows, channels, products);
-  StoreBlock(plan.args, products, tile * kTileRows, rows, first_channel + first, channels);
+  Multiply(plan, part, panel, activations, products);
+  if (!plan.args.bias.empty()) {
+    AddBias(plan.args.bias.data() + first_channel + first, activations.rows, channels, products);
+  }
+  StoreBlock(plan.args, products, first_row, activations.rows, first_channel + first, channels);
 }
 
-void MatMulRunner::MultiplyGatedPanel(const Plan& plan, int64_t panel, int64_t tile,
-                                      const ActivationTile& activations) const {
-  const int rows = plan.RowsInTile(tile);
+void MatMulRunner::MultiplyGatedPanel(const Plan& plan, int64_t panel, int64_t first_row,
+                                      const ActivationChunk& activations) const {
   const int64_t first = panel * kPanelChannels;
   const int64_t outputs = plan.args.output.cols;
   const int channels = static_cast<int>(std::min<int64_t>(kPanelChannels, outputs - first));
   PanelProducts products[2];
   for (int i = 0; i < 2; ++i) {
-    const PackedPart& part = plan.weights.parts()[i];
-    kernels_.multiply[static_cast<int>(part.dtype)][Log2Rows(rows)](part.Panel(panel), plan.weights.cols(), activations,
-                                                                    products[i]);
-    if (!plan.args.bias.empty()) AddBias(plan.args.bias.data() + i * outputs + first, rows, channels, products[i]);
+    Multiply(plan, plan.weights.parts()[i], panel, activations, products[i]);
+    if (plan.args.bias.empty()) continue;
+    AddBias(plan.args.bias.data() + i * outputs + first, activations.rows, channels, products[i]);
   }
   const auto gate = plan.args.activation == Activation::kSilu ? kernels_.silu_gate : kernels_.gelu_gate;
-  for (int row = 0; row < rows; ++row) gate(products[0].rows[row], products[1].rows[row]);
-  StoreBlock(plan.args, products[0], tile * kTileRows, rows, first, channels);
-}
-
-ActivationGroup* MatMulRunner::TileGroups(const Plan& plan, int64_t tile) const {
-  return reinterpret_cast<ActivationGroup*>(scratch_.data() + tile * plan.tile_bytes);
-}
-
-float* MatMulRunner::TileFloats(const Plan& plan, int64_t tile) const {
-  return reinterpret_cast<float*>(scratch_.data() + tile * plan.tile_bytes + plan.group_bytes);
-}
-
-float* MatMulRunner::RowBuffer(const Plan& plan, int worker) const {
-  return reinterpret_cast<float*>(scratch_.data() + plan.stored_tiles * plan.tile_bytes + worker * plan.row_bytes);
+  for (int row = 0; row < activations.rows; ++row) gate(products[0].rows[row], products[1].rows[row]);
+  StoreBlock(plan.args, products[0], first_row, activations.rows, first, channels);
 }
 
 }  // namespace quire

@@ -8,6 +8,7 @@
 #include "kernels/cpu/cpu_features.h"
 #include "kernels/cpu/matmul_kernels.h"
 #include "kernels/cpu/packed_matrix.h"
+#include "kernels/cpu/work_shares.h"
 #include "kernels/cpu/worker_pool.h"
 #include "kernels/ops.h"
 
@@ -15,7 +16,7 @@ namespace quire {
 
 class MatMulRunner {
  public:
-  explicit MatMulRunner(InstructionSet instruction_set);
+  MatMulRunner(InstructionSet instruction_set, int num_workers);
 
   // REQUIRES: args.weights is a CpuPackedMatrix, gated if and only if the epilogue is kGate.
   void Run(const MatMulArgs& args, WorkerPool& pool);
@@ -25,20 +26,21 @@ class MatMulRunner {
 
   // Grows the scratch memory to what `plan` needs: never in steady state.
   void Reserve(const Plan& plan);
-  // Normalises and quantises rows [begin, end) into the tiles from `first_tile` on.
-  void PrepareRows(const Plan& plan, int worker, int64_t begin, int64_t end, int64_t first_tile);
-  // Multiplies this worker's share of the panels.
-  void MultiplyShare(const Plan& plan, int worker) const;
-  void MultiplyPanel(const Plan& plan, const PackedPart& part, int64_t panel, int64_t first_channel, int64_t tile,
-                     const ActivationTile& activations) const;
-  void MultiplyGatedPanel(const Plan& plan, int64_t panel, int64_t tile, const ActivationTile& activations) const;
-
-  ActivationGroup* TileGroups(const Plan& plan, int64_t tile) const;
-  float* TileFloats(const Plan& plan, int64_t tile) const;
-  float* RowBuffer(const Plan& plan, int worker) const;
+  // What a worker reads of a chunk of rows.
+  ActivationChunk Chunk(const Plan& plan, int worker, int64_t chunk) const;
+  // Normalises the rows of a tile and quantises one part of their columns.
+  void PrepareTile(const Plan& plan, int worker, int64_t tile, int64_t part);
+  // Multiplies one chunk of tiles with one panel (a pair of them where gated).
+  void MultiplyUnit(const Plan& plan, int worker, int64_t unit) const;
+  void MultiplyPanel(const Plan& plan, const PackedPart& part, int64_t panel, int64_t first_channel, int64_t first_row,
+                     const ActivationChunk& activations) const;
+  void MultiplyGatedPanel(const Plan& plan, int64_t panel, int64_t first_row, const ActivationChunk& activations) const;
+  void Multiply(const Plan& plan, const PackedPart& part, int64_t panel, const ActivationChunk& activations,
+                PanelProducts& products) const;
 
   const MatMulKernels& kernels_;
-  AlignedMemory scratch_;  // Tiles of activations, then a row of floats for each worker.
+  WorkShares shares_;      // Of the call at hand.
+  AlignedMemory scratch_;  // Activations as the kernels read them, then a row of floats for each worker.
 };
 
 }  // namespace quire

@@ -9,11 +9,15 @@
 //           4 bits: byte [j][channel][i] has feature 4j + i in its low nibble and 16 + 4j + i in the high one.
 // A float panel is [feature][16], in the format's own width.
 //
-// Activations are rounded to 15 bits, one scale for each row and group, and split into two signed bytes: code = 128 *
-// coarse + fine. Eight bits would move logits by a tenth of a nat and more. The dot product of a group is an exact integer,
-// and the groups are added in order by fused multiply-adds (where the instruction set has them), so that a result does
-// not depend on how rows and panels are tiled:
-//   y = fma(dot, scale_w * scale_a, y), then y = fma(offset, scale_a * sum_a, y)
+// Activations are rounded to eight bits, one scale for each row and group. Where that is too coarse, the rounding
+// errors are themselves kept in eight bits, as a second set of codes: a group's residual. It is too coarse where a
+// group's largest magnitude exceeds kPeakToRms times the row's root mean square, for the rounding noise of a group
+// follows its peak, and what matters of it is its share of the whole row. Dot products of codes are exact integers.
+// Groups are added in order by fused multiply-adds (where the instruction set has them), codes and residuals apart, so
+// that a result depends on its own row alone:
+//   y = fma(dot, scale_w * scale_a, y), then y = fma(offset, scaled_sum_a, y)     for each group
+//   r = fma(dot of residuals, scale_w * residual_scale_a, r)                      for each group that has one
+//   result = y + r
 //
 // Included by files that are compiled for one instruction set: nothing inline may be defined here, lest the linker keep
 // its wide version for everyone.
@@ -31,32 +35,59 @@ inline constexpr int kPanelChannels = 16;
 inline constexpr int kTileRows = 8;
 inline constexpr int kNumDTypes = static_cast<int>(DType::kQ6_K) + 1;
 
-// One group of features of up to kTileRows quantised rows; a tile is an array of them.
+// Of a chunk, which a kernel multiplies with one panel at a time: so many rows share each load of the weights.
+inline constexpr int kMaxChunkRows = 64;
+
+// In units of the row's root mean square. At 3 the rounding noise is below 5e-5 of a row's energy, and about a quarter
+// of a real model's groups have a residual. tests/golden says what that is worth.
+inline constexpr float kPeakToRms = 3.0f;
+
+// One group of features of a tile: up to kTileRows quantised rows.
 struct alignas(64) ActivationGroup {
-  int8_t coarse[kTileRows][kGroupSize];  // In [-127, 127].
-  int8_t fine[kTileRows][kGroupSize];    // In [-64, 63].
+  int8_t codes[kTileRows][kGroupSize];  // In [-127, 127].
   float scales[kTileRows];
-  float scaled_sums[kTileRows];          // scale * sum of the codes
+  float scaled_sums[kTileRows];          // Sum of the values that codes and residual stand for.
   int32_t negated_sums[kTileRows];       // - sum of the codes
   int32_t negated_half_sums[kTileRows];  // - sum of the first 16 codes
 };
 
-struct ActivationTile {
-  const ActivationGroup* groups = nullptr;  // For quantised weights: [cols / 32].
-  const float* floats = nullptr;            // For float weights: [cols][kTileRows].
+// What rounding took away from one row's group.
+struct alignas(16) Residual {
+  int8_t codes[kGroupSize];  // In [-127, 127].
+  float scale;
+  int32_t negated_sum;
+  int32_t negated_half_sum;
+  int32_t row;  // In the chunk.
 };
 
-// The products of up to kTileRows rows with the 16 channels of one panel.
+// The residuals of a chunk by group, in no order.
+struct ResidualLists {
+  int32_t* counts = nullptr;    // [cols / 32]
+  Residual* entries = nullptr;  // [cols / 32][capacity]
+  int64_t capacity = 0;         // At least the rows of the chunk.
+};
+
+struct ActivationChunk {
+  int rows = 0;
+  const ActivationGroup* groups = nullptr;  // For quantised weights: [tiles][cols / 32].
+  ResidualLists residuals;                  // For the same.
+  const float* floats = nullptr;            // For float weights: [tiles][cols][kTileRows].
+};
+
+// The products of a chunk's rows with the 16 channels of one panel.
 struct PanelProducts {
-  alignas(64) float rows[kTileRows][kPanelChannels];
+  alignas(64) float rows[kMaxChunkRows][kPanelChannels];
 };
 
 struct MatMulKernels {
-  // Multiplies 1 << log2_rows rows of the tile, by [dtype][log2_rows].
-  void (*multiply[kNumDTypes][4])(const std::byte* panel, int64_t cols, const ActivationTile& tile, PanelProducts& out);
-  // Quantises one row of floats into row `row` of a tile. A group with a NaN or an infinity makes
-  // all of its row's products NaN. REQUIRES: cols % 32 == 0.
-  void (*quantize)(const float* input, int64_t cols, int row, ActivationGroup* tile);
+  // By dtype. Fetches the panel's bytes at `next`, if any, meanwhile. What is written to products beyond the chunk's
+  // rows has no meaning.
+  void (*multiply[kNumDTypes])(const std::byte* panel, const std::byte* next, int64_t cols,
+                               const ActivationChunk& chunk, PanelProducts& products);
+  // Quantises groups [begin, end) of a row of `cols` features: row `row` of the chunk, for whose tile `tile` is.
+  // Several threads may quantise rows of one chunk. A group with a value that is not finite gets the scale NaN.
+  void (*quantize)(const float* input, int64_t cols, int64_t begin, int64_t end, int row, ActivationGroup* tile,
+                   const ResidualLists& residuals);
   // RMSNorm of one row.
   void (*normalize)(const float* input, const float* weight, float epsilon, int64_t cols, float* output);
   // gate = silu(gate) * up, or gelu(gate) * up with the tanh form of gelu.

@@ -11,8 +11,9 @@ using Floats = Lanes::Floats;
 using Ints = Lanes::Ints;
 
 constexpr int32_t kInfinityBits = 0x7f800000;
-constexpr float kMaxCode = 127 * 128;  // Of an activation; see ActivationGroup.
-constexpr int kSecondLevelCache = 2;   // A locality of __builtin_prefetch.
+constexpr float kMaxCode = 127;
+// Residuals are at most half a code.
+constexpr float kResidualCodes = 2 * kMaxCode;
 
 template <bool kFloat16>
 Floats LoadScales(const std::byte* scales) {
@@ -23,86 +24,160 @@ Floats LoadScales(const std::byte* scales) {
   }
 }
 
-// Adds to dots[row] the products of features [4 * kFirst, 4 * (kFirst + kCount)) of a group.
-template <int kCodeBits, int kFirst, int kCount, int kRows>
-void AddBothDots(const uint8_t* codes, const ActivationGroup& activations, Ints* dots) {
-  Ints coarse[kRows];
-  for (int row = 0; row < kRows; ++row) coarse[row] = Lanes::BroadcastInt(0);
-  Lanes::template AddDots<kCodeBits, kFirst, kCount, kRows>(codes, activations.coarse, coarse);
-  Lanes::template AddDots<kCodeBits, kFirst, kCount, kRows>(codes, activations.fine, dots);
-  for (int row = 0; row < kRows; ++row) {
-    dots[row] = Lanes::AddInt(dots[row], Lanes::template ShiftLeft<7>(coarse[row]));
-  }
-}
+// One group of a panel's weights.
+template <DType kDType>
+struct WeightGroup {
+  static constexpr AffineFormat kFormat = AffineFormatOf(kDType);
+  static constexpr int kVectorBytes = kPanelChannels * (kFormat.float16_scales ? 2 : 4);
+  static constexpr int kScaleBytes = kVectorBytes * (kFormat.scales_per_group + (kFormat.has_offset ? 1 : 0));
+  static constexpr int kCodeBytes = kPanelChannels * kGroupSize * kFormat.code_bits / 8;
+  static constexpr int kCentre = kFormat.code_bits - 1;  // The zero point is 1 << kCentre.
 
-template <DType kDType, int kRows>
-void MultiplyQuantized(const std::byte* panel, int64_t cols, const ActivationTile& tile, PanelProducts& out) {
-  constexpr AffineFormat kFormat = AffineFormatOf(kDType);
-  constexpr int kScaleBytes = kPanelChannels * (kFormat.float16_scales ? 2 : 4);
-  constexpr int kCodeBytes = kPanelChannels * kGroupSize * kFormat.code_bits / 8;
-  constexpr int kCentre = kFormat.code_bits - 1;  // The zero point is 1 << kCentre.
-  const std::byte* scales = panel;
-  const auto* codes = reinterpret_cast<const uint8_t*>(panel + PanelCodesOffset(kDType, cols));
-
-  // The panel after this one is fetched meanwhile: processors' own prefetching stops at every page and starts slowly.
-  // Beyond the last panel it has no effect.
-  const int64_t panel_bytes = PanelBytes(kDType, cols);
-  Floats sums[kRows];
-  for (int row = 0; row < kRows; ++row) sums[row] = Lanes::Broadcast(0);
-  const ActivationGroup* end = tile.groups + cols / kGroupSize;
-  for (const ActivationGroup* group = tile.groups; group != end; ++group, codes += kCodeBytes) {
-    for (int i = 0; i < kCodeBytes; i += 64) __builtin_prefetch(codes + panel_bytes + i, 0, kSecondLevelCache);
-    __builtin_prefetch(scales + panel_bytes, 0, kSecondLevelCache);
-    Ints dots[kRows];
-    // Codes are unsigned; starting at -zero_point * sum(activations) makes the dot product that of the centred ones.
-    const auto start_at = [&dots](const int32_t* negated_sums) {
-      for (int row = 0; row < kRows; ++row) {
-        dots[row] = Lanes::BroadcastInt(0);
-        if constexpr (!kFormat.has_offset) {
-          dots[row] = Lanes::template ShiftLeft<kCentre>(Lanes::BroadcastInt(negated_sums[row]));
-        }
-      }
-    };
-    const auto add_scaled = [&] {
-      const Floats scale = LoadScales<kFormat.float16_scales>(scales);
-      scales += kScaleBytes;
-      for (int row = 0; row < kRows; ++row) {
-        const Floats scale_of_both = Lanes::Mul(scale, Lanes::Broadcast(group->scales[row]));
-        sums[row] = Lanes::Fma(Lanes::ToFloats(dots[row]), scale_of_both, sums[row]);
-      }
-    };
-    if constexpr (kFormat.scales_per_group == 1) {
-      start_at(group->negated_sums);
-      AddBothDots<kFormat.code_bits, 0, 8, kRows>(codes, *group, dots);
-      add_scaled();
-    } else {
-      start_at(group->negated_half_sums);
-      AddBothDots<kFormat.code_bits, 0, 4, kRows>(codes, *group, dots);
-      add_scaled();
-      int32_t negated_sums[kRows];
-      for (int row = 0; row < kRows; ++row) {
-        negated_sums[row] = group->negated_sums[row] - group->negated_half_sums[row];
-      }
-      start_at(negated_sums);
-      AddBothDots<kFormat.code_bits, 4, 4, kRows>(codes, *group, dots);
-      add_scaled();
+  WeightGroup(const std::byte* group_scales, const std::byte* group_codes)
+      : codes(Lanes::template LoadCodes<kFormat.code_bits>(reinterpret_cast<const uint8_t*>(group_codes))) {
+    for (int i = 0; i < kFormat.scales_per_group; ++i) {
+      scales[i] = LoadScales<kFormat.float16_scales>(group_scales + i * kVectorBytes);
     }
     if constexpr (kFormat.has_offset) {
-      const Floats offset = LoadScales<kFormat.float16_scales>(scales);
-      scales += kScaleBytes;
+      offset = LoadScales<kFormat.float16_scales>(group_scales + kFormat.scales_per_group * kVectorBytes);
+    }
+  }
+
+  // Adds to sums[i] the products with row i of these codes, times the scales of both: all but the weights' offset.
+  template <int kRows>
+  void MultiplyAdd(const int8_t (*activations)[kGroupSize], const float* activation_scales, const int32_t* negated_sums,
+                   const int32_t* negated_half_sums, Floats* sums) const {
+    if constexpr (kFormat.scales_per_group == 1) {
+      AddScaledDots<0, 8, kRows>(activations, activation_scales, negated_sums, scales[0], sums);
+    } else {
+      int32_t negated_rest[kRows];
+      for (int i = 0; i < kRows; ++i) negated_rest[i] = negated_sums[i] - negated_half_sums[i];
+      AddScaledDots<0, 4, kRows>(activations, activation_scales, negated_half_sums, scales[0], sums);
+      AddScaledDots<4, 4, kRows>(activations, activation_scales, negated_rest, scales[1], sums);
+    }
+  }
+
+  typename Lanes::template Codes<kFormat.code_bits> codes;
+  Floats scales[kFormat.scales_per_group];
+  Floats offset;  // Where the format has one.
+
+ private:
+  // Of features [4 * kFirst, 4 * (kFirst + kCount)).
+  template <int kFirst, int kCount, int kRows>
+  void AddScaledDots(const int8_t (*activations)[kGroupSize], const float* activation_scales,
+                     const int32_t* negated_sums, Floats scale, Floats* sums) const {
+    // Codes are unsigned; starting at -zero_point * sum(activations) makes the dot product that of the centred ones.
+    Ints dots[kRows];
+    for (int i = 0; i < kRows; ++i) {
+      dots[i] = kFormat.has_offset ? Lanes::BroadcastInt(0)
+                                   : Lanes::template ShiftLeft<kCentre>(Lanes::BroadcastInt(negated_sums[i]));
+    }
+    Lanes::template AddDots<kFormat.code_bits, kFirst, kCount, kRows>(codes, activations, dots);
+    for (int i = 0; i < kRows; ++i) {
+      const Floats scale_of_both = Lanes::Mul(scale, Lanes::Broadcast(activation_scales[i]));
+      sums[i] = Lanes::Fma(Lanes::ToFloats(dots[i]), scale_of_both, sums[i]);
+    }
+  }
+};
+
+// A quantised panel, group by group.
+template <DType kDType>
+struct WeightPanel {
+  using Group = WeightGroup<kDType>;
+
+  WeightPanel(const std::byte* panel, int64_t cols) : scales(panel), codes(panel + PanelCodesOffset(kDType, cols)) {}
+
+  Group Load(int64_t i) const { return {scales + i * Group::kScaleBytes, codes + i * Group::kCodeBytes}; }
+  // Into the second cache level: the first is too small for what is fetched a panel ahead.
+  void Fetch(int64_t i) const {
+    for (int byte = 0; byte < Group::kScaleBytes; byte += 64) {
+      __builtin_prefetch(scales + i * Group::kScaleBytes + byte, /*rw=*/0, /*locality=*/2);
+    }
+    for (int byte = 0; byte < Group::kCodeBytes; byte += 64) {
+      __builtin_prefetch(codes + i * Group::kCodeBytes + byte, /*rw=*/0, /*locality=*/2);
+    }
+  }
+
+  const std::byte* scales;
+  const std::byte* codes;
+};
+
+// out[row] = the products of the rounded values of kRows rows.
+template <DType kDType, int kRows>
+void MultiplyTile(const WeightPanel<kDType>& panel, const WeightPanel<kDType>* next, int64_t num_groups,
+                  const ActivationGroup* tile, float (*out)[kPanelChannels]) {
+  Floats sums[kRows];
+  for (int row = 0; row < kRows; ++row) sums[row] = Lanes::Broadcast(0);
+  for (int64_t i = 0; i < num_groups; ++i) {
+    if (next != nullptr) next->Fetch(i);
+    const auto weights = panel.Load(i);
+    const ActivationGroup& group = tile[i];
+    weights.template MultiplyAdd<kRows>(group.codes, group.scales, group.negated_sums, group.negated_half_sums, sums);
+    if constexpr (WeightGroup<kDType>::kFormat.has_offset) {
       for (int row = 0; row < kRows; ++row) {
-        sums[row] = Lanes::Fma(offset, Lanes::Broadcast(group->scaled_sums[row]), sums[row]);
+        sums[row] = Lanes::Fma(weights.offset, Lanes::Broadcast(group.scaled_sums[row]), sums[row]);
       }
     }
   }
-  for (int row = 0; row < kRows; ++row) Lanes::Store(sums[row], out.rows[row]);
+  for (int row = 0; row < kRows; ++row) Lanes::Store(sums[row], out[row]);
+}
+
+template <DType kDType>
+void AddResiduals(const WeightPanel<kDType>& panel, int64_t num_groups, const ActivationChunk& chunk,
+                  PanelProducts& products) {
+  alignas(64) float sums[kMaxChunkRows][kPanelChannels];
+  for (int row = 0; row < chunk.rows; ++row) Lanes::Store(Lanes::Broadcast(0), sums[row]);
+  for (int64_t i = 0; i < num_groups; ++i) {
+    const Residual* residual = chunk.residuals.entries + i * chunk.residuals.capacity;
+    const Residual* end = residual + chunk.residuals.counts[i];
+    if (residual == end) continue;
+    const auto weights = panel.Load(i);
+    for (; residual != end; ++residual) {
+      Floats sum = Lanes::Load(sums[residual->row]);
+      weights.template MultiplyAdd<1>(&residual->codes, &residual->scale, &residual->negated_sum,
+                                      &residual->negated_half_sum, &sum);
+      Lanes::Store(sum, sums[residual->row]);
+    }
+  }
+  for (int row = 0; row < chunk.rows; ++row) {
+    Lanes::Store(Lanes::Add(Lanes::Load(products.rows[row]), Lanes::Load(sums[row])), products.rows[row]);
+  }
+}
+
+template <int kRows>
+struct RowCount {
+  static constexpr int value = kRows;
+};
+
+// Calls multiply(number of rows, first row) for tile after tile, the number being 1, 2, 4 or 8 and at least as many as
+// there are: the rows that pad a tile are multiplied as well.
+template <typename Function>
+void ForEachTile(int rows, Function multiply) {
+  static_assert(kTileRows == 8);
+  int first = 0;
+  for (; rows - first > 4; first += kTileRows) multiply(RowCount<8>(), first);
+  if (rows - first > 2) return multiply(RowCount<4>(), first);
+  if (rows - first > 1) return multiply(RowCount<2>(), first);
+  if (rows - first > 0) return multiply(RowCount<1>(), first);
+}
+
+template <DType kDType>
+void MultiplyQuantized(const std::byte* panel, const std::byte* next, int64_t cols, const ActivationChunk& chunk,
+                       PanelProducts& products) {
+  const int64_t num_groups = cols / kGroupSize;
+  const WeightPanel<kDType> weights(panel, cols), next_weights(next, cols);
+  ForEachTile(chunk.rows, [&](auto rows, int first) {
+    const ActivationGroup* tile = chunk.groups + first / kTileRows * num_groups;
+    MultiplyTile<kDType, rows.value>(weights, first == 0 && next != nullptr ? &next_weights : nullptr, num_groups, tile,
+                                     products.rows + first);
+  });
+  AddResiduals(weights, num_groups, chunk, products);
 }
 
 template <DType kDType, int kRows>
-void MultiplyFloat(const std::byte* panel, int64_t cols, const ActivationTile& tile, PanelProducts& out) {
+void MultiplyFloatTile(const std::byte* panel, int64_t cols, const float* activations, float (*out)[kPanelChannels]) {
   Floats sums[kRows];
   for (int row = 0; row < kRows; ++row) sums[row] = Lanes::Broadcast(0);
-  const float* activations = tile.floats;
   for (int64_t col = 0; col < cols; ++col, activations += kTileRows) {
     Floats weights;
     if constexpr (kDType == DType::kF32) {
@@ -115,49 +190,54 @@ void MultiplyFloat(const std::byte* panel, int64_t cols, const ActivationTile& t
       sums[row] = Lanes::Fma(weights, Lanes::Broadcast(activations[row]), sums[row]);
     }
   }
-  for (int row = 0; row < kRows; ++row) Lanes::Store(sums[row], out.rows[row]);
+  for (int row = 0; row < kRows; ++row) Lanes::Store(sums[row], out[row]);
 }
 
-// Splits sixteen codes, from `feature` on, into 128 * coarse + fine.
-void StoreCodes(Ints codes, ActivationGroup& group, int row, int feature) {
-  const Ints coarse = Lanes::template ShiftRight<7>(Lanes::AddInt(codes, Lanes::BroadcastInt(64)));
-  const Ints fine = Lanes::SubInt(codes, Lanes::template ShiftLeft<7>(coarse));
-  Lanes::StoreInt8(coarse, group.coarse[row] + feature);
-  Lanes::StoreInt8(fine, group.fine[row] + feature);
+template <DType kDType>
+void MultiplyFloat(const std::byte* panel, const std::byte*, int64_t cols, const ActivationChunk& chunk,
+                   PanelProducts& products) {
+  ForEachTile(chunk.rows, [&](auto rows, int first) {
+    MultiplyFloatTile<kDType, rows.value>(panel, cols, chunk.floats + first * cols, products.rows + first);
+  });
 }
 
-void Quantize(const float* input, int64_t cols, int row, ActivationGroup* tile) {
-  const ActivationGroup* end = tile + cols / kGroupSize;
-  for (ActivationGroup* group = tile; group != end; ++group, input += kGroupSize) {
-    Floats low = Lanes::Load(input), high = Lanes::Load(input + 16);
-    // Compared as bits, magnitudes are in order, infinity and NaN the greatest, so that neither can be lost.
-    const int32_t bits = Lanes::ReduceMax(Lanes::MaxInt(Lanes::MagnitudeBits(low), Lanes::MagnitudeBits(high)));
-    float max;
-    __builtin_memcpy(&max, &bits, sizeof(max));
-    if (bits >= kInfinityBits) [[unlikely]] {
-      low = high = Lanes::Broadcast(0);
-      max = __builtin_nanf("");
-    }
-    // The reciprocal of what is smaller would overflow; such a group counts as zeros.
-    const Floats inverse = Lanes::Broadcast(max > 1e-33f ? kMaxCode / max : 0);
-    const Ints low_codes = Lanes::Round(Lanes::Mul(low, inverse));
-    const Ints high_codes = Lanes::Round(Lanes::Mul(high, inverse));
-    StoreCodes(low_codes, *group, row, 0);
-    StoreCodes(high_codes, *group, row, 16);
-    const int32_t sum = Lanes::ReduceAdd(Lanes::AddInt(low_codes, high_codes));
-    const float scale = max * (1.0f / kMaxCode);
-    group->scales[row] = scale;
-    group->scaled_sums[row] = scale * static_cast<float>(sum);
-    group->negated_sums[row] = -sum;
-    group->negated_half_sums[row] = -Lanes::ReduceAdd(low_codes);
-  }
+struct GroupValues {
+  Floats low, high;
+};
+
+struct CodeSums {
+  int32_t first_half, all;
+};
+
+// Rounds values to `codes`, and leaves what rounding took away in their place.
+CodeSums StoreCodes(GroupValues& values, int8_t* codes) {
+  const Ints low = Lanes::Round(values.low), high = Lanes::Round(values.high);
+  Lanes::StoreInt8(low, codes);
+  Lanes::StoreInt8(high, codes + 16);
+  const Floats minus_one = Lanes::Broadcast(-1);
+  values.low = Lanes::Fma(Lanes::ToFloats(low), minus_one, values.low);
+  values.high = Lanes::Fma(Lanes::ToFloats(high), minus_one, values.high);
+  const int32_t half_sum = Lanes::ReduceAdd(low);
+  return {half_sum, half_sum + Lanes::ReduceAdd(high)};
 }
 
-// Reads the last, partial vector of a row as if zeros followed.
-Floats LoadFirst(const float* p, int64_t count) {
-  float padded[16] = {};
-  for (int64_t i = 0; i < count; ++i) padded[i] = p[i];
-  return Lanes::Load(padded);
+void Scale(float factor, GroupValues& values) {
+  values.low = Lanes::Mul(values.low, Lanes::Broadcast(factor));
+  values.high = Lanes::Mul(values.high, Lanes::Broadcast(factor));
+}
+
+// Returns the sum of the values that the codes stand for.
+float AppendResidual(GroupValues& rest, float scale, int row, int64_t group, const ResidualLists& lists) {
+  // Others may append too; in which order shows nowhere.
+  const int32_t index = __atomic_fetch_add(&lists.counts[group], 1, __ATOMIC_RELAXED);
+  Residual& residual = lists.entries[group * lists.capacity + index];
+  Scale(kResidualCodes, rest);
+  const CodeSums sums = StoreCodes(rest, residual.codes);
+  residual.scale = scale * (1.0f / kResidualCodes);
+  residual.negated_sum = -sums.all;
+  residual.negated_half_sum = -sums.first_half;
+  residual.row = row;
+  return residual.scale * static_cast<float>(sums.all);
 }
 
 float ReduceAdd(Floats x) {
@@ -167,6 +247,48 @@ float ReduceAdd(Floats x) {
     for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
   }
   return lanes[0];
+}
+
+// REQUIRES: cols is a multiple of 32.
+void Quantize(const float* input, int64_t cols, int64_t begin, int64_t end, int row, ActivationGroup* tile,
+              const ResidualLists& residuals) {
+  Floats squares = Lanes::Broadcast(0);
+  for (int64_t i = 0; i < cols; i += 16) {
+    const Floats x = Lanes::Load(input + i);
+    squares = Lanes::Fma(x, x, squares);
+  }
+  const float least_peak = kPeakToRms * __builtin_sqrtf(ReduceAdd(squares) / static_cast<float>(cols));
+  const int row_in_tile = row % kTileRows;
+  for (int64_t i = begin; i < end; ++i) {
+    GroupValues values = {Lanes::Load(input + i * kGroupSize), Lanes::Load(input + i * kGroupSize + 16)};
+    // Compared as bits, magnitudes are in order, infinity and NaN the greatest, so that neither can be lost.
+    const int32_t bits =
+        Lanes::ReduceMax(Lanes::MaxInt(Lanes::MagnitudeBits(values.low), Lanes::MagnitudeBits(values.high)));
+    float peak;
+    __builtin_memcpy(&peak, &bits, sizeof(peak));
+    if (bits >= kInfinityBits) [[unlikely]] {
+      values.low = values.high = Lanes::Broadcast(0);
+      peak = __builtin_nanf("");
+    }
+    // The reciprocal of what is smaller would overflow; such a group counts as zeros.
+    Scale(peak > 1e-33f ? kMaxCode / peak : 0, values);
+    ActivationGroup& group = tile[i];
+    const CodeSums sums = StoreCodes(values, group.codes[row_in_tile]);
+    const float scale = peak * (1.0f / kMaxCode);
+    group.scales[row_in_tile] = scale;
+    group.negated_sums[row_in_tile] = -sums.all;
+    group.negated_half_sums[row_in_tile] = -sums.first_half;
+    float scaled_sum = scale * static_cast<float>(sums.all);
+    if (peak > least_peak) scaled_sum += AppendResidual(values, scale, row, i, residuals);
+    group.scaled_sums[row_in_tile] = scaled_sum;
+  }
+}
+
+// Reads the last, partial vector of a row as if zeros followed.
+Floats LoadFirst(const float* p, int64_t count) {
+  float padded[16] = {};
+  for (int64_t i = 0; i < count; ++i) padded[i] = p[i];
+  return Lanes::Load(padded);
 }
 
 void Normalize(const float* input, const float* weight, float epsilon, int64_t cols, float* output) {
@@ -225,17 +347,10 @@ void GeluGate(float* gate, const float* up) {
 
 template <DType kDType>
 constexpr void SetMultiply(MatMulKernels& kernels) {
-  auto& row = kernels.multiply[static_cast<int>(kDType)];
   if constexpr (IsQuantized(kDType)) {
-    row[0] = MultiplyQuantized<kDType, 1>;
-    row[1] = MultiplyQuantized<kDType, 2>;
-    row[2] = MultiplyQuantized<kDType, 4>;
-    row[3] = MultiplyQuantized<kDType, 8>;
+    kernels.multiply[static_cast<int>(kDType)] = MultiplyQuantized<kDType>;
   } else {
-    row[0] = MultiplyFloat<kDType, 1>;
-    row[1] = MultiplyFloat<kDType, 2>;
-    row[2] = MultiplyFloat<kDType, 4>;
-    row[3] = MultiplyFloat<kDType, 8>;
+    kernels.multiply[static_cast<int>(kDType)] = MultiplyFloat<kDType>;
   }
 }
 
@@ -252,9 +367,7 @@ constexpr MatMulKernels MakeKernels() {
   SetMultiply<DType::kQ5_K>(kernels);
   SetMultiply<DType::kQ6_K>(kernels);
   // The same affine format, and so the same code.
-  for (int i = 0; i < 4; ++i) {
-    kernels.multiply[static_cast<int>(DType::kQ5_0)][i] = kernels.multiply[static_cast<int>(DType::kQ8_0)][i];
-  }
+  kernels.multiply[static_cast<int>(DType::kQ5_0)] = MultiplyQuantized<DType::kQ8_0>;
   kernels.quantize = Quantize;
   kernels.normalize = Normalize;
   kernels.silu_gate = SiluGate;

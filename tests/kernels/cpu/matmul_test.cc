@@ -49,15 +49,23 @@ Matrix Rows(Matrix& matrix, int64_t begin, int64_t count) {
   return rows;
 }
 
-// As the kernels round activations: to 15 bits in groups of 32, scale = max / 16256.
+// As the kernels round activations: to eight bits in groups of 32, and what that takes away to eight more where the group's
+// peak is above three times the row's root mean square.
 std::vector<float> RoundToInt8Groups(const float* input, int64_t cols) {
+  double squares = 0;
+  for (int64_t i = 0; i < cols; ++i) squares += double{input[i]} * input[i];
+  const double rms = std::sqrt(squares / static_cast<double>(cols));
   std::vector<float> output(cols);
   for (int64_t begin = 0; begin < cols; begin += kGroupSize) {
-    float max = 0;
-    for (int i = 0; i < kGroupSize; ++i) max = std::max(max, std::abs(input[begin + i]));
-    const float inverse = max > 0 ? 16256 / max : 0;
+    float peak = 0;
+    for (int i = 0; i < kGroupSize; ++i) peak = std::max(peak, std::abs(input[begin + i]));
+    const float inverse = peak > 0 ? 127 / peak : 0;
+    const float scale = peak * (1.0f / 127);
     for (int i = 0; i < kGroupSize; ++i) {
-      output[begin + i] = std::nearbyint(input[begin + i] * inverse) * (max * (1.0f / 16256));
+      const float scaled = input[begin + i] * inverse;
+      const float code = std::nearbyint(scaled);
+      const float residual = peak > 3 * rms ? std::nearbyint((scaled - code) * 254) : 0;
+      output[begin + i] = scale * code + scale * (1.0f / 254) * residual;
     }
   }
   return output;
