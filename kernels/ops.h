@@ -1,12 +1,14 @@
-// Ops: the operations that a decoder needs, on whatever device the backend drives. Coarse on purpose: six calls a layer, so
-// that a backend can fuse inside each one and synchronise only between them.
+// Ops: the operations that a decoder needs, on whatever device the backend drives. Coarse on purpose: six calls a
+// layer, so that a backend can fuse inside each one and synchronise only between them.
 //
-// Arithmetic contract: the bits of an output row depend only on that row's own inputs, never on which or how many other rows
-// are in the call, on the number of workers, on how a prompt is cut into chunks, or on the page size. Every implementation
-// fixes its reduction orders accordingly. Different instruction sets may differ in rounding; one process uses one.
+// Arithmetic contract: the bits of an output row depend only on that row's own inputs, never on which or how many other
+// rows are in the call, on the number of workers, on how a prompt is cut into chunks, or on the page size. Every
+// implementation fixes its reduction orders accordingly. Different instruction sets may differ in rounding; one process
+// uses one.
 //
-// Threads: one thread at a time calls into an Ops (the engine's). Calls may return before the device is done; outputs may be
-// read by the host after Synchronize(). Shapes are checked (QUIRE_CHECK): a mismatch is a bug, not an input error.
+// Threads: one thread at a time calls into an Ops (the engine's). Calls may return before the device is done; outputs
+// may be read by the host after Synchronize(). Shapes are checked (QUIRE_CHECK): a mismatch is a bug, not an input
+// error.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +16,7 @@
 #include <span>
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "kernels/paged_kv.h"
 #include "kernels/tensor_view.h"
@@ -46,12 +49,13 @@ struct RmsNorm {
 enum class Activation { kSilu, kGelu };
 
 enum class Epilogue {
-  kStore,     // output = y
-  kAdd,       // output += y, the residual connection
-  kGate,      // output = activation(y_gate) * y_up; the weights come from PackGated
+  kStore,  // output = y
+  kAdd,    // output += y, the residual connection
+  kGate,   // output = activation(y_gate) * y_up; the weights come from PackGated
 };
 
-// output = epilogue(norm(input) . weights^T + bias). Shapes: input [M, K], weights [N, K], bias [N] or empty, output [M, N]
+// output = epilogue(norm(input) . weights^T + bias). Shapes: input [M, K], weights [N, K], bias [N] or empty, output
+// [M, N]
 // ([M, N/2] for kGate). input and output may overlap only with kAdd and when they are not the same rows.
 struct MatMulArgs {
   MatrixView<const float> input;
@@ -75,8 +79,8 @@ struct Rope {
   std::span<const float> inverse_frequencies;
 };
 
-// Normalises (where a norm is given, per head: "QK-norm") and rotates Q in place and K, and writes K and V of every token to
-// its slot of layer `layer`. qkv is [T, (heads + 2 * kv_heads) * head_dim]: Q, then K, then V.
+// Normalises (where a norm is given, per head: "QK-norm") and rotates Q in place and K, and writes K and V of every
+// token to its slot of layer `layer`. qkv is [T, (heads + 2 * kv_heads) * head_dim]: Q, then K, then V.
 struct RopeAppendArgs {
   MatrixView<float> qkv;
   int num_heads = 0;
@@ -88,10 +92,10 @@ struct RopeAppendArgs {
   PagedBatchView batch;
 };
 
-// Causal attention of every query token over its sequence's pages: softmax(scale * q . K^T) . V. A token at position p sees
-// positions (p - sliding_window, p], or all up to p where sliding_window is 0. Query head h reads KV head
-// h / (num_heads / num_kv_heads). Reads Q from the first num_heads * head_dim columns of qkv; output is
-// [T, num_heads * head_dim].
+// Causal attention of every query token over its sequence's pages: softmax(scale * q . K^T) . V. A token at position p
+// sees positions (p - sliding_window, p], or all up to p where sliding_window is 0. Query head h reads KV head h /
+// (num_heads / num_kv_heads). Reads Q from the first num_heads * head_dim columns of qkv; output is [T, num_heads *
+// head_dim].
 struct AttentionArgs {
   MatrixView<const float> qkv;
   int num_heads = 0;
@@ -110,8 +114,9 @@ class Ops {
   // For logs: "cpu, avx512-vnni, 2 workers".
   virtual std::string Description() const = 0;
 
-  // Repacks weights; `parts` are stacked along rows and share cols (Q, K and V; or a single matrix). The result does not refer
-  // to the parts' bytes. RESOURCE_EXHAUSTED when memory cannot be had, INVALID_ARGUMENT on shapes that do not stack.
+  // Repacks weights; `parts` are stacked along rows and share cols (Q, K and V; or a single matrix). The result does
+  // not refer to the parts' bytes. RESOURCE_EXHAUSTED when memory cannot be had, INVALID_ARGUMENT on shapes that do not
+  // stack.
   virtual absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::span<const RawMatrix> parts) = 0;
   // Interleaves two matrices of one shape for Epilogue::kGate.
   virtual absl::StatusOr<std::unique_ptr<PackedMatrix>> PackGated(const RawMatrix& gate, const RawMatrix& up) = 0;
@@ -127,11 +132,19 @@ class Ops {
   virtual void GatherRows(MatrixView<const float> input, std::span<const int32_t> rows, MatrixView<float> output) = 0;
   virtual void CopyPages(KvCache& kv_cache, std::span<const PageCopy> copies) = 0;
   virtual void Synchronize() = 0;
+
+  // Calls fn(index, worker) for every index in [0, count) and returns when all are done: work of the host's, such as
+  // sampling, for the threads that the backend has anyway. Calls of one worker, in [0, num_host_workers()), come one
+  // after another.
+  virtual int num_host_workers() const { return 1; }
+  virtual void ForEach(int64_t count, absl::FunctionRef<void(int64_t index, int worker)> fn) {
+    for (int64_t index = 0; index < count; ++index) fn(index, 0);
+  }
 };
 
 struct CpuOptions {
-  int num_threads = 0;         // Workers, the calling thread among them; 0 = the processors this process may use.
-  std::string instruction_set; // "", or "portable", "avx2", "avx512-vnni" to go no higher.
+  int num_threads = 0;          // Workers, the calling thread among them; 0 = the processors this process may use.
+  std::string instruction_set;  // "", or "portable", "avx2", "avx512-vnni" to go no higher.
 };
 
 // INVALID_ARGUMENT for an instruction set that is unknown or that this machine lacks.

@@ -17,12 +17,17 @@ absl::StatusOr<std::unique_ptr<LocalModelRunner>> LocalModelRunner::Make(const L
   QUIRE_CHECK(kv_cache.layout().head_dim == model.config.head_dim);
   ASSIGN_OR_RETURN(std::unique_ptr<Decoder> decoder,
                    Decoder::Make(model.config, model.weights, ops, max_num_batched_tokens));
-  Sampler sampler(model.config.vocab_size, model.tokenizer->end_tokens());
-  return std::unique_ptr<LocalModelRunner>(new LocalModelRunner(std::move(decoder), std::move(sampler), ops, kv_cache));
+  std::vector<Sampler> samplers;
+  for (int worker = 0; worker < ops.num_host_workers(); ++worker) {
+    samplers.emplace_back(model.config.vocab_size, model.tokenizer->end_tokens());
+  }
+  return std::unique_ptr<LocalModelRunner>(
+      new LocalModelRunner(std::move(decoder), std::move(samplers), ops, kv_cache));
 }
 
-LocalModelRunner::LocalModelRunner(std::unique_ptr<Decoder> decoder, Sampler sampler, Ops& ops, KvCache& kv_cache)
-    : decoder_(std::move(decoder)), sampler_(std::move(sampler)), ops_(ops), kv_cache_(kv_cache) {}
+LocalModelRunner::LocalModelRunner(std::unique_ptr<Decoder> decoder, std::vector<Sampler> samplers, Ops& ops,
+                                   KvCache& kv_cache)
+    : decoder_(std::move(decoder)), samplers_(std::move(samplers)), ops_(ops), kv_cache_(kv_cache) {}
 
 void LocalModelRunner::Launch(const Batch& batch) {
   QUIRE_CHECK(batch_ == nullptr);
@@ -49,22 +54,23 @@ absl::StatusOr<std::span<const SampledToken>> LocalModelRunner::Await() {
 size_t LocalModelRunner::SampleSlice(size_t begin) {
   const std::vector<LogitRow>& logit_rows = batch_->logit_rows;
   rows_.clear();
+  slots_.clear();
   size_t end = begin;
   for (; end < order_.size(); ++end) {
     const int32_t row = logit_rows[order_[end]].row;
-    if (!rows_.empty() && rows_.back() == row) continue;
-    if (rows_.size() == Decoder::kMaxLogitRows) break;
-    rows_.push_back(row);
+    if (rows_.empty() || rows_.back() != row) {
+      if (rows_.size() == Decoder::kMaxLogitRows) break;
+      rows_.push_back(row);
+    }
+    slots_.push_back(static_cast<int64_t>(rows_.size()) - 1);
   }
   const MatrixView<const float> logits = decoder_->Logits(rows_);
   ops_.Synchronize();
-  size_t slot = 0;
-  for (size_t i = begin; i < end; ++i) {
-    const LogitRow& logit_row = logit_rows[order_[i]];
-    if (rows_[slot] != logit_row.row) ++slot;
-    const std::span<const float> row_logits(logits.Row(static_cast<int64_t>(slot)), logits.cols);
-    sampler_.Sample(row_logits, logit_row, &sampled_[order_[i]]);
-  }
+  ops_.ForEach(static_cast<int64_t>(slots_.size()), [&](int64_t i, int worker) {
+    const size_t index = order_[begin + i];
+    const std::span<const float> row_logits(logits.Row(slots_[i]), logits.cols);
+    samplers_[worker].Sample(row_logits, logit_rows[index], &sampled_[index]);
+  });
   return end;
 }
 

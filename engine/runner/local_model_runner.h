@@ -25,19 +25,20 @@ class LocalModelRunner : public ModelRunner {
   absl::StatusOr<std::span<const SampledToken>> Await() override;
 
  private:
-  LocalModelRunner(std::unique_ptr<Decoder> decoder, Sampler sampler, Ops& ops, KvCache& kv_cache);
+  LocalModelRunner(std::unique_ptr<Decoder> decoder, std::vector<Sampler> samplers, Ops& ops, KvCache& kv_cache);
 
   // Answers logit rows order_[begin, ...) as far as one call of Decoder::Logits reaches; returns where it stopped.
   size_t SampleSlice(size_t begin);
 
   const std::unique_ptr<Decoder> decoder_;
-  Sampler sampler_;
+  std::vector<Sampler> samplers_;  // One for each of the host workers of ops_.
   Ops& ops_;
   KvCache& kv_cache_;
 
   const Batch* batch_ = nullptr;       // The step in flight.
   std::vector<size_t> order_;          // Of batch_->logit_rows, those of one token side by side.
   std::vector<int32_t> rows_;          // Tokens of one slice.
+  std::vector<int64_t> slots_;         // Of the slice's logit rows: where in rows_ their token is.
   std::vector<SampledToken> sampled_;  // Only grows, so that what its elements own is kept.
 };
 

@@ -52,6 +52,7 @@ absl::StatusOr<InstructionSet> ChooseInstructionSet(const std::string& name) {
 CpuOps::CpuOps(InstructionSet instruction_set, int num_threads)
     : instruction_set_(instruction_set),
       pool_(num_threads),
+      shares_(num_threads),
       mat_mul_(instruction_set, pool_.size()),
       attention_(instruction_set) {}
 
@@ -108,6 +109,14 @@ void CpuOps::GatherRows(MatrixView<const float> input, std::span<const int32_t> 
 
 void CpuOps::CopyPages(KvCache& kv_cache, std::span<const PageCopy> copies) {
   CopyKvPages(static_cast<CpuKvCache&>(kv_cache), copies, pool_);
+}
+
+void CpuOps::ForEach(int64_t count, absl::FunctionRef<void(int64_t index, int worker)> fn) {
+  if (count <= 1) return Ops::ForEach(count, fn);  // Nobody need be woken for one.
+  shares_.Reset(count);
+  pool_.Run([&](int worker) {
+    for (int64_t index; (index = shares_.Next(worker)) >= 0;) fn(index, worker);
+  });
 }
 
 absl::StatusOr<std::unique_ptr<Ops>> MakeCpuOps(const CpuOptions& options) {

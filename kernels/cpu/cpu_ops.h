@@ -11,6 +11,7 @@
 #include "kernels/cpu/cpu_features.h"
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/rope_append.h"
+#include "kernels/cpu/work_shares.h"
 #include "kernels/cpu/worker_pool.h"
 #include "kernels/ops.h"
 
@@ -35,10 +36,13 @@ class CpuOps : public Ops {
   void GatherRows(MatrixView<const float> input, std::span<const int32_t> rows, MatrixView<float> output) override;
   void CopyPages(KvCache& kv_cache, std::span<const PageCopy> copies) override;
   void Synchronize() override {}  // Every call has finished when it returns.
+  int num_host_workers() const override { return pool_.size(); }
+  void ForEach(int64_t count, absl::FunctionRef<void(int64_t index, int worker)> fn) override;
 
  private:
   const InstructionSet instruction_set_;
   WorkerPool pool_;
+  WorkShares shares_;  // Of ForEach.
   MatMulRunner mat_mul_;
   RopeAppender rope_appender_;
   PagedAttention attention_;

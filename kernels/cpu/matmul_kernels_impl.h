@@ -102,7 +102,25 @@ struct WeightPanel {
   const std::byte* codes;
 };
 
-// out[row] = the products of the rounded values of kRows rows.
+// Adds to *sum what a residual stands for, times the weights.
+template <DType kDType>
+void AddResidual(const WeightGroup<kDType>& weights, const Residual& residual, Floats* sum) {
+  weights.template MultiplyAdd<1>(&residual.codes, &residual.scale, &residual.negated_sum, &residual.negated_half_sum,
+                                  sum);
+}
+
+// Adds to sums[row] the products of one group of kRows rounded rows.
+template <DType kDType, int kRows>
+void AddGroup(const WeightGroup<kDType>& weights, const ActivationGroup& group, Floats* sums) {
+  weights.template MultiplyAdd<kRows>(group.codes, group.scales, group.negated_sums, group.negated_half_sums, sums);
+  if constexpr (WeightGroup<kDType>::kFormat.has_offset) {
+    for (int row = 0; row < kRows; ++row) {
+      sums[row] = Lanes::Fma(weights.offset, Lanes::Broadcast(group.scaled_sums[row]), sums[row]);
+    }
+  }
+}
+
+// out[row] = the products of kRows rounded rows.
 template <DType kDType, int kRows>
 void MultiplyTile(const WeightPanel<kDType>& panel, const WeightPanel<kDType>* next, int64_t num_groups,
                   const ActivationGroup* tile, float (*out)[kPanelChannels]) {
@@ -110,16 +128,25 @@ void MultiplyTile(const WeightPanel<kDType>& panel, const WeightPanel<kDType>* n
   for (int row = 0; row < kRows; ++row) sums[row] = Lanes::Broadcast(0);
   for (int64_t i = 0; i < num_groups; ++i) {
     if (next != nullptr) next->Fetch(i);
-    const auto weights = panel.Load(i);
-    const ActivationGroup& group = tile[i];
-    weights.template MultiplyAdd<kRows>(group.codes, group.scales, group.negated_sums, group.negated_half_sums, sums);
-    if constexpr (WeightGroup<kDType>::kFormat.has_offset) {
-      for (int row = 0; row < kRows; ++row) {
-        sums[row] = Lanes::Fma(weights.offset, Lanes::Broadcast(group.scaled_sums[row]), sums[row]);
-      }
-    }
+    AddGroup<kDType, kRows>(panel.Load(i), tile[i], sums);
   }
   for (int row = 0; row < kRows; ++row) Lanes::Store(sums[row], out[row]);
+}
+
+// The products of a chunk of one row, residuals and all: its time is that of reading the panel, which is done once.
+template <DType kDType>
+void MultiplyRow(const WeightPanel<kDType>& panel, const WeightPanel<kDType>* next, int64_t num_groups,
+                 const ActivationChunk& chunk, float* out) {
+  Floats sum = Lanes::Broadcast(0), residual_sum = sum;
+  for (int64_t i = 0; i < num_groups; ++i) {
+    if (next != nullptr) next->Fetch(i);
+    const auto weights = panel.Load(i);
+    AddGroup<kDType, 1>(weights, chunk.groups[i], &sum);
+    if (chunk.residuals.counts[i] > 0) {
+      AddResidual(weights, chunk.residuals.entries[i * chunk.residuals.capacity], &residual_sum);
+    }
+  }
+  Lanes::Store(Lanes::Add(sum, residual_sum), out);
 }
 
 template <DType kDType>
@@ -134,8 +161,7 @@ void AddResiduals(const WeightPanel<kDType>& panel, int64_t num_groups, const Ac
     const auto weights = panel.Load(i);
     for (; residual != end; ++residual) {
       Floats sum = Lanes::Load(sums[residual->row]);
-      weights.template MultiplyAdd<1>(&residual->codes, &residual->scale, &residual->negated_sum,
-                                      &residual->negated_half_sum, &sum);
+      AddResidual(weights, *residual, &sum);
       Lanes::Store(sum, sums[residual->row]);
     }
   }
@@ -166,10 +192,11 @@ void MultiplyQuantized(const std::byte* panel, const std::byte* next, int64_t co
                        PanelProducts& products) {
   const int64_t num_groups = cols / kGroupSize;
   const WeightPanel<kDType> weights(panel, cols), next_weights(next, cols);
+  const WeightPanel<kDType>* fetched = next != nullptr ? &next_weights : nullptr;
+  if (chunk.rows == 1) return MultiplyRow(weights, fetched, num_groups, chunk, products.rows[0]);
   ForEachTile(chunk.rows, [&](auto rows, int first) {
     const ActivationGroup* tile = chunk.groups + first / kTileRows * num_groups;
-    MultiplyTile<kDType, rows.value>(weights, first == 0 && next != nullptr ? &next_weights : nullptr, num_groups, tile,
-                                     products.rows + first);
+    MultiplyTile<kDType, rows.value>(weights, first == 0 ? fetched : nullptr, num_groups, tile, products.rows + first);
   });
   AddResiduals(weights, num_groups, chunk, products);
 }

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <random>
@@ -91,6 +92,19 @@ TEST_F(CpuOpsTest, GathersRowsInAnyOrder) {
   ops_->GatherRows(input.view(), rows, output.view());
   for (size_t i = 0; i < rows.size(); ++i) {
     EXPECT_TRUE(std::equal(input.Row(rows[i]), input.Row(rows[i]) + 33, output.Row(i)));
+  }
+}
+
+TEST_F(CpuOpsTest, DoesHostWorkOnceForEveryIndexAndNeverTwiceAtATimeOnOneWorker) {
+  for (int64_t count : {0, 1, 2, 100}) {
+    std::vector<std::atomic<int>> done(count);
+    std::vector<std::atomic<int>> busy(ops_->num_host_workers());
+    ops_->ForEach(count, [&](int64_t index, int worker) {
+      EXPECT_EQ(busy[worker].fetch_add(1), 0);
+      ++done[index];
+      --busy[worker];
+    });
+    for (const std::atomic<int>& times : done) EXPECT_EQ(times, 1);
   }
 }
 
