@@ -16,8 +16,11 @@ absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Make(const ModelConfig& config
   QUIRE_CHECK(max_tokens >= 1);
   std::unique_ptr<Decoder> decoder(new Decoder(config, weights, ops, max_tokens));
   const auto allocate = [&ops](int64_t rows, int64_t cols, Activation& activation) -> absl::Status {
-    ASSIGN_OR_RETURN(activation.buffer, ops.Allocate(rows * cols));
+    // Rows a whole number of memory pages apart would meet in the same few lines of every cache.
+    constexpr int64_t kPageFloats = 1024, kLineFloats = 16;
     activation.cols = cols;
+    activation.stride = cols % kPageFloats == 0 ? cols + kLineFloats : cols;
+    ASSIGN_OR_RETURN(activation.buffer, ops.Allocate(rows * activation.stride));
     return absl::OkStatus();
   };
   const int logit_rows = std::min(max_tokens, kMaxLogitRows);

@@ -38,7 +38,8 @@ class Decoder {
   struct Activation {
     std::unique_ptr<Buffer> buffer;
     int64_t cols = 0;
-    MatrixView<float> View(int64_t rows) const { return {buffer->data(), rows, cols, cols}; }
+    int64_t stride = 0;
+    MatrixView<float> View(int64_t rows) const { return {buffer->data(), rows, cols, stride}; }
   };
 
   Decoder(const ModelConfig& config, const Weights& weights, Ops& ops, int max_tokens);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
+#include <type_traits>
 #include <utility>
 
 #include "kernels/check.h"
@@ -12,8 +14,8 @@ namespace {
 // Up to so many floats in up to a tile of rows, every worker prepares all of them for itself: cheaper than to share the
 // work and wait for it.
 constexpr int64_t kMaxRedundantFloats = 2048;
-// With fewer tiles than that for each worker, their preparation is cut up, so that shares come out even.
-constexpr int64_t kTilesPerWorker = 4;
+// With fewer chunks than that for each worker, their preparation is cut up, so that shares come out even.
+constexpr int64_t kChunksPerWorker = 4;
 // With fewer panels than that for each worker, chunks are cut, for the same reason.
 constexpr int64_t kUnitsPerWorker = 8;
 
@@ -44,16 +46,26 @@ void AddBias(const float* bias, int rows, int channels, PanelProducts& products)
   }
 }
 
-// Writes or adds a block of products to rows [first_row, first_row + rows) of the output.
+// Writes or adds a row of products to the output. Nearly always there are kPanelChannels of them, for which a loop of
+// known length is several times faster.
+template <typename Channels>
+void StoreRow(Epilogue epilogue, const float* values, Channels channels, float* output) {
+  if (epilogue == Epilogue::kAdd) {
+    for (int channel = 0; channel < channels; ++channel) output[channel] += values[channel];
+  } else {
+    for (int channel = 0; channel < channels; ++channel) output[channel] = values[channel];
+  }
+}
+
+// The same for a block of them, rows [first_row, first_row + rows).
 void StoreBlock(const MatMulArgs& args, const PanelProducts& products, int64_t first_row, int rows,
                 int64_t first_channel, int channels) {
   for (int row = 0; row < rows; ++row) {
     float* output = args.output.Row(first_row + row) + first_channel;
-    const float* values = products.rows[row];
-    if (args.epilogue == Epilogue::kAdd) {
-      for (int channel = 0; channel < channels; ++channel) output[channel] += values[channel];
+    if (channels == kPanelChannels) {
+      StoreRow(args.epilogue, products.rows[row], std::integral_constant<int, kPanelChannels>(), output);
     } else {
-      std::copy_n(values, channels, output);
+      StoreRow(args.epilogue, products.rows[row], channels, output);
     }
   }
 }
@@ -76,17 +88,20 @@ struct MatMulRunner::Plan {
 
     tiles = DivideUp(args.input.rows, kTileRows);
     redundant = tiles == 1 && args.input.rows * cols <= kMaxRedundantFloats;
-    parts = redundant || tiles >= kTilesPerWorker * workers ? 1 : workers;
     const int64_t for_balance = panels < kUnitsPerWorker * workers ? kUnitsPerWorker * workers / panels : 1;
     chunk_tiles = std::clamp<int64_t>(tiles / for_balance, 1, kMaxChunkRows / kTileRows);
     chunks = DivideUp(tiles, chunk_tiles);
+    if (!redundant && chunks < kChunksPerWorker * workers) {
+      // Each part goes over whole rows for their norms, so there should not be many more of them than are needed.
+      parts = std::min(workers / std::gcd(chunks, workers), 2 * DivideUp(workers, chunks));
+    }
 
     // Of scratch memory, each piece beginning at a multiple of 64.
     groups = weights.needs_quantized_input() ? cols / kGroupSize : 0;
     const int64_t copies = redundant ? workers : 1;
     const auto allot = [this](int64_t size) { return std::exchange(bytes, bytes + DivideUp(size, 64) * 64); };
     groups_at = allot(copies * tiles * groups * sizeof(ActivationGroup));
-    counts_at = allot(copies * chunks * groups * sizeof(int32_t));
+    counts_at = allot(copies * chunks * groups * sizeof(ResidualCount));
     residuals_at = allot(copies * chunks * groups * chunk_rows() * sizeof(Residual));
     floats_at = allot(weights.needs_float_input() ? copies * tiles * kTileRows * cols * sizeof(float) : 0);
     rows_at = allot(workers * row_bytes());
@@ -101,11 +116,11 @@ struct MatMulRunner::Plan {
   const MatMulArgs& args;
   const CpuPackedMatrix& weights;
   int64_t cols = 0;
-  int workers;
+  int64_t workers;
   int64_t panels = 0;      // Of output channels; of pairs where gated.
   int64_t tiles = 0;       // Of kTileRows input rows.
   bool redundant = false;  // Every worker has its own copy of the (one) tile.
-  int64_t parts = 1;       // That the preparation of a tile is cut into, by columns.
+  int64_t parts = 1;       // That the preparation of a chunk is cut into, by columns.
   int64_t chunk_tiles = 1;
   int64_t chunks = 1;  // Of tiles; a chunk and a panel are one unit of work.
   int64_t groups = 0;  // Of features of quantised rows.
@@ -119,18 +134,18 @@ MatMulRunner::MatMulRunner(InstructionSet instruction_set, int num_workers)
     : kernels_(KernelsFor(instruction_set)), shares_(num_workers) {}
 
 void MatMulRunner::Run(const MatMulArgs& args, WorkerPool& pool) {
-  const Plan plan(args, pool.size());
   if (args.input.rows == 0) return;
+  const Plan plan(args, pool.size());
   Reserve(plan);
   shares_.Reset(plan.chunks * plan.panels);
   pool.Run([&](int worker) {
     if (plan.redundant) {
-      PrepareTile(plan, worker, 0, 0);
+      PreparePart(plan, worker, 0, 0);
     } else {
-      const int64_t units = plan.tiles * plan.parts;
+      const int64_t units = plan.chunks * plan.parts;
       const int64_t end = units * (worker + 1) / plan.workers;
       for (int64_t unit = units * worker / plan.workers; unit < end; ++unit) {
-        PrepareTile(plan, worker, unit / plan.parts, unit % plan.parts);
+        PreparePart(plan, worker, unit / plan.parts, unit % plan.parts);
       }
       pool.Barrier();
     }
@@ -139,12 +154,10 @@ void MatMulRunner::Run(const MatMulArgs& args, WorkerPool& pool) {
 }
 
 void MatMulRunner::Reserve(const Plan& plan) {
-  if (plan.bytes > static_cast<int64_t>(scratch_.size())) {
-    absl::StatusOr<AlignedMemory> memory = AlignedMemory::Allocate(plan.bytes);
-    QUIRE_CHECK(memory.ok());
-    scratch_ = *std::move(memory);
-  }
-  std::memset(scratch_.data() + plan.counts_at, 0, plan.residuals_at - plan.counts_at);
+  if (plan.bytes <= static_cast<int64_t>(scratch_.size())) return;
+  absl::StatusOr<AlignedMemory> memory = AlignedMemory::Allocate(plan.bytes);
+  QUIRE_CHECK(memory.ok());
+  scratch_ = *std::move(memory);
 }
 
 ActivationChunk MatMulRunner::Chunk(const Plan& plan, int worker, int64_t chunk) const {
@@ -155,42 +168,43 @@ ActivationChunk MatMulRunner::Chunk(const Plan& plan, int worker, int64_t chunk)
   activations.rows = plan.RowsFrom(chunk * plan.chunk_rows(), plan.chunk_rows());
   activations.groups = reinterpret_cast<ActivationGroup*>(scratch + plan.groups_at) + tile * plan.groups;
   activations.residuals = {
-      .counts = reinterpret_cast<int32_t*>(scratch + plan.counts_at) + copy * plan.groups,
+      .counts = reinterpret_cast<ResidualCount*>(scratch + plan.counts_at) + copy * plan.groups,
       .entries = reinterpret_cast<Residual*>(scratch + plan.residuals_at) + copy * plan.groups * plan.chunk_rows(),
       .capacity = plan.chunk_rows()};
   activations.floats = reinterpret_cast<float*>(scratch + plan.floats_at) + tile * kTileRows * plan.cols;
   return activations;
 }
 
-void MatMulRunner::PrepareTile(const Plan& plan, int worker, int64_t tile, int64_t part) {
+void MatMulRunner::PreparePart(const Plan& plan, int worker, int64_t chunk, int64_t part) {
   const int64_t begin = plan.groups * part / plan.parts, end = plan.groups * (part + 1) / plan.parts;
   const int64_t begin_col = plan.cols * part / plan.parts, end_col = plan.cols * (part + 1) / plan.parts;
-  const ActivationChunk chunk = Chunk(plan, worker, tile / plan.chunk_tiles);
-  const int64_t tile_in_chunk = tile % plan.chunk_tiles;
-  auto* const groups = const_cast<ActivationGroup*>(chunk.groups) + tile_in_chunk * plan.groups;
-  auto* const floats = const_cast<float*>(chunk.floats) + tile_in_chunk * kTileRows * plan.cols;
+  const ActivationChunk activations = Chunk(plan, worker, chunk);
+  auto* const groups = const_cast<ActivationGroup*>(activations.groups);
+  auto* const floats = const_cast<float*>(activations.floats);
   const RmsNorm& norm = plan.args.norm;
-  const int rows = plan.RowsFrom(tile * kTileRows, kTileRows);
-  for (int row = 0; row < rows; ++row) {
-    const float* input = plan.args.input.Row(tile * kTileRows + row);
+  const int64_t padded_rows = DivideUp(activations.rows, kTileRows) * kTileRows;
+  for (int row = 0; row < padded_rows; ++row) {
+    ActivationGroup* const tile = groups + row / kTileRows * plan.groups;
+    float* const tile_floats = floats + row / kTileRows * kTileRows * plan.cols + row % kTileRows;
+    // Rows that only fill a tile up to a number that there is a kernel for are multiplied as well.
+    if (row >= activations.rows) {
+      for (int64_t i = begin; i < end; ++i) ClearRow(tile[i], row % kTileRows);
+      if (!plan.weights.needs_float_input()) continue;
+      for (int64_t col = begin_col; col < end_col; ++col) tile_floats[col * kTileRows] = 0;
+      continue;
+    }
+    const float* input = plan.args.input.Row(chunk * plan.chunk_rows() + row);
     if (!norm.weight.empty()) {
       float* normalized = reinterpret_cast<float*>(scratch_.data() + plan.rows_at + worker * plan.row_bytes());
       kernels_.normalize(input, norm.weight.data(), norm.epsilon, plan.cols, normalized);
       input = normalized;
     }
     if (plan.weights.needs_quantized_input()) {
-      const auto row_in_chunk = static_cast<int>(tile_in_chunk * kTileRows + row);
-      kernels_.quantize(input, plan.cols, begin, end, row_in_chunk, groups, chunk.residuals);
+      kernels_.quantize(input, plan.cols, begin, end, row, tile, activations.residuals);
     }
     if (plan.weights.needs_float_input()) {
-      for (int64_t col = begin_col; col < end_col; ++col) floats[col * kTileRows + row] = input[col];
+      for (int64_t col = begin_col; col < end_col; ++col) tile_floats[col * kTileRows] = input[col];
     }
-  }
-  // Rows that only fill a tile up to a number that there is a kernel for are multiplied as well.
-  for (int row = rows; row < kTileRows; ++row) {
-    for (int64_t i = begin; i < end; ++i) ClearRow(groups[i], row);
-    if (!plan.weights.needs_float_input()) continue;
-    for (int64_t col = begin_col; col < end_col; ++col) floats[col * kTileRows + row] = 0;
   }
 }
 

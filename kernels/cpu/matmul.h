@@ -28,8 +28,8 @@ class MatMulRunner {
   void Reserve(const Plan& plan);
   // What a worker reads of a chunk of rows.
   ActivationChunk Chunk(const Plan& plan, int worker, int64_t chunk) const;
-  // Normalises the rows of a tile and quantises one part of their columns.
-  void PrepareTile(const Plan& plan, int worker, int64_t tile, int64_t part);
+  // Normalises the rows of a chunk and quantises one part of their columns.
+  void PreparePart(const Plan& plan, int worker, int64_t chunk, int64_t part);
   // Multiplies one chunk of tiles with one panel (a pair of them where gated).
   void MultiplyUnit(const Plan& plan, int worker, int64_t unit) const;
   void MultiplyPanel(const Plan& plan, const PackedPart& part, int64_t panel, int64_t first_channel, int64_t first_row,

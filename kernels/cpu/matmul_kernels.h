@@ -60,11 +60,17 @@ struct alignas(16) Residual {
   int32_t row;  // In the chunk.
 };
 
-// The residuals of a chunk by group, in no order.
+// How many residuals there are of a group: on a line of its own, since neighbouring groups are written by several
+// threads.
+struct alignas(64) ResidualCount {
+  int32_t value;
+};
+
+// The residuals of a chunk by group, by ascending row.
 struct ResidualLists {
-  int32_t* counts = nullptr;    // [cols / 32]
-  Residual* entries = nullptr;  // [cols / 32][capacity]
-  int64_t capacity = 0;         // At least the rows of the chunk.
+  ResidualCount* counts = nullptr;  // [cols / 32]
+  Residual* entries = nullptr;      // [cols / 32][capacity]
+  int64_t capacity = 0;             // At least the rows of the chunk.
 };
 
 struct ActivationChunk {

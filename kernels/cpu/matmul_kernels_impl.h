@@ -142,7 +142,7 @@ void MultiplyRow(const WeightPanel<kDType>& panel, const WeightPanel<kDType>* ne
     if (next != nullptr) next->Fetch(i);
     const auto weights = panel.Load(i);
     AddGroup<kDType, 1>(weights, chunk.groups[i], &sum);
-    if (chunk.residuals.counts[i] > 0) {
+    if (chunk.residuals.counts[i].value > 0) {
       AddResidual(weights, chunk.residuals.entries[i * chunk.residuals.capacity], &residual_sum);
     }
   }
@@ -156,7 +156,7 @@ void AddResiduals(const WeightPanel<kDType>& panel, int64_t num_groups, const Ac
   for (int row = 0; row < chunk.rows; ++row) Lanes::Store(Lanes::Broadcast(0), sums[row]);
   for (int64_t i = 0; i < num_groups; ++i) {
     const Residual* residual = chunk.residuals.entries + i * chunk.residuals.capacity;
-    const Residual* end = residual + chunk.residuals.counts[i];
+    const Residual* end = residual + chunk.residuals.counts[i].value;
     if (residual == end) continue;
     const auto weights = panel.Load(i);
     for (; residual != end; ++residual) {
@@ -255,9 +255,7 @@ void Scale(float factor, GroupValues& values) {
 
 // Returns the sum of the values that the codes stand for.
 float AppendResidual(GroupValues& rest, float scale, int row, int64_t group, const ResidualLists& lists) {
-  // Others may append too; in which order shows nowhere.
-  const int32_t index = __atomic_fetch_add(&lists.counts[group], 1, __ATOMIC_RELAXED);
-  Residual& residual = lists.entries[group * lists.capacity + index];
+  Residual& residual = lists.entries[group * lists.capacity + lists.counts[group].value++];
   Scale(kResidualCodes, rest);
   const CodeSums sums = StoreCodes(rest, residual.codes);
   residual.scale = scale * (1.0f / kResidualCodes);
@@ -299,6 +297,7 @@ void Quantize(const float* input, int64_t cols, int64_t begin, int64_t end, int 
     }
     // The reciprocal of what is smaller would overflow; such a group counts as zeros.
     Scale(peak > 1e-33f ? kMaxCode / peak : 0, values);
+    if (row == 0) residuals.counts[i].value = 0;
     ActivationGroup& group = tile[i];
     const CodeSums sums = StoreCodes(values, group.codes[row_in_tile]);
     const float scale = peak * (1.0f / kMaxCode);
