@@ -62,10 +62,10 @@ std::string ToTable(const BenchReport& report) {
   if (!report.backend.empty()) absl::StrAppend(&out, "; ", report.backend);
   absl::StrAppend(&out, "\n");
   if (!report.throughput.empty()) {
-    absl::StrAppend(&out, absl::StrFormat("\n%8s %16s %16s\n", "batch", "prefill tok/s", "decode tok/s"));
+    absl::StrAppend(&out, absl::StrFormat("\n%8s %8s %16s %16s\n", "prompt", "batch", "prefill tok/s", "decode tok/s"));
     for (const BatchThroughput& row : report.throughput) {
-      absl::StrAppend(&out, absl::StrFormat("%8d %16.0f %16.0f\n", row.batch_size, row.prefill_tokens_per_second,
-                                            row.decode_tokens_per_second));
+      absl::StrAppend(&out, absl::StrFormat("%8d %8d %16.0f %16.0f\n", row.input_tokens, row.batch_size,
+                                            row.prefill_tokens_per_second, row.decode_tokens_per_second));
     }
   }
   if (report.cache) {
@@ -97,6 +97,8 @@ std::string ToJson(const BenchReport& report) {
   json out = {{"processor", report.processor}, {"backend", report.backend}};
   for (const BatchThroughput& row : report.throughput) {
     out["throughput"].push_back({{"batch_size", row.batch_size},
+                                 {"input_tokens", row.input_tokens},
+                                 {"output_tokens", row.output_tokens},
                                  {"prefill_tokens_per_second", row.prefill_tokens_per_second},
                                  {"decode_tokens_per_second", row.decode_tokens_per_second}});
   }

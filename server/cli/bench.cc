@@ -40,8 +40,8 @@ absl::Status BenchEngine(const BenchOptions& options, BenchReport* report) {
   }
   report->backend = backend->ops->Description();
   if (options.generate_tokens > 0) {
-    ASSIGN_OR_RETURN(report->cache,
-                     CompareWithRecomputation(*backend, options.offline.input_tokens, options.generate_tokens));
+    ASSIGN_OR_RETURN(report->cache, CompareWithRecomputation(*backend, options.offline.input_lengths.front(),
+                                                             options.generate_tokens));
     return absl::OkStatus();
   }
   ProgressBar bar("measuring");
@@ -59,8 +59,13 @@ absl::Status BenchServer(const BenchOptions& options, BenchReport* report) {
 int RunBench(const BenchOptions& options) {
   BenchReport report;
   report.processor = ProcessorName();
-  const absl::Status status =
-      options.backend.model_path.empty() ? BenchServer(options, &report) : BenchEngine(options, &report);
+  const bool many_batches = !options.backend.model_path.empty() && options.generate_tokens == 0;
+  absl::Status status;
+  if (options.offline.input_lengths.size() > 1 && !many_batches) {
+    status = absl::InvalidArgumentError("--input-len: only the engine's throughput is measured at several lengths");
+  } else {
+    status = options.backend.model_path.empty() ? BenchServer(options, &report) : BenchEngine(options, &report);
+  }
   if (!status.ok()) {
     std::fprintf(stderr, "error: %s\n", std::string(status.message()).c_str());
     return 1;
@@ -75,6 +80,10 @@ void AddOfflineOptions(CLI::App& command, BenchOptions& options) {
       ->delimiter(',')
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
+  group->add_flag(
+      "--steady-decode", options.offline.steady_decode,
+      "Measure decode over --output-len steps once every sequence runs, instead of as the difference of two "
+      "runs; for long prompts");
   AddBackendFlags(*group, options.backend);
   group
       ->add_option("--generate", options.generate_tokens,
@@ -103,7 +112,8 @@ void AddBenchCommand(CLI::App& app, int* exit_code) {
   CLI::App* command =
       app.add_subcommand("bench", "Measure the engine (with --model), or a running server (with --target or nothing)");
   command->add_option("--model", options->backend.model_path, "Model file: measure the engine in this process");
-  command->add_option("--input-len", options->offline.input_tokens, "Prompt tokens")
+  command->add_option("--input-len", options->offline.input_lengths, "Prompt tokens; several for the engine alone")
+      ->delimiter(',')
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   command->add_option("--output-len", options->offline.output_tokens, "New tokens")
@@ -114,7 +124,7 @@ void AddBenchCommand(CLI::App& app, int* exit_code) {
   AddOfflineOptions(*command, *options);
   AddServerOptions(*command, *options);
   command->callback([options, exit_code] {
-    options->load.input_tokens = options->offline.input_tokens;
+    options->load.input_tokens = options->offline.input_lengths.front();
     options->load.output_tokens = options->offline.output_tokens;
     options->load.seed = options->offline.seed;
     *exit_code = RunBench(*options);

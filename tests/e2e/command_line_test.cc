@@ -40,6 +40,7 @@ TEST(CommandLine, AWrongFlagIsNamedAndEndsWithFailure) {
       {{"plan", "no-such-file.gguf"}, "no-such-file.gguf"},
       {{"bench", "--model", "no-such-file.gguf"}, "no-such-file.gguf"},
       {{"bench", "--target", "127.0.0.1:1"}, "127.0.0.1:1"},
+      {{"bench", "--input-len", "8,16"}, "--input-len"},
       {{"frobnicate"}, "subcommand"},
   };
   for (const auto& [arguments, named] : wrong) {
@@ -97,10 +98,13 @@ TEST(CommandLine, PlanAgreesWithWhatTheServerAllocates) {
 
 TEST(CommandLine, BenchReportsThroughputAndLatencies) {
   const ProgramResult offline = RunQuire({"bench", "--model", QUIRE_TEST_MODEL, "--batch-sizes", "1,3", "--input-len",
-                                          "16", "--output-len", "4", "--json"});
+                                          "16,24", "--output-len", "4", "--json"});
   ASSERT_EQ(offline.exit_code, 0) << offline.output;
   const auto throughput = nlohmann::json::parse(offline.output)["throughput"];
-  ASSERT_EQ(throughput.size(), 2u);
+  ASSERT_EQ(throughput.size(), 4u);
+  EXPECT_EQ(throughput[1]["input_tokens"], 16);
+  EXPECT_EQ(throughput[2]["input_tokens"], 24);
+  EXPECT_EQ(throughput[1]["output_tokens"], 4);
   EXPECT_EQ(throughput[1]["batch_size"], 3);
   EXPECT_GT(throughput[1]["prefill_tokens_per_second"], 0.0);
 
