@@ -10,6 +10,7 @@
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/kv_cache.h"
 #include "kernels/cpu/rope_append.h"
+#include "tests/kernels/cpu/machine_peak.h"
 #include "tests/kernels/cpu/paged_batch.h"
 
 namespace quire {
@@ -62,6 +63,8 @@ void RunAttention(benchmark::State& state, const std::vector<SequenceShape>& sha
     for (args.layer = 0; args.layer < kLayers; ++args.layer) attention.Run(args, pool);
   }
   state.SetBytesProcessed(state.iterations() * step.KvBytes());
+  state.counters["of_read_peak"] = benchmark::Counter(static_cast<double>(step.KvBytes()) / PeakReadRate(),
+                                                      benchmark::Counter::kIsIterationInvariantRate);
   double multiply_adds = 0;
   for (int32_t position : step.batch.view().positions)
     multiply_adds += 2.0 * (position + 1) * kHeads * kHeadDim * kLayers;

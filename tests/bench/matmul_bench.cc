@@ -9,6 +9,7 @@
 
 #include "kernels/cpu/cpu_features.h"
 #include "kernels/ops.h"
+#include "tests/kernels/cpu/machine_peak.h"
 #include "tests/kernels/cpu/paged_batch.h"
 #include "tests/kernels/random_weights.h"
 
@@ -28,6 +29,17 @@ std::unique_ptr<PackedMatrix> RandomPacked(Ops& ops, DType dtype, int64_t rows, 
   return gated ? ops.PackGated(part, part).value() : ops.Pack({&part, 1}).value();
 }
 
+// Counters of what the benchmark did in all its iterations, also as shares of what the machine can do.
+void ReportWork(benchmark::State& state, const std::string& instruction_set, double macs, double weight_bytes) {
+  using benchmark::Counter;
+  state.counters["MAC/s"] = Counter(macs, Counter::kIsRate);
+  state.counters["weights_B/s"] = Counter(weight_bytes, Counter::kIsRate, Counter::kIs1024);
+  state.counters["of_read_peak"] = Counter(weight_bytes / PeakReadRate(), Counter::kIsRate);
+  if (const double peak = PeakDotProductRate(instruction_set); peak > 0) {
+    state.counters["of_int8_peak"] = Counter(macs / peak, Counter::kIsRate);
+  }
+}
+
 void OneMatrix(benchmark::State& state, const std::string& instruction_set, DType dtype, int64_t rows, int64_t cols) {
   const auto ops = MakeOps(instruction_set);
   const auto weights = RandomPacked(*ops, dtype, rows, cols);
@@ -38,11 +50,8 @@ void OneMatrix(benchmark::State& state, const std::string& instruction_set, DTyp
   args.weights = weights.get();
   args.output = output.view();
   for (auto _ : state) ops->MatMul(args);
-  using benchmark::Counter;
-  const double macs = static_cast<double>(state.iterations() * state.range(0) * rows * cols);
-  state.counters["MAC/s"] = Counter(macs, Counter::kIsRate);
-  state.counters["weights_B/s"] =
-      Counter(static_cast<double>(state.iterations() * weights->bytes()), Counter::kIsRate, Counter::kIs1024);
+  ReportWork(state, instruction_set, static_cast<double>(state.iterations() * state.range(0) * rows * cols),
+             static_cast<double>(state.iterations() * weights->bytes()));
 }
 
 // M tokens through all matrices of the model. Decoding needs logits of all of them, a prompt those of its last only.
@@ -74,6 +83,11 @@ void WholeModel(benchmark::State& state, const std::string& instruction_set, boo
     args.output = output;
     ops->MatMul(args);
   };
+  double macs = static_cast<double>(logits.rows) * kVocabulary * kHidden, bytes = static_cast<double>(head->bytes());
+  for (const Layer& layer : layers) {
+    macs += static_cast<double>(tokens) * (kQkv * kHidden + kHidden * kHidden + 3 * kFeedForward * kHidden);
+    for (const auto* weights : {&layer.qkv, &layer.output, &layer.gate_up, &layer.down}) bytes += (*weights)->bytes();
+  }
   for (auto _ : state) {
     for (const Layer& layer : layers) {
       multiply(hidden.view(), *layer.qkv, qkv.view(), Epilogue::kStore, true);
@@ -85,6 +99,7 @@ void WholeModel(benchmark::State& state, const std::string& instruction_set, boo
   }
   state.counters["tokens/s"] =
       benchmark::Counter(static_cast<double>(state.iterations() * tokens), benchmark::Counter::kIsRate);
+  ReportWork(state, instruction_set, macs * state.iterations(), bytes * state.iterations());
 }
 
 void Packing(benchmark::State& state, DType dtype) {
