@@ -3,7 +3,7 @@ MODEL ?= .deps/models/SmolLM2-135M-Instruct.Q4_1.gguf
 ARGS ?=
 QUIRE := build/release/bin/quire
 
-.PHONY: setup build serve chat test sanitize bench clean
+.PHONY: setup build serve chat test sanitize bench compare clean
 
 setup:
 	@deploy/setup.sh
@@ -34,6 +34,11 @@ sanitize: setup
 
 bench: build
 	$(QUIRE) bench --model $(MODEL) $(ARGS)
+
+# Quire and its peers on this machine, into build/compare/; tests/bench/compare/compare.py --help tells what and how.
+compare: build
+	@cmake --build --preset release --target kernels_bench
+	@python3 tests/bench/compare/compare.py --model $(MODEL) $(ARGS)
 
 clean:
 	rm -rf build
