@@ -120,6 +120,14 @@ void AddGroup(const WeightGroup<kDType>& weights, const ActivationGroup& group, 
   }
 }
 
+// A chunk's tiles lie in the second cache level. Beyond the last group fetching has no effect.
+constexpr int kGroupsAhead = 3;
+
+inline void FetchGroup(const ActivationGroup* group) {
+  const auto* bytes = reinterpret_cast<const std::byte*>(group);
+  for (size_t i = 0; i < sizeof(*group); i += 64) __builtin_prefetch(bytes + i, /*rw=*/0, /*locality=*/3);
+}
+
 // out[row] = the products of kRows rounded rows.
 template <DType kDType, int kRows>
 void MultiplyTile(const WeightPanel<kDType>& panel, const WeightPanel<kDType>* next, int64_t num_groups,
@@ -128,6 +136,7 @@ void MultiplyTile(const WeightPanel<kDType>& panel, const WeightPanel<kDType>* n
   for (int row = 0; row < kRows; ++row) sums[row] = Lanes::Broadcast(0);
   for (int64_t i = 0; i < num_groups; ++i) {
     if (next != nullptr) next->Fetch(i);
+    if constexpr (kRows == kTileRows) FetchGroup(tile + i + kGroupsAhead);
     AddGroup<kDType, kRows>(panel.Load(i), tile[i], sums);
   }
   for (int row = 0; row < kRows; ++row) Lanes::Store(sums[row], out[row]);
