@@ -86,6 +86,13 @@ void RunRopeAppend(benchmark::State& state, const std::vector<SequenceShape>& sh
   }
 }
 
+// Sequences of one shape, which have its first tokens in common.
+std::vector<SequenceShape> Sharing(int num_sequences, SequenceShape shape) {
+  std::vector<SequenceShape> shapes(num_sequences, shape);
+  shapes[0].num_shared = 0;
+  return shapes;
+}
+
 const int kRegistered = [] {
   const std::vector<std::pair<std::string, std::vector<SequenceShape>>> steps = {
       {"decode_1x128", {{128, 1}}},
@@ -93,6 +100,11 @@ const int kRegistered = [] {
       {"decode_1x16384", {{16384, 1}}},
       {"decode_16x512", std::vector<SequenceShape>(16, {512, 1})},
       {"decode_64x512", std::vector<SequenceShape>(64, {512, 1})},
+      {"decode_64x150", std::vector<SequenceShape>(64, {150, 1})},
+      {"decode_16x1124", std::vector<SequenceShape>(16, {1124, 1})},
+      {"decode_16x1124_sharing_1024", Sharing(16, {1124, 1, 1024})},
+      {"decode_16x4196", std::vector<SequenceShape>(16, {4196, 1})},
+      {"decode_16x4196_sharing_4096", Sharing(16, {4196, 1, 4096})},
       {"prefill_1x128", {{128, 128}}},
       {"prefill_1x2048", {{2048, 2048}}},
       {"prefill_512_of_8192", {{8192, 512}}},

@@ -254,6 +254,68 @@ TEST_P(CpuAttentionBits, DoNotDependOnLaterTokens) {
   }
 }
 
+// Sequences with common beginnings, whose common tokens have the same K and V. On pages of their own or on common ones,
+// every query must get the same bits.
+class CpuAttentionSharing : public CpuAttentionTest {
+ protected:
+  std::vector<float> Compute(const std::vector<SequenceShape>& shapes, int page_size, int window, int num_workers) {
+    std::mt19937 random(kSeed);
+    Matrix qkv = RandomMatrix(TotalTokens(), heads_.qkv_cols(), random);
+    const int num_pages = PagesFor(shapes, page_size);
+    const KvLayout layout{.num_layers = 1,
+                          .num_kv_heads = heads_.kv_heads,
+                          .head_dim = heads_.head_dim,
+                          .page_size = page_size,
+                          .num_pages = num_pages};
+    const std::unique_ptr<CpuKvCache> cache = PoisonedCache(layout);
+    const PagedBatch everything(AllTokens(shapes), page_size, num_pages, random);
+    WorkerPool appending_pool(1);  // Common slots are written more than once.
+    RopeAppender appender;
+    const std::span<const int32_t> starts = everything.view().query_start;
+    for (size_t s = 1; s < shapes_.size(); ++s) {
+      std::copy_n(qkv.Row(starts[s - 1]), shapes_[s].num_shared * qkv.cols, qkv.Row(starts[s]));
+    }
+    appender.Run(AppendWithoutRotation(qkv, heads_, everything, cache.get()), appending_pool);
+
+    const PagedBatch batch = everything.WithQueries(shapes);
+    Matrix queries = RowsOfQueries(qkv, shapes);
+    Matrix output(queries.rows, heads_.num_heads() * heads_.head_dim);
+    AttentionArgs args = AttentionOver(queries, heads_, batch, cache.get(), output);
+    args.sliding_window = window;
+    WorkerPool pool(num_workers);
+    PagedAttention(*GetParam()).Run(args, pool);
+    return output.data;
+  }
+
+  int64_t TotalTokens() const {
+    int64_t tokens = 0;
+    for (const SequenceShape& shape : shapes_) tokens += shape.context_len;
+    return tokens;
+  }
+
+  Heads heads_{.kv_heads = 2, .group = 3, .head_dim = 32};
+  // Three families, with members that share less than others, short pieces of prompts, and one of many tiles.
+  std::vector<SequenceShape> shapes_ = {{1100, 1}, {1030, 1, 1024}, {600, 1, 512},  {513, 1, 512},
+                                        {300, 1},  {290, 1, 256},   {600, 40, 256}, {512, 20, 256},
+                                        {257, 1},  {257, 1, 256},   {40, 1}};
+};
+
+TEST_P(CpuAttentionSharing, LeavesTheBitsAsTheyAre) {
+  SCOPED_TRACE(kSeed);
+  std::vector<SequenceShape> own = shapes_;
+  for (SequenceShape& shape : own) shape.num_shared = 0;
+  for (int window : {0, 90, 300}) {
+    const std::vector<float> expected = Compute(own, 16, window, 1);
+    EXPECT_TRUE(std::ranges::all_of(expected, [](float x) { return std::isfinite(x); }));
+    for (int page_size : {16, 128}) {
+      for (int num_workers : {1, 5}) {
+        EXPECT_TRUE(Compute(shapes_, page_size, window, num_workers) == expected)
+            << "page size " << page_size << ", window " << window << ", " << num_workers << " workers";
+      }
+    }
+  }
+}
+
 std::vector<const AttentionKernels*> EveryKernels() { return AttentionKernelsFor(SupportedInstructionSets().back()); }
 
 std::string Name(const testing::TestParamInfo<const AttentionKernels*>& info) {
@@ -264,6 +326,7 @@ std::string Name(const testing::TestParamInfo<const AttentionKernels*>& info) {
 
 INSTANTIATE_TEST_SUITE_P(EveryInstructionSet, CpuAttentionTest, testing::ValuesIn(EveryKernels()), Name);
 INSTANTIATE_TEST_SUITE_P(EveryInstructionSet, CpuAttentionBits, testing::ValuesIn(EveryKernels()), Name);
+INSTANTIATE_TEST_SUITE_P(EveryInstructionSet, CpuAttentionSharing, testing::ValuesIn(EveryKernels()), Name);
 
 }  // namespace
 }  // namespace quire

@@ -14,7 +14,7 @@ int PagesFor(int context_len, int page_size) { return (context_len + page_size -
 
 int PagesFor(const std::vector<SequenceShape>& shapes, int page_size) {
   int pages = 0;
-  for (const SequenceShape& shape : shapes) pages += PagesFor(shape.context_len, page_size);
+  for (const SequenceShape& shape : shapes) pages += PagesFor(shape.context_len - shape.num_shared, page_size);
   return pages;
 }
 
@@ -25,7 +25,11 @@ PagedBatch::PagedBatch(const std::vector<SequenceShape>& shapes, int page_size, 
   std::iota(pages.begin(), pages.end(), 0);
   std::shuffle(pages.begin(), pages.end(), random);
   for (const SequenceShape& shape : shapes) {
-    for (int i = 0; i < PagesFor(shape.context_len, page_size); ++i) {
+    QUIRE_CHECK(shape.num_shared % page_size == 0);
+    for (int i = 0; i < shape.num_shared / page_size; ++i) {
+      block_indices_.push_back(block_indices_[*(block_indptr_.end() - 2) + i]);
+    }
+    for (int i = 0; i < PagesFor(shape.context_len - shape.num_shared, page_size); ++i) {
       block_indices_.push_back(pages.back());
       pages.pop_back();
     }
@@ -46,9 +50,9 @@ PagedBatch PagedBatch::WithQueries(const std::vector<SequenceShape>& shapes) con
 void PagedBatch::AddTokens(const std::vector<SequenceShape>& shapes) {
   query_start_ = {0};
   for (size_t s = 0; s < shapes.size(); ++s) {
-    const auto [context_len, num_queries] = shapes[s];
-    context_lens_.push_back(context_len);
-    for (int position = context_len - num_queries; position < context_len; ++position) {
+    const SequenceShape& shape = shapes[s];
+    context_lens_.push_back(shape.context_len);
+    for (int position = shape.context_len - shape.num_queries; position < shape.context_len; ++position) {
       const int32_t page = block_indices_[block_indptr_[s] + position / page_size_];
       positions_.push_back(position);
       slot_mapping_.push_back(page * page_size_ + position % page_size_);

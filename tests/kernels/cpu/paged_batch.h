@@ -13,6 +13,7 @@ namespace quire {
 struct SequenceShape {
   int context_len = 0;
   int num_queries = 0;  // The context's last tokens, which are in the batch.
+  int num_shared = 0;   // The context's first tokens, whole pages, which lie on the pages of the sequence before.
 };
 
 // Owns what a PagedBatchView points to.
