@@ -1,13 +1,15 @@
-// The paged KV cache as kernels see it: one pool of fixed-size pages; a page holds `page_size` consecutive tokens of one
-// sequence, for every layer and KV head. Which page belongs to whom is the block manager's business.
+// The paged KV cache as kernels see it: one pool of fixed-size pages; a page holds `page_size` consecutive tokens of
+// one sequence, for every layer and KV head. Which page belongs to whom is the block manager's business.
 #pragma once
 
 #include <cstdint>
 #include <span>
 
-#include "kernels/dtype.h"
-
 namespace quire {
+
+// What K or V is kept in. kInt8: for each token and head, codes of 8 bits and one float, max |x| / 127, that they are
+// multiples of.
+enum class KvDType : uint8_t { kF32, kBF16, kInt8 };
 
 struct KvLayout {
   int num_layers = 0;
@@ -15,11 +17,23 @@ struct KvLayout {
   int head_dim = 0;
   int page_size = 0;  // Tokens a page: a multiple of 16.
   int num_pages = 0;
-  DType dtype = DType::kBF16;
+  KvDType key_dtype = KvDType::kBF16;
+  KvDType value_dtype = KvDType::kBF16;
 
-  // 2 (K and V) x layers x kv_heads x head_dim x bytes.
+  // Of K, or of V, of one token and head.
+  int64_t BytesPerHead(KvDType dtype) const {
+    switch (dtype) {
+      case KvDType::kF32:
+        return int64_t{4} * head_dim;
+      case KvDType::kBF16:
+        return int64_t{2} * head_dim;
+      case KvDType::kInt8:
+        return head_dim + int64_t{4};
+    }
+    return 0;
+  }
   int64_t BytesPerToken() const {
-    return int64_t{2} * num_layers * num_kv_heads * head_dim * TraitsOf(dtype).block_bytes;
+    return int64_t{num_layers} * num_kv_heads * (BytesPerHead(key_dtype) + BytesPerHead(value_dtype));
   }
   int64_t BytesPerPage() const { return BytesPerToken() * page_size; }
 };

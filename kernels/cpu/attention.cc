@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <numbers>
 #include <tuple>
 #include <utility>
@@ -21,10 +22,11 @@ std::vector<const AttentionKernels*> AttentionKernelsFor(InstructionSet instruct
 }
 
 struct PagedAttention::Call {
-  explicit Call(const AttentionArgs& arguments)
+  Call(const AttentionArgs& arguments, const AttentionKernels& all_kernels)
       : args(arguments),
         cache(static_cast<const CpuKvCache&>(*arguments.kv_cache)),
         layout(cache.layout()),
+        kernels(layout.key_dtype == KvDType::kInt8 ? all_kernels.int8 : all_kernels.bfloat16),
         group(arguments.num_heads / layout.num_kv_heads) {
     QUIRE_CHECK(args.num_heads > 0 && args.num_heads % layout.num_kv_heads == 0);
     QUIRE_CHECK(args.layer >= 0 && args.layer < layout.num_layers);
@@ -40,9 +42,12 @@ struct PagedAttention::Call {
     return {layout.num_kv_heads, group, layout.page_size, args.sliding_window, num_workers};
   }
 
+  int query_bytes() const { return 4 * layout.head_dim; }  // Of a prepared one.
+
   const AttentionArgs& args;
   const CpuKvCache& cache;
   const KvLayout& layout;
+  const KvKernels& kernels;
   const int group;  // Query heads of one KV head.
 };
 
@@ -55,15 +60,15 @@ void PagedAttention::States::Resize(int64_t num_rows, int head_dim) {
 }
 
 // The kernels take powers of two.
-void PagedAttention::ScaleQueries(const Call& call, const AttentionWork& work, Scratch& scratch) const {
+void PagedAttention::PrepareQueries(const Call& call, const AttentionWork& work, Scratch& scratch) const {
   const int head_dim = call.layout.head_dim;
-  const float scale = call.args.scale * std::numbers::log2e_v<float>;
-  float* scaled = scratch.queries.data();
+  const float factor = call.args.scale * std::numbers::log2e_v<float>;
+  std::byte* prepared = scratch.queries.data();
   for (int i = work.begin_tile; i < work.end_tile; ++i) {
     const AttentionTile& tile = plan_.tiles()[i];
-    for (int row = 0; row < plan_.NumRows(tile); ++row) {
+    for (int row = 0; row < plan_.NumRows(tile); ++row, prepared += call.query_bytes()) {
       const float* query = call.args.qkv.Row(plan_.Token(tile, row)) + plan_.Head(work.kv_head, row) * head_dim;
-      scaled = std::transform(query, query + head_dim, scaled, [scale](float x) { return x * scale; });
+      call.kernels.prepare(query, factor, head_dim, prepared);
     }
   }
 }
@@ -76,9 +81,9 @@ KvChunk PagedAttention::LocateChunk(const Call& call, const AttentionWork& work,
   const auto block_at = [&](int position) {
     const int page = pages[position / layout.page_size];
     QUIRE_CHECK(page >= 0 && page < layout.num_pages);
-    const int64_t offset = int64_t{position % layout.page_size} * layout.head_dim;
-    return std::pair(call.cache.Keys(call.args.layer, page, work.kv_head) + offset,
-                     call.cache.Values(call.args.layer, page, work.kv_head) + offset);
+    const int offset = position % layout.page_size;
+    return std::pair(call.cache.KeyBlock(call.args.layer, page, work.kv_head, offset),
+                     call.cache.ValueBlock(call.args.layer, page, work.kv_head, offset));
   };
   TokenRange visible = {kAttentionChunkTokens, 0};  // To any row.
   for (int i = work.begin_tile; i < work.end_tile; ++i) {
@@ -109,23 +114,23 @@ KvChunk PagedAttention::LocateChunk(const Call& call, const AttentionWork& work,
 // Fills the states of the rows that see something of the chunk: partial ones of tiles that are cut, or scratch.chunk.
 void PagedAttention::AttendChunk(const Call& call, const AttentionWork& work, int chunk, Scratch& scratch) {
   const KvChunk located = LocateChunk(call, work, chunk);
-  const float* query = scratch.queries.data();
+  const std::byte* query = scratch.queries.data();
   AttentionRow rows[kAttentionMaxRows];
   int count = 0;
   for (int i = work.begin_tile; i < work.end_tile; ++i) {
     const AttentionTile& tile = plan_.tiles()[i];
     AttentionState* states =
         tile.first_partial < 0 ? scratch.chunk.rows.data() : &partials_.rows[plan_.Partial(tile, work.kv_head, chunk)];
-    for (int row = 0; row < plan_.NumRows(tile); ++row, query += located.head_dim) {
+    for (int row = 0; row < plan_.NumRows(tile); ++row, query += call.query_bytes()) {
       const TokenRange visible = plan_.VisibleInChunk(plan_.Token(tile, row), chunk);
       if (visible.empty()) continue;
       rows[count++] = {query, visible.begin, visible.end, &states[row]};
       if (count < kAttentionMaxRows) continue;
-      kernels_.attend(located, rows, count);
+      call.kernels.attend(located, rows, count);
       count = 0;
     }
   }
-  if (count > 0) kernels_.attend(located, rows, count);
+  if (count > 0) call.kernels.attend(located, rows, count);
 }
 
 // Adds the states of one chunk to the total of the chunks before it.
@@ -154,7 +159,7 @@ void PagedAttention::Finish(const Call& call, const AttentionTile& tile, int kv_
 }
 
 void PagedAttention::Attend(const Call& call, const AttentionWork& work, Scratch& scratch) {
-  ScaleQueries(call, work, scratch);
+  PrepareQueries(call, work, scratch);
   const AttentionTile& tile = plan_.tiles()[work.begin_tile];
   const bool cut = tile.first_partial >= 0;
   for (int chunk = work.begin_chunk; chunk < work.end_chunk; ++chunk) {
@@ -174,14 +179,14 @@ void PagedAttention::MergePartials(const Call& call, const AttentionTile& tile, 
 }
 
 void PagedAttention::Run(const AttentionArgs& args, WorkerPool& pool) {
-  const Call call(args);
+  const Call call(args, kernels_);
   plan_.Update(args.batch, call.ShapeFor(pool.size()));
   const int head_dim = call.layout.head_dim;
   partials_.Resize(plan_.num_partials(), head_dim);
   if (scratch_.empty()) scratch_.resize(pool.size());
   QUIRE_CHECK(static_cast<int>(scratch_.size()) == pool.size());
   for (Scratch& scratch : scratch_) {
-    scratch.queries.resize(plan_.max_rows() * head_dim);
+    scratch.queries.resize(plan_.max_rows() * call.query_bytes());
     scratch.chunk.Resize(plan_.max_rows(), head_dim);
     scratch.total.Resize(plan_.max_rows(), head_dim);
   }

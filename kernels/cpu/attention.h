@@ -1,6 +1,7 @@
 // Paged attention: carries out an AttentionPlan for one layer.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -40,14 +41,14 @@ class PagedAttention {
   };
   // Of one worker.
   struct Scratch {
-    std::vector<float> queries;  // [rows of a piece of work, head_dim]
-    States chunk;                // Of the chunk at hand,
-    States total;                // and of all up to it.
+    std::vector<std::byte> queries;  // Prepared, of the rows of a piece of work.
+    States chunk;                    // Of the chunk at hand,
+    States total;                    // and of all up to it.
   };
   struct Call;  // The arguments, with what is derived from them.
 
   void Attend(const Call& call, const AttentionWork& work, Scratch& scratch);
-  void ScaleQueries(const Call& call, const AttentionWork& work, Scratch& scratch) const;
+  void PrepareQueries(const Call& call, const AttentionWork& work, Scratch& scratch) const;
   KvChunk LocateChunk(const Call& call, const AttentionWork& work, int chunk) const;
   void AttendChunk(const Call& call, const AttentionWork& work, int chunk, Scratch& scratch);
   void Accumulate(const AttentionTile& tile, int head_dim, int chunk, const AttentionState* states,

@@ -5,7 +5,7 @@
 // its wide version for everyone.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 
 #include "kernels/cpu/kv_block.h"
 
@@ -15,8 +15,8 @@ namespace quire {
 // merged in ascending order, whoever computes them.
 inline constexpr int kAttentionChunkTokens = 256;
 inline constexpr int kAttentionChunkBlocks = kAttentionChunkTokens / kKvBlockTokens;
-// How many blocks ahead of their use K and V are fetched from memory.
-inline constexpr int kAttentionBlocksAhead = 4;
+// How many blocks ahead of their use K and V are fetched from memory, at most.
+inline constexpr int kAttentionBlocksAhead = 8;
 // Query rows that share one pass over a chunk's K and V.
 inline constexpr int kAttentionMaxRows = 4;
 
@@ -24,8 +24,8 @@ inline constexpr int kAttentionMaxRows = 4;
 // kAttentionBlocksAhead more behind them: memory that will be read next, to be fetched meanwhile.
 struct KvChunk {
   int head_dim;
-  const uint16_t* keys[kAttentionChunkBlocks + kAttentionBlocksAhead];
-  const uint16_t* values[kAttentionChunkBlocks + kAttentionBlocksAhead];
+  const std::byte* keys[kAttentionChunkBlocks + kAttentionBlocksAhead];
+  const std::byte* values[kAttentionChunkBlocks + kAttentionBlocksAhead];
 };
 
 // The softmax-weighted V of one query row over some tokens, not yet divided by the weights' sum: weights are
@@ -37,17 +37,25 @@ struct AttentionState {
 };
 
 struct AttentionRow {
-  const float* query;  // [head_dim], times scale * log2(e)
-  int begin;           // The chunk's tokens [begin, end) are visible; at least one.
+  const std::byte* query;  // As `prepare` leaves it.
+  int begin;               // The chunk's tokens [begin, end) are visible; at least one.
   int end;
   AttentionState* state;  // Output.
 };
 
-struct AttentionKernels {
-  const char* name;
+// For K and V of one type.
+struct KvKernels {
+  // Makes of a query times `factor` what `attend` reads: 4 * head_dim bytes, aligned to 4.
+  void (*prepare)(const float* query, float factor, int head_dim, std::byte* prepared);
   // Attends `num_rows` rows, at most kAttentionMaxRows, to one chunk. A row's state depends on that row and its visible
   // tokens only; other tokens' memory may hold anything.
   void (*attend)(const KvChunk& chunk, const AttentionRow* rows, int num_rows);
+};
+
+struct AttentionKernels {
+  const char* name;
+  KvKernels bfloat16;
+  KvKernels int8;
   // Adds to `state` the tokens of `next`, which follow its own.
   void (*merge)(const AttentionState& next, int head_dim, AttentionState* state);
   // output = weighted / sum.
@@ -57,7 +65,7 @@ struct AttentionKernels {
 extern const AttentionKernels kPortableAttentionKernels;
 #if defined(__x86_64__)
 extern const AttentionKernels kAvx2AttentionKernels;    // AVX2, FMA
-extern const AttentionKernels kAvx512AttentionKernels;  // AVX-512 F, BW, DQ, VL
+extern const AttentionKernels kAvx512AttentionKernels;  // AVX-512 F, BW, DQ, VL, VNNI
 #endif
 
 }  // namespace quire

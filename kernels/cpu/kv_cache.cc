@@ -12,10 +12,14 @@
 namespace quire {
 namespace {
 
+KvBlockLayout BlockLayoutFor(int head_dim, KvDType dtype) {
+  const bool int8 = dtype == KvDType::kInt8;
+  return {.head_dim = head_dim, .element_bytes = int8 ? 1 : 2, .has_scales = int8};
+}
+
 absl::Status Validate(const KvLayout& layout) {
-  if (layout.dtype != DType::kBF16) {
-    return absl::InvalidArgumentError(absl::StrCat("KV cache dtype ", std::string(TraitsOf(layout.dtype).name),
-                                                   " is not supported on the CPU; use BF16"));
+  if (layout.key_dtype != layout.value_dtype || layout.key_dtype == KvDType::kF32) {
+    return absl::InvalidArgumentError("on the CPU, K and V are both kept in bfloat16 or both in int8");
   }
   if (layout.num_layers < 1 || layout.num_kv_heads < 1 || layout.num_pages < 1) {
     return absl::InvalidArgumentError("a KV cache needs at least one layer, one KV head and one page");
@@ -36,8 +40,9 @@ absl::Status Validate(const KvLayout& layout) {
 absl::StatusOr<std::unique_ptr<CpuKvCache>> CpuKvCache::Create(const KvLayout& layout) {
   if (absl::Status status = Validate(layout); !status.ok()) return status;
   // In floating point first: a product of five file- or user-given numbers may not fit an integer.
-  const double wanted = 2.0 * sizeof(uint16_t) * layout.num_layers * layout.num_kv_heads * layout.head_dim *
-                        layout.page_size * layout.num_pages;
+  const double bytes_per_head =
+      static_cast<double>(layout.BytesPerHead(layout.key_dtype) + layout.BytesPerHead(layout.value_dtype));
+  const double wanted = bytes_per_head * layout.num_layers * layout.num_kv_heads * layout.page_size * layout.num_pages;
   const std::string what = absl::StrCat("a KV cache of ", layout.num_pages, " pages (", wanted / (1 << 20), " MiB)");
   if (wanted > 1e15) return absl::ResourceExhaustedError(absl::StrCat(what, " is beyond any machine's memory"));
   const size_t bytes = layout.BytesPerPage() * layout.num_pages;
@@ -47,8 +52,15 @@ absl::StatusOr<std::unique_ptr<CpuKvCache>> CpuKvCache::Create(const KvLayout& l
   }
   // Attention walks pages in no order, so large pages spare most TLB misses; without them it is only slower.
   madvise(data, bytes, MADV_HUGEPAGE);
-  return std::unique_ptr<CpuKvCache>(new CpuKvCache(layout, static_cast<uint16_t*>(data), bytes));
+  return std::unique_ptr<CpuKvCache>(new CpuKvCache(layout, static_cast<std::byte*>(data), bytes));
 }
+
+CpuKvCache::CpuKvCache(const KvLayout& layout, std::byte* data, size_t bytes)
+    : layout_(layout),
+      key_block_(BlockLayoutFor(layout.head_dim, layout.key_dtype)),
+      value_block_(BlockLayoutFor(layout.head_dim, layout.value_dtype)),
+      data_(data),
+      bytes_(bytes) {}
 
 CpuKvCache::~CpuKvCache() { QUIRE_CHECK(munmap(data_, bytes_) == 0); }
 

@@ -7,27 +7,42 @@
 namespace quire {
 namespace {
 
-void CopyHead(CpuKvCache& cache, int layer, int kv_head, const PageCopy& copy) {
-  const int head_dim = cache.layout().head_dim;
-  const int whole_blocks = copy.num_tokens / kKvBlockTokens * kKvBlockTokens;
-  const uint16_t* keys = cache.Keys(layer, copy.source, kv_head);
-  uint16_t* keys_copy = cache.Keys(layer, copy.destination, kv_head);
-  std::copy_n(keys, cache.KeyIndex(whole_blocks, 0), keys_copy);
-  if (whole_blocks < copy.num_tokens) {
-    for (int dim = 0; dim < head_dim; dim += 2) {
-      const int64_t index = cache.KeyIndex(whole_blocks, dim);
-      std::copy_n(keys + index, (copy.num_tokens - whole_blocks) * 2, keys_copy + index);
-    }
+// Units of four bytes lie in the order [dimensions][token] in a block of K.
+void CopyKeys(const KvBlockLayout& block, int num_tokens, const std::byte* from, std::byte* to) {
+  for (int dim = 0; dim < block.head_dim; dim += block.elements_per_unit()) {
+    const int offset = block.KeyOffset(0, dim);
+    std::copy_n(from + offset, num_tokens * 4, to + offset);
   }
+}
 
-  const int last = copy.num_tokens - 1;
-  const uint16_t* values = cache.Values(layer, copy.source, kv_head);
-  uint16_t* values_copy = cache.Values(layer, copy.destination, kv_head);
-  std::copy_n(values, cache.ValueIndex(copy.num_tokens / 2 * 2, 0), values_copy);
-  if (last % 2 == 0) {
-    for (int dim = 0; dim < head_dim; ++dim) {
-      values_copy[cache.ValueIndex(last, dim)] = values[cache.ValueIndex(last, dim)];
-    }
+// And in the order [tokens][dimension] in one of V, where the last unit may hold tokens that are not copied.
+void CopyValues(const KvBlockLayout& block, int num_tokens, const std::byte* from, std::byte* to) {
+  const int whole_units = num_tokens / block.elements_per_unit() * block.elements_per_unit();
+  std::copy_n(from, block.ValueOffset(whole_units, 0), to);
+  if (whole_units == num_tokens) return;
+  for (int dim = 0; dim < block.head_dim; ++dim) {
+    const int offset = block.ValueOffset(whole_units, dim);
+    std::copy_n(from + offset, (num_tokens - whole_units) * block.element_bytes, to + offset);
+  }
+}
+
+void CopyScales(const KvBlockLayout& block, int num_tokens, const std::byte* from, std::byte* to) {
+  if (!block.has_scales) return;
+  const int offset = block.ScaleOffset(0);
+  std::copy_n(from + offset, num_tokens * 4, to + offset);
+}
+
+void CopyHead(CpuKvCache& cache, int layer, int kv_head, const PageCopy& copy) {
+  for (int begin = 0; begin < copy.num_tokens; begin += kKvBlockTokens) {
+    const int num_tokens = std::min(copy.num_tokens - begin, kKvBlockTokens);
+    const std::byte* keys = cache.KeyBlock(layer, copy.source, kv_head, begin);
+    std::byte* keys_copy = cache.KeyBlock(layer, copy.destination, kv_head, begin);
+    CopyKeys(cache.key_block(), num_tokens, keys, keys_copy);
+    CopyScales(cache.key_block(), num_tokens, keys, keys_copy);
+    const std::byte* values = cache.ValueBlock(layer, copy.source, kv_head, begin);
+    std::byte* values_copy = cache.ValueBlock(layer, copy.destination, kv_head, begin);
+    CopyValues(cache.value_block(), num_tokens, values, values_copy);
+    CopyScales(cache.value_block(), num_tokens, values, values_copy);
   }
 }
 

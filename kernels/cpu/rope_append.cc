@@ -1,11 +1,16 @@
 #include "kernels/cpu/rope_append.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstddef>
+#include <cstring>
+#include <limits>
 
 #include "kernels/bfloat16.h"
 #include "kernels/check.h"
 #include "kernels/cpu/kv_cache.h"
+#include "kernels/cpu/kv_rotation.h"
 
 namespace quire {
 namespace {
@@ -42,17 +47,75 @@ void RotateHead(RopeKind kind, std::span<const float> rotations, float* head) {
   }
 }
 
-void AppendHead(const CpuKvCache& cache, int layer, int32_t slot, int kv_head, const float* key, const float* value) {
+// K or V of one token and head as its block holds it.
+struct StoredHead {
+  alignas(4) std::byte elements[2 * kMaxHeadDim];
+  float scale;
+};
+
+void StoreBFloat16(std::span<const float> head, StoredHead& stored) {
+  for (size_t i = 0; i < head.size(); ++i) {
+    const uint16_t bits = ToBFloat16(head[i]);
+    std::memcpy(stored.elements + 2 * i, &bits, sizeof(bits));
+  }
+}
+
+// Where an element is not finite the scale is NaN, so that whoever reads the token gets NaN.
+void StoreInt8(std::span<const float> head, StoredHead& stored) {
+  float max = 0;
+  bool finite = true;
+  for (const float x : head) {
+    finite &= std::isfinite(x);
+    max = std::max(max, std::abs(x));
+  }
+  // The reciprocal of what is smaller would overflow; such a head counts as zeros.
+  const float inverse = finite && max > 1e-33f ? 127 / max : 0;
+  stored.scale = finite ? max / 127 : std::numeric_limits<float>::quiet_NaN();
+  for (size_t i = 0; i < head.size(); ++i) {
+    const float scaled = finite ? head[i] * inverse : 0;
+    stored.elements[i] = static_cast<std::byte>(static_cast<int>(scaled + (kInt8KvCentre + 0.5f)));
+  }
+}
+
+void StoreHead(const KvBlockLayout& block, std::span<const float> head, StoredHead& stored) {
+  block.has_scales ? StoreInt8(head, stored) : StoreBFloat16(head, stored);
+}
+
+void StoreScale(const KvBlockLayout& block, int token, const StoredHead& stored, std::byte* to) {
+  if (block.has_scales) std::memcpy(to + block.ScaleOffset(token), &stored.scale, sizeof(stored.scale));
+}
+
+void AppendHead(const CpuKvCache& cache, int layer, int32_t slot, int kv_head, std::span<const float> key,
+                std::span<const float> value) {
   const KvLayout& layout = cache.layout();
   const int page = slot / layout.page_size;
   const int offset = slot % layout.page_size;
-  uint16_t* keys = cache.Keys(layer, page, kv_head) + cache.KeyIndex(offset, 0);
-  uint16_t* values = cache.Values(layer, page, kv_head) + cache.ValueIndex(offset, 0);
-  for (int i = 0; i < layout.head_dim; i += 2) {
-    keys[i * kKvBlockTokens] = ToBFloat16(key[i]);
-    keys[i * kKvBlockTokens + 1] = ToBFloat16(key[i + 1]);
+  const int token = offset % kKvBlockTokens;
+  StoredHead stored;
+
+  const KvBlockLayout& key_block = cache.key_block();
+  std::byte* keys = cache.KeyBlock(layer, page, kv_head, offset);
+  std::array<float, kMaxHeadDim> rotated;
+  if (layout.key_dtype == KvDType::kInt8) {
+    std::ranges::copy(key, rotated.begin());
+    RotateKey(std::span(rotated).first(key.size()));
+    key = std::span(rotated).first(key.size());
   }
-  for (int i = 0; i < layout.head_dim; ++i) values[2 * i] = ToBFloat16(value[i]);
+  StoreHead(key_block, key, stored);
+  for (int dim = 0; dim < layout.head_dim; dim += key_block.elements_per_unit()) {
+    std::memcpy(keys + key_block.KeyOffset(token, dim), stored.elements + dim * key_block.element_bytes, 4);
+  }
+  StoreScale(key_block, token, stored, keys);
+
+  const KvBlockLayout& value_block = cache.value_block();
+  std::byte* values = cache.ValueBlock(layer, page, kv_head, offset);
+  StoreHead(value_block, value, stored);
+  const int bytes = value_block.element_bytes;
+  std::byte* first = values + value_block.ValueOffset(token, 0);
+  for (int dim = 0; dim < layout.head_dim; ++dim) {
+    for (int i = 0; i < bytes; ++i) first[4 * dim + i] = stored.elements[dim * bytes + i];
+  }
+  StoreScale(value_block, token, stored, values);
 }
 
 void RopeAppendToken(const RopeAppendArgs& args, const CpuKvCache& cache, int64_t token,
@@ -68,7 +131,9 @@ void RopeAppendToken(const RopeAppendArgs& args, const CpuKvCache& cache, int64_
   const float* keys = row + args.num_heads * head_dim;
   const float* values = keys + kv_heads * head_dim;
   for (int h = 0; h < kv_heads; ++h) {
-    AppendHead(cache, args.layer, args.batch.slot_mapping[token], h, keys + h * head_dim, values + h * head_dim);
+    const size_t size = head_dim;
+    AppendHead(cache, args.layer, args.batch.slot_mapping[token], h, {keys + h * head_dim, size},
+               {values + h * head_dim, size});
   }
 }
 

@@ -2,6 +2,7 @@
 #include <benchmark/benchmark.h>
 
 #include <cmath>
+#include <cstddef>
 #include <memory>
 #include <random>
 #include <string>
@@ -19,7 +20,7 @@ namespace {
 constexpr int kLayers = 30, kHeads = 9, kKvHeads = 3, kHeadDim = 64;
 
 struct Step {
-  Step(const std::vector<SequenceShape>& shapes, int page_size)
+  Step(const std::vector<SequenceShape>& shapes, int page_size, KvDType dtype)
       : random(1),
         batch(shapes, page_size, PagesFor(shapes, page_size), random),
         qkv(RandomMatrix(batch.view().num_tokens(), (kHeads + 2 * kKvHeads) * kHeadDim, random)),
@@ -28,11 +29,13 @@ struct Step {
                                   .num_kv_heads = kKvHeads,
                                   .head_dim = kHeadDim,
                                   .page_size = page_size,
-                                  .num_pages = PagesFor(shapes, page_size)})
+                                  .num_pages = PagesFor(shapes, page_size),
+                                  .key_dtype = dtype,
+                                  .value_dtype = dtype})
                   .value()),
         frequencies(kHeadDim / 2, 0.01f) {
     // Touch all of it: untouched pages would all be the one zero page.
-    std::fill_n(cache->Keys(0, 0, 0), cache->layout().BytesPerPage() / 2 * cache->layout().num_pages, 0x3c00);
+    std::fill_n(cache->data(), cache->bytes(), std::byte{0x3c});
   }
 
   int64_t KvBytes() const {
@@ -48,8 +51,9 @@ struct Step {
   std::vector<float> frequencies;
 };
 
-void RunAttention(benchmark::State& state, const std::vector<SequenceShape>& shapes, const AttentionKernels* kernels) {
-  Step step(shapes, 32);
+void RunAttention(benchmark::State& state, const std::vector<SequenceShape>& shapes, const AttentionKernels* kernels,
+                  KvDType dtype) {
+  Step step(shapes, 32, dtype);
   WorkerPool pool(static_cast<int>(AllowedProcessors().size()));
   PagedAttention attention(*kernels);
   AttentionArgs args;
@@ -71,8 +75,8 @@ void RunAttention(benchmark::State& state, const std::vector<SequenceShape>& sha
   state.counters["GMAC/s"] = benchmark::Counter(multiply_adds * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
 }
 
-void RunRopeAppend(benchmark::State& state, const std::vector<SequenceShape>& shapes) {
-  Step step(shapes, 32);
+void RunRopeAppend(benchmark::State& state, const std::vector<SequenceShape>& shapes, KvDType dtype) {
+  Step step(shapes, 32, dtype);
   WorkerPool pool(static_cast<int>(AllowedProcessors().size()));
   RopeAppender appender;
   RopeAppendArgs args;
@@ -96,7 +100,9 @@ std::vector<SequenceShape> Sharing(int num_sequences, SequenceShape shape) {
 const int kRegistered = [] {
   const std::vector<std::pair<std::string, std::vector<SequenceShape>>> steps = {
       {"decode_1x128", {{128, 1}}},
-      {"decode_1x2048", {{2048, 1}}},
+      {"decode_1x1024", {{1024, 1}}},
+      {"decode_1x4096", {{4096, 1}}},
+      {"decode_1x8192", {{8192, 1}}},
       {"decode_1x16384", {{16384, 1}}},
       {"decode_16x512", std::vector<SequenceShape>(16, {512, 1})},
       {"decode_64x512", std::vector<SequenceShape>(64, {512, 1})},
@@ -110,16 +116,19 @@ const int kRegistered = [] {
       {"prefill_512_of_8192", {{8192, 512}}},
   };
   for (const auto& [name, shapes] : steps) {
-    for (const AttentionKernels* kernels : AttentionKernelsFor(SupportedInstructionSets().back())) {
-      const std::string title = "attention/" + name + "/" + kernels->name;
-      benchmark::RegisterBenchmark(title.c_str(), RunAttention, shapes, kernels)
+    for (KvDType dtype : {KvDType::kBF16, KvDType::kInt8}) {
+      const std::string suffix = dtype == KvDType::kInt8 ? "/int8" : "/bf16";
+      for (const AttentionKernels* kernels : AttentionKernelsFor(SupportedInstructionSets().back())) {
+        const std::string title = "attention/" + name + "/" + kernels->name + suffix;
+        benchmark::RegisterBenchmark(title.c_str(), RunAttention, shapes, kernels, dtype)
+            ->UseRealTime()
+            ->MeasureProcessCPUTime()
+            ->Unit(benchmark::kMillisecond);
+      }
+      benchmark::RegisterBenchmark(("rope_append/" + name + suffix).c_str(), RunRopeAppend, shapes, dtype)
           ->UseRealTime()
-          ->MeasureProcessCPUTime()
           ->Unit(benchmark::kMillisecond);
     }
-    benchmark::RegisterBenchmark(("rope_append/" + name).c_str(), RunRopeAppend, shapes)
-        ->UseRealTime()
-        ->Unit(benchmark::kMillisecond);
   }
   return 0;
 }();

@@ -1,12 +1,49 @@
 #include "tests/reference/reference_kv_cache.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "kernels/bfloat16.h"
 #include "kernels/check.h"
 
 namespace quire {
+namespace {
+
+// By a Hadamard matrix, in parts as long as a power of two may be; twice is times the length of a part, which is
+// returned.
+int Rotate(std::vector<float>& head) {
+  const size_t part = head.size() & -head.size();
+  for (size_t stride = 1; stride < part; stride *= 2) {
+    for (size_t i = 0; i < head.size(); ++i) {
+      if (i & stride) continue;
+      const float x = head[i], y = head[i + stride];
+      head[i] = x + y;
+      head[i + stride] = x - y;
+    }
+  }
+  return static_cast<int>(part);
+}
+
+void Round(KvDType dtype, std::span<const float> head, std::vector<float>::iterator output) {
+  float max = 0;
+  for (float x : head) max = std::max(max, std::abs(x));
+  const float inverse = max > 1e-33f ? 127 / max : 0;
+  std::ranges::transform(head, output, [&](float x) {
+    switch (dtype) {
+      case KvDType::kF32:
+        return x;
+      case KvDType::kBF16:
+        return FromBFloat16(ToBFloat16(x));
+      case KvDType::kInt8:
+        break;
+    }
+    // Halves are rounded up, after 128 was added: whoever rounds otherwise is a whole code away now and then.
+    return (std::floor(x * inverse + 128.5f) - 128) * (max / 127);
+  });
+}
+
+}  // namespace
 
 ReferenceKvCache::ReferenceKvCache(const KvLayout& layout) : layout_(layout) {
   const int64_t elements =
@@ -30,19 +67,28 @@ std::span<const float> ReferenceKvCache::At(const std::vector<float>& data, int 
 
 void ReferenceKvCache::Write(int layer, int64_t slot, int kv_head, std::span<const float> key,
                              std::span<const float> value) {
-  const auto round = [this](float x) { return layout_.dtype == DType::kBF16 ? FromBFloat16(ToBFloat16(x)) : x; };
   const int64_t index = Index(layer, slot, kv_head);
-  std::transform(key.begin(), key.end(), keys_.begin() + index, round);
-  std::transform(value.begin(), value.end(), values_.begin() + index, round);
+  if (layout_.key_dtype == KvDType::kInt8) {
+    std::vector<float> rotated(key.begin(), key.end());
+    Rotate(rotated);
+    Round(KvDType::kInt8, rotated, rotated.begin());
+    const int part = Rotate(rotated);
+    std::ranges::transform(rotated, keys_.begin() + index, [part](float x) { return x / static_cast<float>(part); });
+  } else {
+    Round(layout_.key_dtype, key, keys_.begin() + index);
+  }
+  Round(layout_.value_dtype, value, values_.begin() + index);
 }
 
 void ReferenceKvCache::CopyPage(const PageCopy& copy) {
   for (int layer = 0; layer < layout_.num_layers; ++layer) {
     for (int token = 0; token < copy.num_tokens; ++token) {
       for (int head = 0; head < layout_.num_kv_heads; ++head) {
-        const int64_t source = int64_t{copy.source} * layout_.page_size + token;
-        const int64_t destination = int64_t{copy.destination} * layout_.page_size + token;
-        Write(layer, destination, head, Key(layer, source, head), Value(layer, source, head));
+        const int64_t source = Index(layer, int64_t{copy.source} * layout_.page_size + token, head);
+        const int64_t destination = Index(layer, int64_t{copy.destination} * layout_.page_size + token, head);
+        for (std::vector<float>* data : {&keys_, &values_}) {
+          std::copy_n(data->begin() + source, layout_.head_dim, data->begin() + destination);
+        }
       }
     }
   }

@@ -1,6 +1,6 @@
 // ReferenceOps: Ops written as the formulas read, single-threaded, every sum in double. It is the oracle that both
 // backends are compared with, and it lets a test run a decoder without trusting any kernel. Weights are dequantised to
-// float; the KV cache holds what a backend's would (values rounded to KvLayout::dtype: F32 or BF16), and slots that
+// float; the KV cache holds what a backend's would (values rounded to the layout's types), and slots that
 // nobody has written are NaN, so that reading one shows.
 #pragma once
 

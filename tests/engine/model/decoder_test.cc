@@ -30,7 +30,7 @@ std::vector<TokenId> RandomTokens(int count, uint32_t seed) {
 // A model in memory, packed by some Ops, and a cache for it.
 class TestModel {
  public:
-  TestModel(const GgufWriter& writer, std::unique_ptr<Ops> ops, DType kv_dtype, int page_size = 16,
+  TestModel(const GgufWriter& writer, std::unique_ptr<Ops> ops, KvDType kv_dtype, int page_size = 16,
             bool qk_norm = false)
       : image_(writer.Write().bytes), page_size_(page_size), ops_(std::move(ops)) {
     checkpoint_ = GgufCheckpoint::Parse(std::as_bytes(std::span(image_)), nullptr).value();
@@ -43,7 +43,7 @@ class TestModel {
       names.key_norm = "attn_k_norm.weight";
     }
     weights_ = LoadWeights(*checkpoint_, config_, names, *ops_, nullptr).value();
-    const KvLayout layout = {config_.num_layers, config_.num_kv_heads, config_.head_dim, page_size, 64, kv_dtype};
+    const KvLayout layout = {config_.num_layers, config_.num_kv_heads, config_.head_dim, page_size, 64, kv_dtype, kv_dtype};
     kv_cache_ = ops_->AllocateKvCache(layout).value();
     decoder_ = Decoder::Make(config_, weights_, *ops_, kMaxTokens).value();
   }
@@ -88,11 +88,11 @@ class TestModel {
 };
 
 TestModel ReferenceModel(const GgufWriter& writer, bool qk_norm = false) {
-  return TestModel(writer, std::make_unique<ReferenceOps>(), DType::kF32, 16, qk_norm);
+  return TestModel(writer, std::make_unique<ReferenceOps>(), KvDType::kF32, 16, qk_norm);
 }
 
 TestModel CpuModel(const GgufWriter& writer, int page_size = 16) {
-  return TestModel(writer, MakeCpuOps({}).value(), DType::kBF16, page_size);
+  return TestModel(writer, MakeCpuOps({}).value(), KvDType::kBF16, page_size);
 }
 
 NaiveModel NaiveOf(const TinyModelOptions& options) {

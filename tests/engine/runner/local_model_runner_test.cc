@@ -20,7 +20,7 @@ class LocalModelRunnerTest : public ::testing::Test {
   LocalModelRunnerTest()
       : model_(LoadModel(WriteTinyModel(), ops_, nullptr).value()),
         kv_cache_(ops_.AllocateKvCache({model_.config.num_layers, model_.config.num_kv_heads, model_.config.head_dim,
-                                        kPageSize, 32, DType::kF32})
+                                        kPageSize, 32, KvDType::kF32, KvDType::kF32})
                       .value()),
         runner_(LocalModelRunner::Make(model_, ops_, *kv_cache_, kMaxTokens).value()) {
     greedy_.temperature = 0;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <limits>
 #include <memory>
 #include <random>
@@ -21,7 +22,6 @@ namespace quire {
 namespace {
 
 constexpr uint32_t kSeed = 20260101;
-constexpr uint16_t kNaNBits = 0x7fc0;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 struct Heads {
@@ -37,10 +37,10 @@ std::vector<SequenceShape> AllTokens(std::vector<SequenceShape> shapes) {
   return shapes;
 }
 
-// A cache in which every element that nobody writes is NaN.
+// A cache in which every element, or scale, that nobody writes is NaN.
 std::unique_ptr<CpuKvCache> PoisonedCache(const KvLayout& layout) {
   std::unique_ptr<CpuKvCache> cache = CpuKvCache::Create(layout).value();
-  std::fill_n(cache->Keys(0, 0, 0), layout.BytesPerPage() / 2 * layout.num_pages, kNaNBits);
+  std::fill_n(cache->data(), cache->bytes(), std::byte{0xff});
   return cache;
 }
 
@@ -91,7 +91,12 @@ Matrix RowsOfQueries(Matrix& qkv, const std::vector<SequenceShape>& shapes) {
   return rows;
 }
 
-class CpuAttentionTest : public testing::TestWithParam<const AttentionKernels*> {};
+struct Tested {
+  const AttentionKernels* kernels;
+  KvDType dtype;
+};
+
+class CpuAttentionTest : public testing::TestWithParam<Tested> {};
 
 TEST_P(CpuAttentionTest, AgreesWithTheReferenceOnRaggedBatches) {
   const std::vector<std::vector<SequenceShape>> kBatches = {
@@ -99,9 +104,10 @@ TEST_P(CpuAttentionTest, AgreesWithTheReferenceOnRaggedBatches) {
       {{1, 1}, {5, 5}, {70, 70}, {150, 150}},                    // prefill
       {{600, 1}, {530, 25}, {16, 16}, {33, 1}, {270, 3}},        // both, with prompts in chunks
   };
-  constexpr float tolerance = 1e-5f;
+  // With int8, queries and weights are rounded to 16 bits, half a part in 32,512 of the largest.
+  const float tolerance = GetParam().dtype == KvDType::kInt8 ? 1e-3f : 1e-5f;
   WorkerPool pool(2);
-  PagedAttention attention(*GetParam());
+  PagedAttention attention(*GetParam().kernels);
   ReferenceOps reference;
   RopeAppender appender;
   std::mt19937 random(kSeed);
@@ -120,7 +126,9 @@ TEST_P(CpuAttentionTest, AgreesWithTheReferenceOnRaggedBatches) {
                             .num_kv_heads = heads.kv_heads,
                             .head_dim = head_dim,
                             .page_size = page_size,
-                            .num_pages = num_pages};
+                            .num_pages = num_pages,
+                            .key_dtype = GetParam().dtype,
+                            .value_dtype = GetParam().dtype};
       const std::unique_ptr<CpuKvCache> cache = PoisonedCache(layout);
       const std::unique_ptr<KvCache> reference_cache = reference.AllocateKvCache(layout).value();
       const PagedBatch everything(AllTokens(shapes), page_size, num_pages, random);
@@ -172,11 +180,13 @@ class CpuAttentionBits : public CpuAttentionTest {
                           .num_kv_heads = heads_.kv_heads,
                           .head_dim = heads_.head_dim,
                           .page_size = way.page_size,
-                          .num_pages = num_pages};
+                          .num_pages = num_pages,
+                          .key_dtype = GetParam().dtype,
+                          .value_dtype = GetParam().dtype};
     const std::unique_ptr<CpuKvCache> cache = PoisonedCache(layout);
     const PagedBatch pages(AllTokens(shapes), way.page_size, num_pages, random_);
     WorkerPool pool(way.num_workers);
-    PagedAttention attention(*GetParam());
+    PagedAttention attention(*GetParam().kernels);
     RopeAppender appender;
     std::vector<float> result;
     for (int begin = 0; begin < kTokens; begin += way.chunk_tokens) {
@@ -266,7 +276,9 @@ class CpuAttentionSharing : public CpuAttentionTest {
                           .num_kv_heads = heads_.kv_heads,
                           .head_dim = heads_.head_dim,
                           .page_size = page_size,
-                          .num_pages = num_pages};
+                          .num_pages = num_pages,
+                          .key_dtype = GetParam().dtype,
+                          .value_dtype = GetParam().dtype};
     const std::unique_ptr<CpuKvCache> cache = PoisonedCache(layout);
     const PagedBatch everything(AllTokens(shapes), page_size, num_pages, random);
     WorkerPool appending_pool(1);  // Common slots are written more than once.
@@ -283,7 +295,7 @@ class CpuAttentionSharing : public CpuAttentionTest {
     AttentionArgs args = AttentionOver(queries, heads_, batch, cache.get(), output);
     args.sliding_window = window;
     WorkerPool pool(num_workers);
-    PagedAttention(*GetParam()).Run(args, pool);
+    PagedAttention(*GetParam().kernels).Run(args, pool);
     return output.data;
   }
 
@@ -316,17 +328,21 @@ TEST_P(CpuAttentionSharing, LeavesTheBitsAsTheyAre) {
   }
 }
 
-std::vector<const AttentionKernels*> EveryKernels() { return AttentionKernelsFor(SupportedInstructionSets().back()); }
-
-std::string Name(const testing::TestParamInfo<const AttentionKernels*>& info) {
-  std::string name = info.param->name;
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
+std::vector<Tested> Everything() {
+  std::vector<Tested> everything;
+  for (const AttentionKernels* kernels : AttentionKernelsFor(SupportedInstructionSets().back())) {
+    for (KvDType dtype : {KvDType::kBF16, KvDType::kInt8}) everything.push_back({kernels, dtype});
+  }
+  return everything;
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryInstructionSet, CpuAttentionTest, testing::ValuesIn(EveryKernels()), Name);
-INSTANTIATE_TEST_SUITE_P(EveryInstructionSet, CpuAttentionBits, testing::ValuesIn(EveryKernels()), Name);
-INSTANTIATE_TEST_SUITE_P(EveryInstructionSet, CpuAttentionSharing, testing::ValuesIn(EveryKernels()), Name);
+std::string Name(const testing::TestParamInfo<Tested>& info) {
+  return absl::StrCat(info.param.kernels->name, "_", info.param.dtype == KvDType::kInt8 ? "int8" : "bf16");
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryInstructionSet, CpuAttentionTest, testing::ValuesIn(Everything()), Name);
+INSTANTIATE_TEST_SUITE_P(EveryInstructionSet, CpuAttentionBits, testing::ValuesIn(Everything()), Name);
+INSTANTIATE_TEST_SUITE_P(EveryInstructionSet, CpuAttentionSharing, testing::ValuesIn(Everything()), Name);
 
 }  // namespace
 }  // namespace quire

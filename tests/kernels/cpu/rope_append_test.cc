@@ -4,14 +4,18 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
+#include <limits>
 #include <memory>
 #include <numeric>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/bfloat16.h"
 #include "kernels/cpu/kv_cache.h"
+#include "kernels/cpu/kv_rotation.h"
 #include "tests/kernels/cpu/paged_batch.h"
 #include "tests/reference/reference_kv_cache.h"
 #include "tests/reference/reference_ops.h"
@@ -33,7 +37,37 @@ struct RopeCase {
   int rotary_dim;
   RopeKind kind;
   bool normalize;
+  KvDType dtype = KvDType::kBF16;
 };
+
+// The key and the value of one token and head, as floats.
+std::pair<std::vector<float>, std::vector<float>> StoredAt(const CpuKvCache& cache, int layer, int page, int head,
+                                                           int offset) {
+  const int token = offset % kKvBlockTokens;
+  const auto load = [&](const KvBlockLayout& block, const std::byte* memory, int place) {
+    if (block.has_scales) {
+      float scale;
+      std::memcpy(&scale, memory + block.ScaleOffset(token), sizeof(scale));
+      return static_cast<float>(static_cast<int>(memory[place]) - kInt8KvCentre) * scale;
+    }
+    uint16_t bits;
+    std::memcpy(&bits, memory + place, sizeof(bits));
+    return FromBFloat16(bits);
+  };
+  std::vector<float> key, value;
+  const int head_dim = cache.layout().head_dim;
+  for (int dim = 0; dim < head_dim; ++dim) {
+    key.push_back(
+        load(cache.key_block(), cache.KeyBlock(layer, page, head, offset), cache.key_block().KeyOffset(token, dim)));
+    value.push_back(load(cache.value_block(), cache.ValueBlock(layer, page, head, offset),
+                         cache.value_block().ValueOffset(token, dim)));
+  }
+  if (cache.layout().key_dtype == KvDType::kInt8) {
+    RotateKey(key);
+    for (float& x : key) x /= static_cast<float>(RotatedPart(head_dim));
+  }
+  return {key, value};
+}
 
 TEST(RopeAppender, AgreesWithTheReferenceForEveryKind) {
   std::mt19937 random(kSeed);
@@ -41,12 +75,26 @@ TEST(RopeAppender, AgreesWithTheReferenceForEveryKind) {
   RopeAppender appender;
   ReferenceOps reference;
   const std::vector<SequenceShape> shapes = {{40, 40}, {9, 1}, {130, 70}, {1, 1}};
-  for (const RopeCase& c :
-       {RopeCase{64, 64, RopeKind::kInterleaved, false}, RopeCase{128, 128, RopeKind::kHalves, true},
-        RopeCase{80, 32, RopeKind::kHalves, false}, RopeCase{96, 48, RopeKind::kInterleaved, true},
-        RopeCase{16, 0, RopeKind::kInterleaved, false}}) {
-    SCOPED_TRACE(absl::StrCat("seed ", kSeed, " head_dim ", c.head_dim, " rotary ", c.rotary_dim));
-    const KvLayout layout{.num_layers = 3, .num_kv_heads = 2, .head_dim = c.head_dim, .page_size = 32, .num_pages = 10};
+  std::vector<RopeCase> cases;
+  for (KvDType dtype : {KvDType::kBF16, KvDType::kInt8}) {
+    for (const RopeCase& c :
+         {RopeCase{64, 64, RopeKind::kInterleaved, false}, RopeCase{128, 128, RopeKind::kHalves, true},
+          RopeCase{80, 32, RopeKind::kHalves, false}, RopeCase{96, 48, RopeKind::kInterleaved, true},
+          RopeCase{16, 0, RopeKind::kInterleaved, false}}) {
+      cases.push_back(c);
+      cases.back().dtype = dtype;
+    }
+  }
+  for (const RopeCase& c : cases) {
+    const bool int8 = c.dtype == KvDType::kInt8;
+    SCOPED_TRACE(absl::StrCat("seed ", kSeed, " head_dim ", c.head_dim, " rotary ", c.rotary_dim, " int8 ", int8));
+    const KvLayout layout{.num_layers = 3,
+                          .num_kv_heads = 2,
+                          .head_dim = c.head_dim,
+                          .page_size = 32,
+                          .num_pages = 10,
+                          .key_dtype = c.dtype,
+                          .value_dtype = c.dtype};
     const auto cache = CpuKvCache::Create(layout).value();
     const auto reference_cache = reference.AllocateKvCache(layout).value();
     const PagedBatch batch(shapes, layout.page_size, layout.num_pages, random);
@@ -76,12 +124,14 @@ TEST(RopeAppender, AgreesWithTheReferenceForEveryKind) {
     for (int32_t slot : args.batch.slot_mapping) {
       const int page = slot / layout.page_size, offset = slot % layout.page_size;
       for (int head = 0; head < layout.num_kv_heads; ++head) {
+        float max_key = 0;
+        for (float x : oracle.Key(2, slot, head)) max_key = std::max(max_key, std::abs(x));
+        const auto [keys, values] = StoredAt(*cache, 2, page, head, offset);
         for (int dim = 0; dim < c.head_dim; ++dim) {
-          const float key = FromBFloat16(cache->Keys(2, page, head)[cache->KeyIndex(offset, dim)]);
-          const float value = FromBFloat16(cache->Values(2, page, head)[cache->ValueIndex(offset, dim)]);
           const float expected_key = oracle.Key(2, slot, head)[dim];
-          ASSERT_NEAR(key, expected_key, std::abs(expected_key) / 128 + 1e-6);  // One unit of bfloat16.
-          ASSERT_EQ(value, oracle.Value(2, slot, head)[dim]);
+          const float unit = int8 ? max_key / 127 : std::abs(expected_key) / 128;  // Rotations differ in the last bit.
+          ASSERT_NEAR(keys[dim], expected_key, unit + 1e-6);
+          ASSERT_EQ(values[dim], oracle.Value(2, slot, head)[dim]);
         }
       }
     }
@@ -143,9 +193,37 @@ TEST(RopeAppender, ForgetsRotationsOfOtherPositionsAndFrequencies) {
   }
 }
 
+// Whoever reads a token of which something is not finite gets NaN, and a head of zeros stays zeros.
+TEST(RopeAppender, KeepsNaNAndZerosInInt8) {
+  KvLayout layout{.num_layers = 1, .num_kv_heads = 1, .head_dim = 16, .page_size = 16, .num_pages = 1};
+  layout.key_dtype = layout.value_dtype = KvDType::kInt8;
+  const auto cache = CpuKvCache::Create(layout).value();
+  for (float x : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), 0.0f, 1e-40f}) {
+    const std::vector<int32_t> positions = {0}, slots = {3};
+    Matrix qkv(1, 3 * 16);
+    qkv.data[16 + 5] = qkv.data[32 + 15] = x;
+    RopeAppendArgs args;
+    args.qkv = qkv.view();
+    args.num_heads = 1;
+    args.kv_cache = cache.get();
+    args.batch.positions = positions;
+    args.batch.slot_mapping = slots;
+    WorkerPool pool(1);
+    RopeAppender().Run(args, pool);
+    const auto [key, value] = StoredAt(*cache, 0, 0, 0, 3);
+    if (x < 1) {
+      EXPECT_THAT(key, testing::Each(0));
+      EXPECT_THAT(value, testing::Each(0));
+    } else {
+      EXPECT_THAT(key, testing::Each(testing::IsNan()));
+      EXPECT_THAT(value, testing::Each(testing::IsNan()));
+    }
+  }
+}
+
 TEST(RopeAppender, GivesATokenTheSameBitsInAnyBatchOnAnyNumberOfWorkers) {
   std::mt19937 random(kSeed);
-  const KvLayout layout{.num_layers = 1, .num_kv_heads = 2, .head_dim = 64, .page_size = 16, .num_pages = 13};
+  KvLayout layout{.num_layers = 1, .num_kv_heads = 2, .head_dim = 64, .page_size = 16, .num_pages = 13};
   const std::vector<SequenceShape> shapes = {{201, 201}};
   const PagedBatch batch(shapes, layout.page_size, layout.num_pages, random);
   const std::vector<float> frequencies = InverseFrequencies(64, 1e4);
@@ -168,13 +246,15 @@ TEST(RopeAppender, GivesATokenTheSameBitsInAnyBatchOnAnyNumberOfWorkers) {
       args.batch.slot_mapping = batch.view().slot_mapping.subspan(begin, count);
       appender.Run(args, pool);
     }
-    const uint16_t* kv = cache->Keys(0, 0, 0);
-    return std::pair(qkv.data, std::vector(kv, kv + layout.BytesPerPage() / 2 * layout.num_pages));
+    return std::pair(qkv.data, std::vector(cache->data(), cache->data() + cache->bytes()));
   };
-  const auto expected = run(1, 201);
-  for (int num_workers : {1, 2, 5}) {
-    for (int tokens_a_call : {1, 50, 201}) {
-      EXPECT_TRUE(run(num_workers, tokens_a_call) == expected) << num_workers << " " << tokens_a_call;
+  for (KvDType dtype : {KvDType::kBF16, KvDType::kInt8}) {
+    layout.key_dtype = layout.value_dtype = dtype;
+    const auto expected = run(1, 201);
+    for (int num_workers : {1, 2, 5}) {
+      for (int tokens_a_call : {1, 50, 201}) {
+        EXPECT_TRUE(run(num_workers, tokens_a_call) == expected) << num_workers << " " << tokens_a_call;
+      }
     }
   }
 }

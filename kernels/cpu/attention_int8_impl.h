@@ -1,0 +1,255 @@
+// Attention kernels for K and V in int8, as templates over Q: Lanes and what each including file defines besides:
+//   kAccumulators           how many Sums stay in registers, beside operands
+//   Codes, LoadCodes(p)     16 quads of codes, as they lie in a block
+//   Sums, Zero()            16 dot products in the making
+//   PackWords(x, words)     16 integers of 16 bits as 4 quads, of two words each
+//   AddQuad(words, codes, sums)    sums + the products of a quad of integers and each quad of codes
+//   Total(sums)             the dot products
+//   Butterfly<stride>(x)    x[i] + x[i + stride] and x[i] - x[i + stride] in place of either pair, stride below 16
+//
+// Queries, and weights times V's scales, are rounded to 16 bits, one scale for a row: 256 * upper + lower, two signed
+// bytes. Both dot products, over dimensions and over a chunk's tokens, are then exact in any order; floats only scale
+// the results:
+//   score = (dot * scale_k) * scale_q,  weighted V = dot * scale_of_weights
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/attention_kernels_impl.h"
+
+namespace quire {
+namespace {
+
+using Ints = Lanes::Ints;
+
+// Integers go up to this, so that the upper byte does to 127. 256 products with codes fit 32 bits.
+constexpr float kMaxInteger = 127 * 256;
+constexpr int kWordsPerQuad = 2;
+
+struct Rounding {
+  float scale;     // Of the integers.
+  int32_t centre;  // To be added to dot products with codes, which have kInt8KvCentre added.
+};
+
+// Rounds x[0 .. count), count being a multiple of 16, whose greatest magnitude has the bits `max_bits`. Compared as
+// bits magnitudes are in order, infinity and NaN the greatest, so that neither can be lost: they make the scale NaN.
+template <typename Q>
+Rounding RoundRow(const float* x, int count, int32_t max_bits, int32_t* words) {
+  constexpr int32_t kInfinityBits = 0x7f800000;
+  if (max_bits >= kInfinityBits) [[unlikely]] {
+    for (int i = 0; i < count; i += 16) Q::PackWords(Lanes::BroadcastInt(0), words + i / 4 * kWordsPerQuad);
+    return {__builtin_nanf(""), 0};
+  }
+  float max;
+  __builtin_memcpy(&max, &max_bits, sizeof(max));
+  // The reciprocal of what is smaller would overflow; such a row counts as zeros.
+  const Floats inverse = Lanes::Broadcast(max > 1e-33f ? kMaxInteger / max : 0);
+  Ints sum = Lanes::BroadcastInt(0);
+  for (int i = 0; i < count; i += 16) {
+    const Ints integers = Lanes::Round(Lanes::Mul(Lanes::Load(x + i), inverse));
+    sum = Lanes::AddInt(sum, integers);
+    Q::PackWords(integers, words + i / 4 * kWordsPerQuad);
+  }
+  return {max * (1 / kMaxInteger), -kInt8KvCentre * Lanes::ReduceAdd(sum)};
+}
+
+// The length of the parts that kernels/cpu/kv_rotation.h speaks of.
+constexpr int PartOf(int head_dim) { return head_dim & -head_dim; }
+
+// As RotateKey does, which adds and subtracts in the same order.
+template <typename Q>
+void RotateQuery(int head_dim, float* query) {
+  const int part = PartOf(head_dim);
+  for (int dim = 0; dim < head_dim; dim += 16) {
+    Floats x = Lanes::Load(query + dim);
+    x = Q::template Butterfly<2>(Q::template Butterfly<1>(x));
+    x = Q::template Butterfly<8>(Q::template Butterfly<4>(x));
+    Lanes::Store(x, query + dim);
+  }
+  for (int stride = 16; stride < part; stride *= 2) {
+    for (int dim = 0; dim < head_dim; dim += 16) {
+      if (dim & stride) continue;
+      const Floats x = Lanes::Load(query + dim), y = Lanes::Load(query + dim + stride);
+      Lanes::Store(Lanes::Add(x, y), query + dim);
+      Lanes::Store(Lanes::Fma(y, Lanes::Broadcast(-1), x), query + dim + stride);
+    }
+  }
+}
+
+// A prepared query: its rounding, then its words.
+template <typename Q>
+void PrepareIntegers(const float* query, float factor, int head_dim, std::byte* prepared) {
+  alignas(64) float scaled[kMaxHeadDim];
+  const Floats factors = Lanes::Broadcast(factor / static_cast<float>(PartOf(head_dim)));
+  for (int dim = 0; dim < head_dim; dim += 16) {
+    Lanes::Store(Lanes::Mul(Lanes::Load(query + dim), factors), scaled + dim);
+  }
+  RotateQuery<Q>(head_dim, scaled);
+  Ints max_bits = Lanes::BroadcastInt(0);
+  for (int dim = 0; dim < head_dim; dim += 16) {
+    max_bits = Lanes::MaxInt(max_bits, Lanes::MagnitudeBits(Lanes::Load(scaled + dim)));
+  }
+  const Rounding rounding = RoundRow<Q>(scaled, head_dim, Lanes::ReduceMax(max_bits),
+                                        reinterpret_cast<int32_t*>(prepared + sizeof(Rounding)));
+  __builtin_memcpy(prepared, &rounding, sizeof(rounding));
+}
+
+struct IntegerQuery {
+  Rounding rounding;
+  const int32_t* words;
+};
+
+inline IntegerQuery QueryOf(const AttentionRow& row) {
+  IntegerQuery query;
+  __builtin_memcpy(&query.rounding, row.query, sizeof(query.rounding));
+  query.words = reinterpret_cast<const int32_t*>(row.query + sizeof(Rounding));
+  return query;
+}
+
+inline Floats LoadScales(const std::byte* block, int head_dim) {
+  return Lanes::Load(reinterpret_cast<const float*>(block + head_dim * kKvBlockTokens));
+}
+
+// scores[row][token] = query[row] . key[token] for one block, read in the order of its memory.
+template <typename Q, int kRows>
+void ScoreCodes(const IntegerQuery* queries, int head_dim, const std::byte* keys, const std::byte* ahead,
+                float* scores) {
+  typename Q::Sums sums[kRows];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) sums[r] = Q::Zero();
+  for (int quad = 0; quad < head_dim / 4; ++quad) {
+    const typename Q::Codes codes = Q::LoadCodes(keys + quad * 64);
+    Fetch(ahead + quad * 64);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) sums[r] = Q::AddQuad(queries[r].words + quad * kWordsPerQuad, codes, sums[r]);
+  }
+  Fetch(ahead + head_dim * kKvBlockTokens);
+  const Floats scales = LoadScales(keys, head_dim);
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    const Rounding& rounding = queries[r].rounding;
+    const Ints dots = Lanes::AddInt(Q::Total(sums[r]), Lanes::BroadcastInt(rounding.centre));
+    Lanes::Store(Lanes::Mul(Lanes::Mul(Lanes::ToFloats(dots), scales), Lanes::Broadcast(rounding.scale)),
+                 scores + r * kAttentionChunkTokens);
+  }
+}
+
+// Rounds weights times V's scales for the tokens that the row sees, to 0 for all others of blocks [begin_block,
+// end_block), whose scales may be anything.
+template <typename Q>
+Rounding RoundWeights(const KvChunk& chunk, const AttentionRow& row, int begin_block, int end_block, float* weights,
+                      int32_t* words) {
+  const int first = row.begin / kKvBlockTokens, last = (row.end + kKvBlockTokens - 1) / kKvBlockTokens;
+  Ints max_bits = Lanes::BroadcastInt(0);
+  for (int block = begin_block; block < end_block; ++block) {
+    float* x = weights + block * kKvBlockTokens;
+    Floats scaled = Lanes::Broadcast(0);
+    if (block >= first && block < last) {
+      const Floats weight = Lanes::Load(x);
+      constexpr float kLeastWeight = 1e-38f;  // Below all but 0, that of a token that is not seen.
+      scaled = Lanes::ZeroWhereLess(weight, kLeastWeight,
+                                    Lanes::Mul(weight, LoadScales(chunk.values[block], chunk.head_dim)));
+    }
+    max_bits = Lanes::MaxInt(max_bits, Lanes::MagnitudeBits(scaled));
+    Lanes::Store(scaled, x);
+  }
+  return RoundRow<Q>(weights + begin_block * kKvBlockTokens, (end_block - begin_block) * kKvBlockTokens,
+                     Lanes::ReduceMax(max_bits), words + begin_block * kKvBlockTokens / 4 * kWordsPerQuad);
+}
+
+// The weighted V of each row, in 16 * kVectors dimensions from `dim`.
+template <typename Q, int kRows, int kVectors>
+void WeightCodes(const AttentionRow* rows, const int32_t (*words)[kAttentionChunkTokens / 4 * kWordsPerQuad],
+                 const Rounding* roundings, const KvChunk& chunk, int begin_block, int end_block, int dim) {
+  typename Q::Sums sums[kRows][kVectors];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kVectors; ++i) sums[r][i] = Q::Zero();
+  }
+  for (int block = begin_block; block < end_block; ++block) {
+    for (int quad = 0; quad < kKvBlockTokens / 4; ++quad) {
+      const int offset = (quad * chunk.head_dim + dim) * 4;
+      const std::byte* values = chunk.values[block] + offset;
+      const std::byte* ahead = chunk.values[block + kAttentionBlocksAhead] + offset;
+      const int word = (block * (kKvBlockTokens / 4) + quad) * kWordsPerQuad;
+#pragma GCC unroll 8
+      for (int i = 0; i < kVectors; ++i) {
+        const typename Q::Codes codes = Q::LoadCodes(values + i * 64);
+        Fetch(ahead + i * 64);
+#pragma GCC unroll 8
+        for (int r = 0; r < kRows; ++r) sums[r][i] = Q::AddQuad(words[r] + word, codes, sums[r][i]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kVectors; ++i) {
+      const Ints dots = Lanes::AddInt(Q::Total(sums[r][i]), Lanes::BroadcastInt(roundings[r].centre));
+      Lanes::Store(Lanes::Mul(Lanes::ToFloats(dots), Lanes::Broadcast(roundings[r].scale)),
+                   rows[r].state->weighted + dim + i * 16);
+    }
+  }
+}
+
+// The same for all dimensions from `dim`, in tiles as wide as registers allow.
+template <typename Q, int kRows, int kVectors = 8>
+void WeightAllCodes(const AttentionRow* rows, const int32_t (*words)[kAttentionChunkTokens / 4 * kWordsPerQuad],
+                    const Rounding* roundings, const KvChunk& chunk, int begin_block, int end_block, int dim = 0) {
+  if constexpr (kRows * kVectors <= Q::kAccumulators || kVectors == 1) {
+    for (; dim + kVectors * 16 <= chunk.head_dim; dim += kVectors * 16) {
+      WeightCodes<Q, kRows, kVectors>(rows, words, roundings, chunk, begin_block, end_block, dim);
+    }
+  }
+  if constexpr (kVectors > 1) {
+    WeightAllCodes<Q, kRows, kVectors / 2>(rows, words, roundings, chunk, begin_block, end_block, dim);
+  }
+}
+
+template <typename Q, int kRows>
+void AttendInt8Rows(const KvChunk& chunk, const AttentionRow* rows) {
+  int begin = rows[0].begin, end = rows[0].end;  // Visible to any row.
+  for (int r = 1; r < kRows; ++r) {
+    begin = rows[r].begin < begin ? rows[r].begin : begin;
+    end = rows[r].end > end ? rows[r].end : end;
+  }
+  const int begin_block = begin / kKvBlockTokens;
+  const int end_block = (end + kKvBlockTokens - 1) / kKvBlockTokens;
+
+  alignas(64) float scores[kRows][kAttentionChunkTokens];
+  IntegerQuery queries[kRows];
+  for (int r = 0; r < kRows; ++r) queries[r] = QueryOf(rows[r]);
+  for (int block = begin_block; block < end_block; ++block) {
+    ScoreCodes<Q, kRows>(queries, chunk.head_dim, chunk.keys[block], chunk.keys[block + kAttentionBlocksAhead],
+                         scores[0] + block * kKvBlockTokens);
+  }
+  alignas(64) int32_t words[kRows][kAttentionChunkTokens / 4 * kWordsPerQuad];
+  Rounding roundings[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    Softmax(rows[r].begin, rows[r].end, scores[r], rows[r].state);
+    roundings[r] = RoundWeights<Q>(chunk, rows[r], begin_block, end_block, scores[r], words[r]);
+  }
+  WeightAllCodes<Q, kRows>(rows, words, roundings, chunk, begin_block, end_block);
+}
+
+template <typename Q>
+void AttendInt8(const KvChunk& chunk, const AttentionRow* rows, int num_rows) {
+  static_assert(kAttentionMaxRows == 4);
+  switch (num_rows) {
+    case 1:
+      return AttendInt8Rows<Q, 1>(chunk, rows);
+    case 2:
+      return AttendInt8Rows<Q, 2>(chunk, rows);
+    case 3:
+      return AttendInt8Rows<Q, 3>(chunk, rows);
+    case 4:
+      return AttendInt8Rows<Q, 4>(chunk, rows);
+  }
+}
+
+template <typename Q>
+constexpr KvKernels kInt8Kernels = {PrepareIntegers<Q>, AttendInt8<Q>};
+
+}  // namespace
+}  // namespace quire
