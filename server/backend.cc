@@ -24,12 +24,13 @@ absl::Status CheckOptions(const BackendOptions& options) {
 
 }  // namespace
 
-KvLayout MakeKvLayout(const ModelConfig& config, int block_size) {
+KvLayout MakeKvLayout(const ModelConfig& config, int block_size, KvDType kv_dtype) {
   KvLayout layout;
   layout.num_layers = config.num_layers;
   layout.num_kv_heads = config.num_kv_heads;
   layout.head_dim = config.head_dim;
   layout.page_size = block_size;
+  layout.key_dtype = layout.value_dtype = kv_dtype;
   return layout;
 }
 
@@ -42,7 +43,7 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& optio
   if (!options.model_name.empty()) backend->model.name = options.model_name;
   const ModelConfig& config = backend->model.config;
 
-  KvLayout layout = MakeKvLayout(config, options.block_size);
+  KvLayout layout = MakeKvLayout(config, options.block_size, options.kv_dtype);
   ASSIGN_OR_RETURN(const KvBudget budget, PlanKvBudget(options, layout, config.context_length, AvailableMemory()));
   layout.num_pages = budget.num_pages;
   absl::StatusOr<std::unique_ptr<KvCache>> kv_cache = backend->ops->AllocateKvCache(layout);

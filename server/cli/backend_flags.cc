@@ -1,5 +1,8 @@
 #include "server/cli/backend_flags.h"
 
+#include <map>
+#include <string>
+
 namespace quire {
 
 void AddBackendFlags(CLI::App& command, BackendOptions& options) {
@@ -25,8 +28,20 @@ void AddBackendFlags(CLI::App& command, BackendOptions& options) {
                   "the free memory or 1 GiB")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
       ->check(CLI::PositiveNumber);
+  AddKvDTypeFlag(command, options.kv_dtype);
   command.add_flag("--no-kv-cache", options.recompute_always,
                    "Recompute the whole sequence for every token; only for comparison");
+}
+
+void AddKvDTypeFlag(CLI::App& command, KvDType& dtype) {
+  const std::map<std::string, KvDType> names = {
+      {"auto", kDefaultKvDType}, {"bf16", KvDType::kBF16}, {"int8", KvDType::kInt8}};
+  command
+      .add_option_function<std::string>(
+          "--kv-cache-dtype", [&dtype, names](const std::string& name) { dtype = names.at(name); },
+          "What keys and values are kept in: bf16, int8 (about half the memory, less exact), or auto: bf16")
+      ->check(CLI::IsMember({"auto", "bf16", "int8"}))
+      ->default_str("auto");
 }
 
 }  // namespace quire

@@ -6,8 +6,10 @@
 
 namespace quire {
 
-// Adds --threads, --instruction-set, --max-num-seqs, --max-num-batched-tokens, --block-size, --kv-cache-memory, and
-// --no-kv-cache. `options` outlives the parsing.
+// Adds --threads, --instruction-set, --max-num-seqs, --max-num-batched-tokens, --block-size, --kv-cache-memory,
+// --kv-cache-dtype, and --no-kv-cache. `options` outlives the parsing.
 void AddBackendFlags(CLI::App& command, BackendOptions& options);
+// Adds --kv-cache-dtype alone. `dtype` outlives the parsing.
+void AddKvDTypeFlag(CLI::App& command, KvDType& dtype);
 
 }  // namespace quire

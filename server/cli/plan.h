@@ -6,6 +6,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
+#include "server/backend.h"
 
 namespace quire {
 
@@ -14,6 +15,7 @@ struct PlanOptions {
   int context = 0;      // Tokens of one sequence; 0: the model's own length.
   int concurrency = 8;  // Sequences of that length at once.
   int block_size = 32;
+  KvDType kv_dtype = kDefaultKvDType;
 };
 
 // All sizes in bytes.
@@ -21,7 +23,7 @@ struct MemoryPlan {
   int context = 0;
   int concurrency = 0;
   int64_t weight_bytes = 0;
-  int64_t kv_bytes_per_token = 0;  // 2 x layers x kv_heads x head_dim x bytes
+  int64_t kv_bytes_per_token = 0;  // Of K and V, in all layers and KV heads.
   int64_t pages = 0;
   int64_t kv_bytes = 0;
   int64_t available_bytes = 0;     // On this machine, now.

@@ -70,16 +70,21 @@ void ExpectSameStreams(const std::vector<Stream>& streams, const std::vector<Str
   }
 }
 
-class Invariance : public testing::Test {
+class Invariance : public testing::TestWithParam<KvDType> {
  protected:
   static void SetUpTestSuite() { model_ = std::make_unique<RealModel>("", 2); }
   static void TearDownTestSuite() { model_.reset(); }
+
+  static EngineSetup Setup(EngineSetup setup = {}) {
+    setup.kv_dtype = GetParam();
+    return setup;
+  }
 
   // Each alone, from a cold start.
   static std::vector<Stream> Isolated(const std::vector<GenerateRequest>& requests) {
     std::vector<Stream> streams;
     for (const GenerateRequest& request : requests) {
-      streams.push_back(RealEngine(*model_, {}).RunOne(request));
+      streams.push_back(RealEngine(*model_, Setup()).RunOne(request));
       EXPECT_EQ(streams.back().tokens.size(), static_cast<size_t>(kNewTokens));
     }
     return streams;
@@ -90,7 +95,10 @@ class Invariance : public testing::Test {
 
 std::unique_ptr<RealModel> Invariance::model_;
 
-TEST_F(Invariance, StreamsAreTheSameWhoeverElseIsServedAndHowever) {
+INSTANTIATE_TEST_SUITE_P(, Invariance, testing::Values(KvDType::kBF16, KvDType::kInt8),
+                         [](const auto& tested) { return tested.param == KvDType::kInt8 ? "int8" : "bf16"; });
+
+TEST_P(Invariance, StreamsAreTheSameWhoeverElseIsServedAndHowever) {
   const std::vector<Stream> expected = Isolated(Requests());
   EXPECT_NE(expected[0].tokens, expected[1].tokens);  // Sampling samples.
 
@@ -98,7 +106,7 @@ TEST_F(Invariance, StreamsAreTheSameWhoeverElseIsServedAndHowever) {
   for (GenerateRequest& request : Company()) crowd.push_back(std::move(request));
   {
     SCOPED_TRACE("in company, then again from a warm cache");
-    RealEngine engine(*model_, {});
+    RealEngine engine(*model_, Setup());
     ExpectSameStreams(engine.Run(crowd), expected);
     const std::vector<Stream> warm = engine.Run(crowd);
     ExpectSameStreams(warm, expected);
@@ -109,17 +117,18 @@ TEST_F(Invariance, StreamsAreTheSameWhoeverElseIsServedAndHowever) {
   }
   {
     SCOPED_TRACE("small pages, small steps");
-    ExpectSameStreams(RealEngine(*model_, {.block_size = 16, .max_num_batched_tokens = 17}).Run(crowd), expected);
+    ExpectSameStreams(RealEngine(*model_, Setup({.block_size = 16, .max_num_batched_tokens = 17})).Run(crowd),
+                      expected);
   }
   {
     SCOPED_TRACE("large pages, large steps");
     ExpectSameStreams(
-        RealEngine(*model_, {.block_size = 128, .num_blocks = 128, .max_num_batched_tokens = 1000}).Run(crowd),
+        RealEngine(*model_, Setup({.block_size = 128, .num_blocks = 128, .max_num_batched_tokens = 1000})).Run(crowd),
         expected);
   }
 }
 
-TEST_F(Invariance, StreamsAreTheSameWhenPreempted) {
+TEST_P(Invariance, StreamsAreTheSameWhenPreempted) {
   std::vector<GenerateRequest> requests = Requests();
   requests.pop_back();  // The long prompt alone would not fit.
   const std::vector<Stream> expected = Isolated(requests);
@@ -128,23 +137,23 @@ TEST_F(Invariance, StreamsAreTheSameWhenPreempted) {
   const auto num_before = static_cast<std::ptrdiff_t>(crowd.size());
   for (GenerateRequest& request : crowd) request.sampling.max_tokens = 50;
   for (GenerateRequest& request : requests) crowd.push_back(std::move(request));
-  RealEngine engine(*model_, {.block_size = 16, .num_blocks = 32});
+  RealEngine engine(*model_, Setup({.block_size = 16, .num_blocks = 32}));
   const std::vector<Stream> streams = engine.Run(std::move(crowd));
   ExpectSameStreams({streams.begin() + num_before, streams.end()}, expected);
   EXPECT_GT(engine.stats().preemptions_total, 3u);
 }
 
-TEST_F(Invariance, StreamsAreTheSameWithAnyNumberOfWorkers) {
+TEST_P(Invariance, StreamsAreTheSameWithAnyNumberOfWorkers) {
   const RealModel other("", 1);
   std::vector<GenerateRequest> requests = Requests();
-  ExpectSameStreams(RealEngine(other, {}).Run(requests), RealEngine(*model_, {}).Run(requests));
+  ExpectSameStreams(RealEngine(other, Setup()).Run(requests), RealEngine(*model_, Setup()).Run(requests));
 }
 
-TEST_F(Invariance, ParallelSamplesBeginWithTheStreamOfASingleOne) {
+TEST_P(Invariance, ParallelSamplesBeginWithTheStreamOfASingleOne) {
   GenerateRequest request = Requests()[1];
-  const Stream single = RealEngine(*model_, {}).RunOne(request);
+  const Stream single = RealEngine(*model_, Setup()).RunOne(request);
   request.sampling.n = 4;
-  ExpectSameStream(RealEngine(*model_, {}).RunOne(request), single);
+  ExpectSameStream(RealEngine(*model_, Setup()).RunOne(request), single);
 }
 
 }  // namespace

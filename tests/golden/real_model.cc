@@ -23,7 +23,9 @@ KvLayout LayoutFor(const ModelConfig& config, const EngineSetup& setup) {
           .num_kv_heads = config.num_kv_heads,
           .head_dim = config.head_dim,
           .page_size = setup.block_size,
-          .num_pages = setup.num_blocks};
+          .num_pages = setup.num_blocks,
+          .key_dtype = setup.kv_dtype,
+          .value_dtype = setup.kv_dtype};
 }
 
 EngineOptions OptionsFor(const ModelConfig& config, const EngineSetup& setup) {

@@ -37,6 +37,7 @@ struct EngineSetup {
   int block_size = 32;
   int num_blocks = 512;
   int max_num_batched_tokens = 256;
+  KvDType kv_dtype = KvDType::kBF16;
 };
 
 // An engine of its own over the model: pages, prefix cache and all.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "tests/golden/golden.h"
 #include "tests/golden/real_model.h"
@@ -22,8 +23,16 @@ std::vector<TokenLogprob> Score(RealEngine& engine, const std::vector<TokenId>& 
   return scores;
 }
 
-constexpr double kLogprobTolerance = 0.2;  // Nats.
-constexpr double kNllTolerance = 0.005;    // Relative.
+constexpr double kNllTolerance = 0.002;  // Nats a token: a perplexity within 0.2 %.
+
+// What a kind of KV cache may do to logits. int8 has about five times the noise of bfloat16, enough to tip a sure
+// choice now and then.
+struct Tolerance {
+  double logprob;            // Nats, of any of the likeliest tokens.
+  double different_choices;  // Of the sure ones.
+};
+constexpr Tolerance kBFloat16Tolerance = {0.2, 0};
+constexpr Tolerance kInt8Tolerance = {0.6, 0.002};
 
 class Agreement {
  public:
@@ -32,9 +41,11 @@ class Agreement {
     ++num_sure_;
     num_different_ += ours.top[0].first != reference;
   }
-  void Expect(int least_sure) const {
+  void Expect(int least_sure, double different_choices) const {
     EXPECT_GE(num_sure_, least_sure);
-    EXPECT_EQ(num_different_, 0) << "of " << num_sure_;
+    testing::Test::RecordProperty("sure_choices", num_sure_);
+    testing::Test::RecordProperty("different_choices", num_different_);
+    EXPECT_LE(num_different_, num_sure_ * different_choices) << "of " << num_sure_;
   }
 
  private:
@@ -42,15 +53,19 @@ class Agreement {
   int num_different_ = 0;
 };
 
-// The machine's sets by name. Those it lacks are not tested on it.
-class ReferenceAgreement : public testing::TestWithParam<const char*> {
+// The machine's sets by name, with either kind of KV cache. Those it lacks are not tested on it.
+class ReferenceAgreement : public testing::TestWithParam<std::tuple<const char*, KvDType>> {
  protected:
   void SetUp() override {
-    const std::string name = GetParam();
+    const std::string name = std::get<0>(GetParam());
     if (!MakeCpuOps({.num_threads = 1, .instruction_set = name}).ok()) GTEST_SKIP() << "this machine lacks " << name;
     portable_ = name == "portable";
     model_ = std::make_unique<RealModel>(name, 1);
-    engine_ = std::make_unique<RealEngine>(*model_, EngineSetup{});
+    engine_ = std::make_unique<RealEngine>(*model_, EngineSetup{.kv_dtype = std::get<1>(GetParam())});
+  }
+
+  static const Tolerance& tolerance() {
+    return std::get<1>(GetParam()) == KvDType::kInt8 ? kInt8Tolerance : kBFloat16Tolerance;
   }
 
   bool portable_ = false;  // Much slower than the others: gets less to do.
@@ -58,13 +73,16 @@ class ReferenceAgreement : public testing::TestWithParam<const char*> {
   std::unique_ptr<RealEngine> engine_;
 };
 
-std::string TestName(const testing::TestParamInfo<const char*>& tested) {
-  std::string name = tested.param;
+std::string TestName(const testing::TestParamInfo<std::tuple<const char*, KvDType>>& tested) {
+  std::string name = std::get<0>(tested.param);
   std::replace(name.begin(), name.end(), '-', '_');
-  return name;
+  return name + (std::get<1>(tested.param) == KvDType::kInt8 ? "_int8" : "_bf16");
 }
 
-INSTANTIATE_TEST_SUITE_P(, ReferenceAgreement, testing::Values("portable", "avx2", "avx512-vnni"), TestName);
+INSTANTIATE_TEST_SUITE_P(, ReferenceAgreement,
+                         testing::Combine(testing::Values("portable", "avx2", "avx512-vnni"),
+                                          testing::Values(KvDType::kBF16, KvDType::kInt8)),
+                         TestName);
 
 // The reference's own tokens are fed, so that one difference does not hide what comes after it.
 TEST_P(ReferenceAgreement, ChoosesTheSameTokensWhereverTheReferenceIsSure) {
@@ -91,9 +109,9 @@ TEST_P(ReferenceAgreement, ChoosesTheSameTokensWhereverTheReferenceIsSure) {
       }
     }
   }
-  agreement.Expect(portable_ ? 150 : 1000);
+  agreement.Expect(portable_ ? 150 : 1000, tolerance().different_choices);
   RecordProperty("worst_logprob", std::to_string(worst_logprob));
-  EXPECT_LT(worst_logprob, kLogprobTolerance);
+  EXPECT_LT(worst_logprob, tolerance().logprob);
 }
 
 TEST_P(ReferenceAgreement, FindsThePassageAsLikelyAsTheReferenceDoes) {
@@ -106,10 +124,10 @@ TEST_P(ReferenceAgreement, FindsThePassageAsLikelyAsTheReferenceDoes) {
     nll -= scores[i].logprob;
     agreement.Add(scores[i], passage.greedy[i], passage.margins[i]);
   }
-  agreement.Expect(2000);
+  agreement.Expect(2000, tolerance().different_choices);
   const double mean_nll = nll / static_cast<double>(scores.size());
   RecordProperty("mean_nll", std::to_string(mean_nll));
-  EXPECT_NEAR(mean_nll / passage.mean_nll, 1.0, kNllTolerance);
+  EXPECT_NEAR(mean_nll, passage.mean_nll, kNllTolerance);
 }
 
 // All prompts at once, each feeding on its own choices: equal up to the first step where the reference is not sure,
@@ -136,7 +154,7 @@ TEST_P(ReferenceAgreement, ContinuesAsTheReferenceDoesWhileThatIsSure) {
     }
   }
   EXPECT_GT(num_compared, 100);
-  EXPECT_EQ(num_parted, 0);
+  EXPECT_LE(num_parted, num_compared * tolerance().different_choices);
 }
 
 }  // namespace

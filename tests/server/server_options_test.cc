@@ -55,6 +55,7 @@ TEST(ServerOptions, HasTheDocumentedDefaults) {
   EXPECT_EQ(parsed.options.backend.max_num_seqs, 256);
   EXPECT_EQ(parsed.options.backend.max_num_batched_tokens, 256);
   EXPECT_EQ(parsed.options.backend.block_size, 32);
+  EXPECT_EQ(parsed.options.backend.kv_dtype, KvDType::kBF16);
   EXPECT_TRUE(parsed.options.backend.enable_prefix_caching);
   EXPECT_FALSE(parsed.options.backend.recompute_always);
 }
@@ -62,7 +63,8 @@ TEST(ServerOptions, HasTheDocumentedDefaults) {
 TEST(ServerOptions, ReadsEveryFlag) {
   const Parsed parsed(
       "m.gguf --host 0.0.0.0 --port 0 --threads 3 --max-model-len 2048 --max-num-seqs 16 --max-num-batched-tokens 64 "
-      "--block-size 16 --kv-cache-memory 512MiB --no-enable-prefix-caching --no-kv-cache --log-level debug "
+      "--block-size 16 --kv-cache-memory 512MiB --kv-cache-dtype int8 --no-enable-prefix-caching --no-kv-cache "
+      "--log-level debug "
       "--max-waiting-requests 5 --drain-timeout 7 --instruction-set avx2 --served-model-name small");
   EXPECT_EQ(parsed.error, "");
   const BackendOptions& backend = parsed.options.backend;
@@ -74,6 +76,7 @@ TEST(ServerOptions, ReadsEveryFlag) {
   EXPECT_EQ(backend.max_num_batched_tokens, 64);
   EXPECT_EQ(backend.block_size, 16);
   EXPECT_EQ(backend.kv_cache_bytes, 512 << 20);
+  EXPECT_EQ(backend.kv_dtype, KvDType::kInt8);
   EXPECT_FALSE(backend.enable_prefix_caching);
   EXPECT_TRUE(backend.recompute_always);
   EXPECT_EQ(parsed.options.log_level, "debug");
@@ -81,6 +84,12 @@ TEST(ServerOptions, ReadsEveryFlag) {
   EXPECT_EQ(parsed.options.drain_timeout_seconds, 7);
   EXPECT_EQ(backend.instruction_set, "avx2");
   EXPECT_EQ(backend.model_name, "small");
+}
+
+TEST(ServerOptions, KeepsKeysAndValuesAsTold) {
+  EXPECT_EQ(Parsed("m --kv-cache-dtype auto").options.backend.kv_dtype, KvDType::kBF16);
+  EXPECT_EQ(Parsed("m --kv-cache-dtype int8").options.backend.kv_dtype, KvDType::kInt8);
+  EXPECT_EQ(Parsed("m --kv-cache-dtype bf16").options.backend.kv_dtype, KvDType::kBF16);
 }
 
 TEST(ServerOptions, PrefersFlagsToTheEnvironmentToTheConfigFile) {
@@ -123,6 +132,8 @@ TEST(ServerOptions, NamesTheFlagOfABadValue) {
       {"m --max-num-batched-tokens 0", "--max-num-batched-tokens"},
       {"m --max-num-seqs 512", "--max-num-batched-tokens"},
       {"m --block-size 17", "--block-size"},
+      {"m --kv-cache-dtype int3", "--kv-cache-dtype"},
+      {"m --kv-cache-dtype 2", "--kv-cache-dtype"},
       {"m --kv-cache-memory lots", "--kv-cache-memory"},
       {"m --kv-cache-memory 0", "--kv-cache-memory"},
       {"m --kv-cache-memory -5MiB", "--kv-cache-memory"},
