@@ -179,33 +179,35 @@ void MatMulRunner::PreparePart(const Plan& plan, int worker, int64_t chunk, int6
   const int64_t begin = plan.groups * part / plan.parts, end = plan.groups * (part + 1) / plan.parts;
   const int64_t begin_col = plan.cols * part / plan.parts, end_col = plan.cols * (part + 1) / plan.parts;
   const ActivationChunk activations = Chunk(plan, worker, chunk);
-  auto* const groups = const_cast<ActivationGroup*>(activations.groups);
-  auto* const floats = const_cast<float*>(activations.floats);
-  const RmsNorm& norm = plan.args.norm;
   const int64_t padded_rows = DivideUp(activations.rows, kTileRows) * kTileRows;
   for (int row = 0; row < padded_rows; ++row) {
-    ActivationGroup* const tile = groups + row / kTileRows * plan.groups;
-    float* const tile_floats = floats + row / kTileRows * kTileRows * plan.cols + row % kTileRows;
+    const int64_t tile = row / kTileRows, row_in_tile = row % kTileRows;
+    auto* const groups = const_cast<ActivationGroup*>(activations.groups) + tile * plan.groups;
+    auto* const floats = const_cast<float*>(activations.floats) + tile * kTileRows * plan.cols + row_in_tile;
     // Rows that only fill a tile up to a number that there is a kernel for are multiplied as well.
-    if (row >= activations.rows) {
-      for (int64_t i = begin; i < end; ++i) ClearRow(tile[i], row % kTileRows);
-      if (!plan.weights.needs_float_input()) continue;
-      for (int64_t col = begin_col; col < end_col; ++col) tile_floats[col * kTileRows] = 0;
-      continue;
-    }
-    const float* input = plan.args.input.Row(chunk * plan.chunk_rows() + row);
-    if (!norm.weight.empty()) {
-      float* normalized = reinterpret_cast<float*>(scratch_.data() + plan.rows_at + worker * plan.row_bytes());
-      kernels_.normalize(input, norm.weight.data(), norm.epsilon, plan.cols, normalized);
-      input = normalized;
-    }
+    const float* const input = row < activations.rows ? Input(plan, worker, chunk * plan.chunk_rows() + row) : nullptr;
     if (plan.weights.needs_quantized_input()) {
-      kernels_.quantize(input, plan.cols, begin, end, row, tile, activations.residuals);
+      if (input != nullptr) {
+        kernels_.quantize(input, plan.cols, begin, end, row, groups, activations.residuals);
+      } else {
+        for (int64_t i = begin; i < end; ++i) ClearRow(groups[i], static_cast<int>(row_in_tile));
+      }
     }
     if (plan.weights.needs_float_input()) {
-      for (int64_t col = begin_col; col < end_col; ++col) tile_floats[col * kTileRows] = input[col];
+      for (int64_t col = begin_col; col < end_col; ++col) {
+        floats[col * kTileRows] = input != nullptr ? input[col] : 0;
+      }
     }
   }
+}
+
+const float* MatMulRunner::Input(const Plan& plan, int worker, int64_t row) {
+  const float* const input = plan.args.input.Row(row);
+  const RmsNorm& norm = plan.args.norm;
+  if (norm.weight.empty()) return input;
+  auto* const normalized = reinterpret_cast<float*>(scratch_.data() + plan.rows_at + worker * plan.row_bytes());
+  kernels_.normalize(input, norm.weight.data(), norm.epsilon, plan.cols, normalized);
+  return normalized;
 }
 
 void MatMulRunner::MultiplyUnit(const Plan& plan, int worker, int64_t unit) const {

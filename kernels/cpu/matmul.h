@@ -30,6 +30,8 @@ class MatMulRunner {
   ActivationChunk Chunk(const Plan& plan, int worker, int64_t chunk) const;
   // Normalises the rows of a chunk and quantises one part of their columns.
   void PreparePart(const Plan& plan, int worker, int64_t chunk, int64_t part);
+  // A row of the input, normalised if need be; valid until the worker's next call.
+  const float* Input(const Plan& plan, int worker, int64_t row);
   // Multiplies one chunk of tiles with one panel (a pair of them where gated).
   void MultiplyUnit(const Plan& plan, int worker, int64_t unit) const;
   void MultiplyPanel(const Plan& plan, const PackedPart& part, int64_t panel, int64_t first_channel, int64_t first_row,

@@ -3,10 +3,13 @@
 //
 // Weights lie in panels of 16 output channels, one channel for each 32-bit lane of a vector. A quantised panel has two
 // parts, each starting at a multiple of 64 bytes:
-//   scales  for each group of 32 input features: scales[scales_per_group][16], then offsets[16] where the format has
-//   them codes   for each group, 32 x 16 codes:
+//
+//   scales  for each group of 32 input features: scales[scales_per_group][16], then offsets[16] if the format has them
+//
+//   codes   for each group, 32 x 16 codes;
 //           8 bits: byte [q][channel][i] is feature 4q + i;
-//           4 bits: byte [j][channel][i] has feature 4j + i in its low nibble and 16 + 4j + i in the high one.
+//           4 bits: byte [j][channel][i] has feature 4j + i in its low nibble and 16 + 4j + i in the high one
+//
 // A float panel is [feature][16], in the format's own width.
 //
 // Activations are rounded to eight bits, one scale for each row and group. Where that is too coarse, the rounding
@@ -90,8 +93,9 @@ struct MatMulKernels {
   // rows has no meaning.
   void (*multiply[kNumDTypes])(const std::byte* panel, const std::byte* next, int64_t cols,
                                const ActivationChunk& chunk, PanelProducts& products);
-  // Quantises groups [begin, end) of a row of `cols` features: row `row` of the chunk, for whose tile `tile` is.
-  // Several threads may quantise rows of one chunk. A group with a value that is not finite gets the scale NaN.
+  // Quantises groups [begin, end) of a row of `cols` features: row `row` of the chunk, for whose tile `tile` is. All
+  // rows of a group are quantised by one thread, row 0 first. A group with a value that is not finite gets the scale
+  // NaN.
   void (*quantize)(const float* input, int64_t cols, int64_t begin, int64_t end, int row, ActivationGroup* tile,
                    const ResidualLists& residuals);
   // RMSNorm of one row.
