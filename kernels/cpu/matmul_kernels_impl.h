@@ -2,6 +2,9 @@
 // matmul_kernels_<set>.cc after its lanes; everything is local to that file, since it is compiled for that set alone.
 #pragma once
 
+#include <cstddef>
+#include <type_traits>
+
 #include "kernels/cpu/matmul_kernels.h"
 
 namespace quire {
@@ -14,6 +17,14 @@ constexpr int32_t kInfinityBits = 0x7f800000;
 constexpr float kMaxCode = 127;
 // Residuals are at most half a code.
 constexpr float kResidualCodes = 2 * kMaxCode;
+
+// Locality as __builtin_prefetch has it: 3 is the first cache level, 2 the second.
+template <int kLocality>
+void Fetch(const void* begin, int bytes) {
+  for (int i = 0; i < bytes; i += 64) {
+    __builtin_prefetch(static_cast<const std::byte*>(begin) + i, /*rw=*/0, kLocality);
+  }
+}
 
 template <bool kFloat16>
 Floats LoadScales(const std::byte* scales) {
@@ -89,13 +100,9 @@ struct WeightPanel {
 
   Group Load(int64_t i) const { return {scales + i * Group::kScaleBytes, codes + i * Group::kCodeBytes}; }
   // Into the second cache level: the first is too small for what is fetched a panel ahead.
-  void Fetch(int64_t i) const {
-    for (int byte = 0; byte < Group::kScaleBytes; byte += 64) {
-      __builtin_prefetch(scales + i * Group::kScaleBytes + byte, /*rw=*/0, /*locality=*/2);
-    }
-    for (int byte = 0; byte < Group::kCodeBytes; byte += 64) {
-      __builtin_prefetch(codes + i * Group::kCodeBytes + byte, /*rw=*/0, /*locality=*/2);
-    }
+  void FetchGroup(int64_t i) const {
+    Fetch<2>(scales + i * Group::kScaleBytes, Group::kScaleBytes);
+    Fetch<2>(codes + i * Group::kCodeBytes, Group::kCodeBytes);
   }
 
   const std::byte* scales;
@@ -123,11 +130,6 @@ void AddGroup(const WeightGroup<kDType>& weights, const ActivationGroup& group, 
 // A chunk's tiles lie in the second cache level. Beyond the last group fetching has no effect.
 constexpr int kGroupsAhead = 3;
 
-inline void FetchGroup(const ActivationGroup* group) {
-  const auto* bytes = reinterpret_cast<const std::byte*>(group);
-  for (size_t i = 0; i < sizeof(*group); i += 64) __builtin_prefetch(bytes + i, /*rw=*/0, /*locality=*/3);
-}
-
 // out[row] = the products of kRows rounded rows.
 template <DType kDType, int kRows>
 void MultiplyTile(const WeightPanel<kDType>& panel, const WeightPanel<kDType>* next, int64_t num_groups,
@@ -135,8 +137,8 @@ void MultiplyTile(const WeightPanel<kDType>& panel, const WeightPanel<kDType>* n
   Floats sums[kRows];
   for (int row = 0; row < kRows; ++row) sums[row] = Lanes::Broadcast(0);
   for (int64_t i = 0; i < num_groups; ++i) {
-    if (next != nullptr) next->Fetch(i);
-    if constexpr (kRows == kTileRows) FetchGroup(tile + i + kGroupsAhead);
+    if (next != nullptr) next->FetchGroup(i);
+    if constexpr (kRows == kTileRows) Fetch<3>(tile + i + kGroupsAhead, sizeof(*tile));
     AddGroup<kDType, kRows>(panel.Load(i), tile[i], sums);
   }
   for (int row = 0; row < kRows; ++row) Lanes::Store(sums[row], out[row]);
@@ -148,7 +150,7 @@ void MultiplyRow(const WeightPanel<kDType>& panel, const WeightPanel<kDType>* ne
                  const ActivationChunk& chunk, float* out) {
   Floats sum = Lanes::Broadcast(0), residual_sum = sum;
   for (int64_t i = 0; i < num_groups; ++i) {
-    if (next != nullptr) next->Fetch(i);
+    if (next != nullptr) next->FetchGroup(i);
     const auto weights = panel.Load(i);
     AddGroup<kDType, 1>(weights, chunk.groups[i], &sum);
     if (chunk.residuals.counts[i].value > 0) {
@@ -180,9 +182,7 @@ void AddResiduals(const WeightPanel<kDType>& panel, int64_t num_groups, const Ac
 }
 
 template <int kRows>
-struct RowCount {
-  static constexpr int value = kRows;
-};
+using RowCount = std::integral_constant<int, kRows>;
 
 // Calls multiply(number of rows, first row) for tile after tile, the number being 1, 2, 4 or 8 and at least as many as
 // there are: the rows that pad a tile are multiplied as well.
