@@ -111,7 +111,7 @@ class Ops {
  public:
   virtual ~Ops() = default;
 
-  // For logs: "cpu, avx512-vnni, 2 workers".
+  // For logs: "cpu, avx512-bf16, 2 workers".
   virtual std::string Description() const = 0;
 
   // Repacks weights; `parts` are stacked along rows and share cols (Q, K and V; or a single matrix). The result does
@@ -144,7 +144,7 @@ class Ops {
 
 struct CpuOptions {
   int num_threads = 0;          // Workers, the calling thread among them; 0 = the processors this process may use.
-  std::string instruction_set;  // "", or "portable", "avx2", "avx512-vnni" to go no higher.
+  std::string instruction_set;  // "", or "portable", "avx2", "avx512-vnni", "avx512-bf16" to go no higher.
 };
 
 // INVALID_ARGUMENT for an instruction set that is unknown or that this machine lacks.

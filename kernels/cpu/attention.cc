@@ -12,11 +12,28 @@
 
 namespace quire {
 
+namespace {
+
+#if defined(__x86_64__)
+const AttentionKernels& Avx512Bf16AttentionKernels() {
+  static const AttentionKernels kernels = [] {
+    AttentionKernels all = kAvx512AttentionKernels;
+    all.name = "avx512_bf16";
+    all.bfloat16 = kAvx512Bf16KvKernels;
+    return all;
+  }();
+  return kernels;
+}
+#endif
+
+}  // namespace
+
 std::vector<const AttentionKernels*> AttentionKernelsFor(InstructionSet instruction_set) {
   std::vector<const AttentionKernels*> kernels = {&kPortableAttentionKernels};
 #if defined(__x86_64__)
   if (instruction_set >= InstructionSet::kAvx2) kernels.push_back(&kAvx2AttentionKernels);
   if (instruction_set >= InstructionSet::kAvx512Vnni) kernels.push_back(&kAvx512AttentionKernels);
+  if (instruction_set >= InstructionSet::kAvx512Bf16) kernels.push_back(&Avx512Bf16AttentionKernels());
 #endif
   return kernels;
 }

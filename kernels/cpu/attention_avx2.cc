@@ -8,7 +8,7 @@
 namespace quire {
 namespace {
 
-struct Avx2BFloat16 {
+struct Avx2BFloat16 : WidenedPairs {
   static constexpr int kAccumulators = 4;  // Of two registers each, of 16.
   static constexpr int kPartialSums = 1;
 

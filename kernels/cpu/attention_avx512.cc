@@ -8,7 +8,7 @@
 namespace quire {
 namespace {
 
-struct Avx512BFloat16 {
+struct Avx512BFloat16 : WidenedPairs {
   static constexpr int kAccumulators = 24;  // Of 32 registers.
   static constexpr int kPartialSums = 4;
 

@@ -1,7 +1,13 @@
 // Attention kernels for K and V in bfloat16, as templates over V: Lanes and what each including file defines besides:
-//   kAccumulators     how many Floats sums stay in registers, beside operands
-//   kPartialSums      sums that share one score
-//   LoadPairs(p)      16 pairs of bfloat16, as two Floats
+//   kAccumulators        how many Floats sums stay in registers, beside operands
+//   kPartialSums         sums that share one score
+//   Element              what queries and softmax weights are multiplied as: float, or bfloat16 as uint16_t
+//   Narrow(x, p)         16 elements at p
+//   Pairs, LoadPairs(p)  16 pairs of bfloat16; the two of a pair may belong to different tokens
+//   AddPairs(e, pairs, sums), AddFirst, AddSecond
+//                        sums + e[0] * first + e[1] * second of each pair; AddFirst and AddSecond leave out one of them,
+//                        whatever it is
+// WidenedPairs is such Elements and Pairs for those that multiply floats.
 //
 // Reduction orders: a score has kPartialSums sums, which take pairs of dimensions in turn, in ascending order, and are
 // added as a tree; a weighted V adds tokens in ascending order.
@@ -17,33 +23,38 @@ namespace {
 constexpr int kBFloat16BlocksAhead = 4;
 static_assert(kBFloat16BlocksAhead <= kAttentionBlocksAhead);
 
-// 16 pairs of neighbours; `first` and `second` of a pair may belong to different tokens.
-struct Pairs {
-  Floats first, second;
-};
-
 inline const uint16_t* Elements(const std::byte* block) { return reinterpret_cast<const uint16_t*>(block); }
 
-inline Floats AddFirst(const float* e, const Pairs& pairs, Floats sums) {
-  return Lanes::Fma(Lanes::Broadcast(e[0]), pairs.first, sums);
-}
-inline Floats AddSecond(const float* e, const Pairs& pairs, Floats sums) {
-  return Lanes::Fma(Lanes::Broadcast(e[1]), pairs.second, sums);
-}
-inline Floats AddPairs(const float* e, const Pairs& pairs, Floats sums) {
-  return AddSecond(e, pairs, AddFirst(e, pairs, sums));
-}
+struct WidenedPairs {
+  using Element = float;
+  struct Pairs {
+    Floats first, second;
+  };
 
-inline void PrepareFloats(const float* query, float factor, int head_dim, std::byte* prepared) {
+  static void Narrow(Floats x, float* p) { Lanes::Store(x, p); }
+  static Floats AddFirst(const float* e, const Pairs& pairs, Floats sums) {
+    return Lanes::Fma(Lanes::Broadcast(e[0]), pairs.first, sums);
+  }
+  static Floats AddSecond(const float* e, const Pairs& pairs, Floats sums) {
+    return Lanes::Fma(Lanes::Broadcast(e[1]), pairs.second, sums);
+  }
+  static Floats AddPairs(const float* e, const Pairs& pairs, Floats sums) {
+    return AddSecond(e, pairs, AddFirst(e, pairs, sums));
+  }
+};
+
+template <typename V>
+void PrepareElements(const float* query, float factor, int head_dim, std::byte* prepared) {
+  auto* elements = reinterpret_cast<typename V::Element*>(prepared);
   for (int dim = 0; dim < head_dim; dim += 16) {
-    Lanes::Store(Lanes::Mul(Lanes::Load(query + dim), Lanes::Broadcast(factor)),
-                 reinterpret_cast<float*>(prepared) + dim);
+    V::Narrow(Lanes::Mul(Lanes::Load(query + dim), Lanes::Broadcast(factor)), elements + dim);
   }
 }
 
 // scores[row][token] = query[row] . key[token] for one block, read in the order of its memory.
 template <typename V, int kRows>
-void ScoreBlock(const float* const* queries, int head_dim, const uint16_t* keys, const uint16_t* ahead, float* scores) {
+void ScoreBlock(const typename V::Element* const* queries, int head_dim, const uint16_t* keys, const uint16_t* ahead,
+                float* scores) {
   Floats sums[kRows][V::kPartialSums];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -53,10 +64,10 @@ void ScoreBlock(const float* const* queries, int head_dim, const uint16_t* keys,
   for (int dim = 0; dim < head_dim; dim += 2 * V::kPartialSums) {
 #pragma GCC unroll 8
     for (int i = 0; i < V::kPartialSums; ++i) {
-      const Pairs pairs = V::LoadPairs(keys + (dim + 2 * i) * kKvBlockTokens);
+      const auto pairs = V::LoadPairs(keys + (dim + 2 * i) * kKvBlockTokens);
       Fetch(ahead + (dim + 2 * i) * kKvBlockTokens);
 #pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) sums[r][i] = AddPairs(queries[r] + dim + 2 * i, pairs, sums[r][i]);
+      for (int r = 0; r < kRows; ++r) sums[r][i] = V::AddPairs(queries[r] + dim + 2 * i, pairs, sums[r][i]);
     }
   }
 #pragma GCC unroll 8
@@ -72,7 +83,8 @@ void ScoreBlock(const float* const* queries, int head_dim, const uint16_t* keys,
 
 // Adds weight * value of tokens [begin, end), both even, to 16 * kVectors dimensions from `dim` of each row's state.
 template <typename V, int kRows, int kVectors>
-void WeightTile(const AttentionRow* rows, const float* weights, const KvChunk& chunk, int dim, int begin, int end) {
+void WeightTile(const AttentionRow* rows, const typename V::Element (*weights)[kAttentionChunkTokens],
+                const KvChunk& chunk, int dim, int begin, int end) {
   Floats sums[kRows][kVectors];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -86,11 +98,11 @@ void WeightTile(const AttentionRow* rows, const float* weights, const KvChunk& c
     const uint16_t* ahead = Elements(chunk.values[block + kBFloat16BlocksAhead]) + offset;
 #pragma GCC unroll 8
     for (int i = 0; i < kVectors; ++i) {
-      const Pairs pairs = V::LoadPairs(values + i * 32);
+      const auto pairs = V::LoadPairs(values + i * 32);
       Fetch(ahead + i * 32);
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
-        sums[r][i] = AddPairs(weights + r * kAttentionChunkTokens + token, pairs, sums[r][i]);
+        sums[r][i] = V::AddPairs(weights[r] + token, pairs, sums[r][i]);
       }
     }
   }
@@ -103,8 +115,8 @@ void WeightTile(const AttentionRow* rows, const float* weights, const KvChunk& c
 
 // The same for all dimensions from `dim`, in tiles as wide as registers allow.
 template <typename V, int kRows, int kVectors = 8>
-void WeightPairs(const AttentionRow* rows, const float* weights, const KvChunk& chunk, int begin, int end,
-                 int dim = 0) {
+void WeightPairs(const AttentionRow* rows, const typename V::Element (*weights)[kAttentionChunkTokens],
+                 const KvChunk& chunk, int begin, int end, int dim = 0) {
   if constexpr (kRows * kVectors <= V::kAccumulators) {
     for (; dim + kVectors * 16 <= chunk.head_dim; dim += kVectors * 16) {
       WeightTile<V, kRows, kVectors>(rows, weights, chunk, dim, begin, end);
@@ -115,24 +127,25 @@ void WeightPairs(const AttentionRow* rows, const float* weights, const KvChunk& 
 
 // One token, half a pair.
 template <typename V>
-void WeightSingle(const AttentionRow& row, const float* weights, const KvChunk& chunk, int token) {
+void WeightSingle(const AttentionRow& row, const typename V::Element* weights, const KvChunk& chunk, int token) {
   const uint16_t* values =
       Elements(chunk.values[token / kKvBlockTokens]) + token % kKvBlockTokens / 2 * chunk.head_dim * 2;
-  const float* pair_of_weights = weights + token / 2 * 2;
+  const typename V::Element* pair_of_weights = weights + token / 2 * 2;
   for (int dim = 0; dim < chunk.head_dim; dim += 16) {
-    const Pairs pairs = V::LoadPairs(values + dim * 2);
+    const auto pairs = V::LoadPairs(values + dim * 2);
     const Floats sum = Lanes::Load(row.state->weighted + dim);
-    Lanes::Store(token % 2 == 0 ? AddFirst(pair_of_weights, pairs, sum) : AddSecond(pair_of_weights, pairs, sum),
+    Lanes::Store(token % 2 == 0 ? V::AddFirst(pair_of_weights, pairs, sum) : V::AddSecond(pair_of_weights, pairs, sum),
                  row.state->weighted + dim);
   }
 }
 
 // Tokens [begin, end) of one row.
 template <typename V>
-void WeightRow(const AttentionRow& row, const float* weights, const KvChunk& chunk, int begin, int end) {
-  if (begin < end && begin % 2 != 0) WeightSingle<V>(row, weights, chunk, begin++);
+void WeightRow(const AttentionRow& row, const typename V::Element (*weights)[kAttentionChunkTokens],
+               const KvChunk& chunk, int begin, int end) {
+  if (begin < end && begin % 2 != 0) WeightSingle<V>(row, *weights, chunk, begin++);
   if (begin < end / 2 * 2) WeightPairs<V, 1>(&row, weights, chunk, begin, end / 2 * 2);
-  if (begin < end && end % 2 != 0) WeightSingle<V>(row, weights, chunk, end - 1);
+  if (begin < end && end % 2 != 0) WeightSingle<V>(row, *weights, chunk, end - 1);
 }
 
 template <typename V, int kRows>
@@ -146,9 +159,10 @@ void AttendBFloat16Rows(const KvChunk& chunk, const AttentionRow* rows) {
     shared_end = rows[r].end < shared_end ? rows[r].end : shared_end;
   }
 
-  const float* queries[kRows];
-  for (int r = 0; r < kRows; ++r) queries[r] = reinterpret_cast<const float*>(rows[r].query);
+  const typename V::Element* queries[kRows];
+  for (int r = 0; r < kRows; ++r) queries[r] = reinterpret_cast<const typename V::Element*>(rows[r].query);
   alignas(64) float scores[kRows][kAttentionChunkTokens];
+  alignas(64) typename V::Element weights[kRows][kAttentionChunkTokens];
   for (int block = begin / kKvBlockTokens; block * kKvBlockTokens < end; ++block) {
     ScoreBlock<V, kRows>(queries, chunk.head_dim, Elements(chunk.keys[block]),
                          Elements(chunk.keys[block + kBFloat16BlocksAhead]), scores[0] + block * kKvBlockTokens);
@@ -159,12 +173,15 @@ void AttendBFloat16Rows(const KvChunk& chunk, const AttentionRow* rows) {
   const bool share = shared_begin < shared_end;
   for (int r = 0; r < kRows; ++r) {
     Softmax(rows[r].begin, rows[r].end, scores[r], rows[r].state);
+    for (int token = rows[r].begin / kKvBlockTokens * kKvBlockTokens; token < rows[r].end; token += kKvBlockTokens) {
+      V::Narrow(Lanes::Load(scores[r] + token), weights[r] + token);
+    }
     for (int dim = 0; dim < chunk.head_dim; dim += 16) Lanes::Store(Lanes::Broadcast(0), rows[r].state->weighted + dim);
-    WeightRow<V>(rows[r], scores[r], chunk, rows[r].begin, share ? shared_begin : rows[r].end);
+    WeightRow<V>(rows[r], weights + r, chunk, rows[r].begin, share ? shared_begin : rows[r].end);
   }
   if (!share) return;
-  WeightPairs<V, kRows>(rows, scores[0], chunk, shared_begin, shared_end);
-  for (int r = 0; r < kRows; ++r) WeightRow<V>(rows[r], scores[r], chunk, shared_end, rows[r].end);
+  WeightPairs<V, kRows>(rows, weights, chunk, shared_begin, shared_end);
+  for (int r = 0; r < kRows; ++r) WeightRow<V>(rows[r], weights + r, chunk, shared_end, rows[r].end);
 }
 
 template <typename V>
@@ -183,7 +200,7 @@ void AttendBFloat16(const KvChunk& chunk, const AttentionRow* rows, int num_rows
 }
 
 template <typename V>
-constexpr KvKernels kBFloat16Kernels = {PrepareFloats, AttendBFloat16<V>};
+constexpr KvKernels kBFloat16Kernels = {PrepareElements<V>, AttendBFloat16<V>};
 
 }  // namespace
 }  // namespace quire

@@ -66,6 +66,7 @@ extern const AttentionKernels kPortableAttentionKernels;
 #if defined(__x86_64__)
 extern const AttentionKernels kAvx2AttentionKernels;    // AVX2, FMA
 extern const AttentionKernels kAvx512AttentionKernels;  // AVX-512 F, BW, DQ, VL, VNNI
+extern const KvKernels kAvx512Bf16KvKernels;            // the above, BF16; for K and V in bfloat16
 #endif
 
 }  // namespace quire

@@ -11,7 +11,7 @@
 namespace quire {
 namespace {
 
-struct PortableBFloat16 {
+struct PortableBFloat16 : WidenedPairs {
   static constexpr int kAccumulators = 4;
   static constexpr int kPartialSums = 1;
 

@@ -3,7 +3,8 @@
 namespace quire {
 namespace {
 
-constexpr InstructionSet kAll[] = {InstructionSet::kPortable, InstructionSet::kAvx2, InstructionSet::kAvx512Vnni};
+constexpr InstructionSet kAll[] = {InstructionSet::kPortable, InstructionSet::kAvx2, InstructionSet::kAvx512Vnni,
+                                   InstructionSet::kAvx512Bf16};
 
 #if defined(__x86_64__)
 bool SupportsF16c() {
@@ -27,6 +28,8 @@ bool Supports(InstructionSet instruction_set) {
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
              __builtin_cpu_supports("avx512vnni");
+    case InstructionSet::kAvx512Bf16:
+      return __builtin_cpu_supports("avx512bf16");
   }
 #endif
   return instruction_set == InstructionSet::kPortable;
@@ -42,6 +45,8 @@ std::string_view NameOf(InstructionSet instruction_set) {
       return "avx2";
     case InstructionSet::kAvx512Vnni:
       return "avx512-vnni";
+    case InstructionSet::kAvx512Bf16:
+      return "avx512-bf16";
   }
   return "?";
 }

@@ -14,9 +14,10 @@ enum class InstructionSet {
   kPortable,    // what the compiler's baseline guarantees
   kAvx2,        // AVX2, FMA, F16C
   kAvx512Vnni,  // the above, AVX-512 F BW DQ VL, and its VNNI
+  kAvx512Bf16,  // the above, and AVX-512 BF16
 };
 
-std::string_view NameOf(InstructionSet instruction_set);  // "portable", "avx2", "avx512-vnni"
+std::string_view NameOf(InstructionSet instruction_set);  // "portable", "avx2", "avx512-vnni", "avx512-bf16"
 std::optional<InstructionSet> ParseInstructionSet(std::string_view name);
 
 // Those that can run here, kPortable first, the best last.

@@ -38,7 +38,7 @@ absl::StatusOr<InstructionSet> ChooseInstructionSet(const std::string& name) {
   const std::optional<InstructionSet> wanted = ParseInstructionSet(name);
   if (!wanted) {
     return absl::InvalidArgumentError(
-        absl::StrCat("unknown instruction set \"", name, "\": use portable, avx2 or avx512-vnni"));
+        absl::StrCat("unknown instruction set \"", name, "\": use portable, avx2, avx512-vnni or avx512-bf16"));
   }
   if (std::ranges::find(supported, *wanted) == supported.end()) {
     return absl::InvalidArgumentError(absl::StrCat("this machine has no ", name, ": its best instruction set is ",

@@ -24,7 +24,7 @@ int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 const MatMulKernels& KernelsFor(InstructionSet instruction_set) {
 #if defined(__x86_64__)
   if (instruction_set == InstructionSet::kAvx2) return kAvx2MatMulKernels;
-  if (instruction_set == InstructionSet::kAvx512Vnni) return kAvx512MatMulKernels;
+  if (instruction_set >= InstructionSet::kAvx512Vnni) return kAvx512MatMulKernels;
 #endif
   QUIRE_CHECK(instruction_set == InstructionSet::kPortable);
   return kPortableMatMulKernels;

@@ -10,7 +10,7 @@ void AddBackendFlags(CLI::App& command, BackendOptions& options) {
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   command.add_option("--instruction-set", options.instruction_set,
-                     "Go no higher than portable, avx2 or avx512-vnni; default: the best there is");
+                     "Go no higher than portable, avx2, avx512-vnni or avx512-bf16; default: the best there is");
   command.add_option("--max-num-seqs", options.max_num_seqs, "Sequences that run at once")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();

@@ -7,7 +7,8 @@ namespace {
 
 TEST(CpuFeatures, NamesAndParsesEveryInstructionSet) {
   for (InstructionSet instruction_set :
-       {InstructionSet::kPortable, InstructionSet::kAvx2, InstructionSet::kAvx512Vnni}) {
+       {InstructionSet::kPortable, InstructionSet::kAvx2, InstructionSet::kAvx512Vnni,
+        InstructionSet::kAvx512Bf16}) {
     EXPECT_EQ(ParseInstructionSet(NameOf(instruction_set)), instruction_set);
   }
   EXPECT_EQ(ParseInstructionSet("sse9"), std::nullopt);
