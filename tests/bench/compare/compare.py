@@ -144,6 +144,8 @@ class Comparison:
 
     def measure(self, section, system, round_number):
         """One section of one system; its failure is noted, and the others go on."""
+        if system.sections is not None and section not in system.sections:
+            return
         before = len(self.measurements)
         try:
             for measurement in SECTIONS[section][1](self.options, system, round_number) or ():

@@ -52,6 +52,11 @@ class Summary(unittest.TestCase):
         self.assertEqual((rows[0]["advantage"]["min"], rows[0]["advantage"]["max"]), (1.5, 2))
         self.assertEqual(rows[0]["best_peer"], "peer")
 
+    def test_our_own_variants_are_no_peers(self):
+        values = [("ours", 0, 20), ("ours, int8 KV", 0, 30), ("peer", 0, 10)]
+        row = summary.summarize([Measurement("long", "decode", *value) for value in values], "ours")[0]
+        self.assertEqual((row["advantage"]["median"], row["best_peer"]), (2, "peer"))
+
     def test_a_round_without_ours_gives_no_ratio(self):
         self.assertNotIn("advantage", summary.summarize([Measurement("start", "ready", "peer", 0, 1.0)], "ours")[0])
 

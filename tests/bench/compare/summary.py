@@ -89,8 +89,9 @@ def summarize(measurements, our_name):
                "systems": {system: spread(numbers) for system, numbers in by_system.items()}}
         ratios = []
         for of_round in by_round.values():
-            ours = of_round.pop(our_name, None)
-            if ours is not None and (ratio := advantage(metric, ours, of_round)):
+            ours = of_round.get(our_name)
+            peers = {name: value for name, value in of_round.items() if not name.startswith(our_name)}
+            if ours is not None and (ratio := advantage(metric, ours, peers)):
                 ratios.append(ratio)
         if ratios:
             row["advantage"] = spread([ratio for ratio, _ in ratios])

@@ -72,6 +72,7 @@ class System:
 
     name = ""
     files = ()  # What must be there.
+    sections = None  # Those it takes part in; None: all.
 
     def __init__(self, options):
         self.options = options
@@ -95,6 +96,7 @@ class System:
 
 class Quire(System):
     name = "Quire"
+    kv_flags = ()
 
     def __init__(self, options):
         super().__init__(options)
@@ -102,12 +104,12 @@ class Quire(System):
 
     def _kv_bytes(self, context, sequences):
         plan = self.run([self.options.quire, "plan", self.options.model, "--context", context, "--concurrency",
-                         sequences, "--json"])
+                         sequences, "--json", *self.kv_flags])
         return json.loads(plan)["kv_bytes"]
 
     def _bench(self, *arguments):
         return json.loads(self.run([self.options.quire, "bench", "--model", self.options.model, "--json", "--threads",
-                                    self.options.threads, *arguments]))
+                                    self.options.threads, *self.kv_flags, *arguments]))
 
     def throughput(self, groups, seed):
         return [self._group(group, seed) for group in groups]
@@ -126,11 +128,22 @@ class Quire(System):
     def server(self, port, slots, context):
         return Server([self.options.quire, "serve", self.options.model, "--port", port, "--threads",
                        self.options.threads, "--max-num-seqs", slots, "--max-model-len", context, "--kv-cache-memory",
-                       self._kv_bytes(context, slots)], "grpc")
+                       self._kv_bytes(context, slots), *self.kv_flags], "grpc")
 
     def cached_generation(self, input_tokens, output_tokens, seed):
         cache = self._bench("--generate", output_tokens, "--input-len", input_tokens, "--seed", seed)["kv_cache"]
         return {"cached_s": cache["cached_seconds"], "recomputed_s": cache["recomputed_seconds"]}
+
+
+class QuireWithKv(Quire):
+    """Quire with a KV cache that it does not have by default: beside it, not one of its peers."""
+
+    sections = ("long", "memory")
+
+    def __init__(self, options, kind, *kv_flags):
+        self.name = f"{Quire.name}, {kind} KV"
+        super().__init__(options)
+        self.kv_flags = kv_flags
 
 
 class Llama(System):
@@ -233,5 +246,5 @@ class Transformers(PythonPeer):
 
 def all_systems(options):
     """Ours first."""
-    return [Quire(options), Llama(options, "Q4_1"), Llama(options, "Q4_0"), OpenVino(options), Vllm(options),
+    return [Quire(options), QuireWithKv(options, "int8", "--kv-cache-dtype", "int8"), Llama(options, "Q4_1"), Llama(options, "Q4_0"), OpenVino(options), Vllm(options),
             Transformers(options)]
