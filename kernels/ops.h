@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -144,7 +145,11 @@ class Ops {
 
 struct CpuOptions {
   int num_threads = 0;          // Workers, the calling thread among them; 0 = the processors this process may use.
-  std::string instruction_set;  // "", or "portable", "avx2", "avx512-vnni", "avx512-bf16" to go no higher.
+  // "" for the best, or the one to use: "portable", "avx2", "avx2-vnni", "avx512-vnni", "avx512-bf16",
+  // "amx".
+  std::string instruction_set;
+  // Is told, during MakeCpuOps, why the best that the machine has is not used.
+  std::function<void(const std::string& warning)> warn = nullptr;
 };
 
 // INVALID_ARGUMENT for an instruction set that is unknown or that this machine lacks.

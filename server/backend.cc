@@ -9,6 +9,7 @@
 #include "engine/types/status_macros.h"
 #include "server/available_memory.h"
 #include "server/kv_budget.h"
+#include "spdlog/spdlog.h"
 
 namespace quire {
 namespace {
@@ -38,7 +39,9 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& optio
   RETURN_IF_ERROR(CheckOptions(options));
   auto backend = std::make_unique<Backend>();
   ASSIGN_OR_RETURN(backend->ops,
-                   MakeCpuOps({.num_threads = options.threads, .instruction_set = options.instruction_set}));
+                   MakeCpuOps({.num_threads = options.threads,
+                               .instruction_set = options.instruction_set,
+                               .warn = [](const std::string& warning) { spdlog::warn("{}", warning); }}));
   ASSIGN_OR_RETURN(backend->model, LoadModel(options.model_path, *backend->ops, progress));
   if (!options.model_name.empty()) backend->model.name = options.model_name;
   const ModelConfig& config = backend->model.config;

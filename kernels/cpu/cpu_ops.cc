@@ -12,6 +12,7 @@
 #include "kernels/cpu/kv_cache.h"
 #include "kernels/cpu/packed_matrix.h"
 #include "kernels/cpu/page_copy.h"
+#include "kernels/cpu/self_check.h"
 
 namespace quire {
 namespace {
@@ -32,13 +33,19 @@ class CpuBuffer : public Buffer {
   int64_t floats_;
 };
 
-absl::StatusOr<InstructionSet> ChooseInstructionSet(const std::string& name) {
+absl::StatusOr<InstructionSet> ChooseInstructionSet(const CpuOptions& options) {
+  const std::string& name = options.instruction_set;
   const std::vector<InstructionSet> supported = SupportedInstructionSets();
-  if (name.empty()) return supported.back();
+  if (name.empty()) {
+    const InstructionSetChoice choice = BestInstructionSet(
+        supported, [](InstructionSet candidate) { return CheckMatMulKernels(MatMulKernelsFor(candidate)); });
+    if (!choice.warning.empty() && options.warn) options.warn(choice.warning);
+    return choice.instruction_set;
+  }
   const std::optional<InstructionSet> wanted = ParseInstructionSet(name);
   if (!wanted) {
     return absl::InvalidArgumentError(
-        absl::StrCat("unknown instruction set \"", name, "\": use portable, avx2, avx512-vnni or avx512-bf16"));
+        absl::StrCat("unknown instruction set \"", name, "\": use ", InstructionSetNames()));
   }
   if (std::ranges::find(supported, *wanted) == supported.end()) {
     return absl::InvalidArgumentError(absl::StrCat("this machine has no ", name, ": its best instruction set is ",
@@ -49,11 +56,11 @@ absl::StatusOr<InstructionSet> ChooseInstructionSet(const std::string& name) {
 
 }  // namespace
 
-CpuOps::CpuOps(InstructionSet instruction_set, int num_threads)
+CpuOps::CpuOps(InstructionSet instruction_set, const MatMulKernels& mat_mul_kernels, int num_threads)
     : instruction_set_(instruction_set),
       pool_(num_threads),
       shares_(num_threads),
-      mat_mul_(instruction_set, pool_.size()),
+      mat_mul_(mat_mul_kernels, pool_.size()),
       attention_(instruction_set) {}
 
 std::string CpuOps::Description() const {
@@ -120,7 +127,7 @@ void CpuOps::ForEach(int64_t count, absl::FunctionRef<void(int64_t index, int wo
 }
 
 absl::StatusOr<std::unique_ptr<Ops>> MakeCpuOps(const CpuOptions& options) {
-  absl::StatusOr<InstructionSet> instruction_set = ChooseInstructionSet(options.instruction_set);
+  absl::StatusOr<InstructionSet> instruction_set = ChooseInstructionSet(options);
   if (!instruction_set.ok()) return instruction_set.status();
   if (options.num_threads < 0 || options.num_threads > kMaxThreads) {
     return absl::InvalidArgumentError(

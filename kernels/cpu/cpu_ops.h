@@ -20,7 +20,10 @@ namespace quire {
 class CpuOps : public Ops {
  public:
   // REQUIRES: the machine supports instruction_set; num_threads >= 1.
-  CpuOps(InstructionSet instruction_set, int num_threads);
+  CpuOps(InstructionSet instruction_set, int num_threads)
+      : CpuOps(instruction_set, MatMulKernelsFor(instruction_set), num_threads) {}
+  // The same with other matrix kernels than the set's own, which outlive it.
+  CpuOps(InstructionSet instruction_set, const MatMulKernels& mat_mul_kernels, int num_threads);
 
   std::string Description() const override;
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kernels/check.h"
+#include "kernels/cpu/tile_kernels.h"
 
 namespace quire {
 namespace {
@@ -20,15 +21,6 @@ constexpr int64_t kChunksPerWorker = 4;
 constexpr int64_t kUnitsPerWorker = 8;
 
 int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-const MatMulKernels& KernelsFor(InstructionSet instruction_set) {
-#if defined(__x86_64__)
-  if (instruction_set == InstructionSet::kAvx2) return kAvx2MatMulKernels;
-  if (instruction_set >= InstructionSet::kAvx512Vnni) return kAvx512MatMulKernels;
-#endif
-  QUIRE_CHECK(instruction_set == InstructionSet::kPortable);
-  return kPortableMatMulKernels;
-}
 
 void Check(const MatMulArgs& args, const CpuPackedMatrix& weights) {
   const bool gated = args.epilogue == Epilogue::kGate;
@@ -79,17 +71,19 @@ void ClearRow(ActivationGroup& group, int row) {
 }  // namespace
 
 struct MatMulRunner::Plan {
-  Plan(const MatMulArgs& matmul_args, int num_workers)
+  Plan(const MatMulArgs& matmul_args, const MatMulKernels& kernels, int num_workers)
       : args(matmul_args), weights(static_cast<const CpuPackedMatrix&>(*args.weights)), workers(num_workers) {
     Check(args, weights);
     cols = weights.cols();
-    for (const PackedPart& part : weights.parts()) panels += part.num_panels;
-    if (weights.gated()) panels /= 2;
+    in_tiles = kernels.tiles != nullptr && weights.needs_quantized_input();
+    panels_per_unit = in_tiles && !weights.gated() ? kTilePanels : 1;
+    for (const PackedPart& part : weights.parts()) units += Units(part);
+    if (weights.gated()) units /= 2;
 
     tiles = DivideUp(args.input.rows, kTileRows);
     redundant = tiles == 1 && args.input.rows * cols <= kMaxRedundantFloats;
-    const int64_t for_balance = panels < kUnitsPerWorker * workers ? kUnitsPerWorker * workers / panels : 1;
-    chunk_tiles = std::clamp<int64_t>(tiles / for_balance, 1, kMaxChunkRows / kTileRows);
+    const int64_t for_balance = units < kUnitsPerWorker * workers ? kUnitsPerWorker * workers / units : 1;
+    chunk_tiles = std::clamp<int64_t>(tiles / for_balance, 1, kernels.max_chunk_rows / kTileRows);
     chunks = DivideUp(tiles, chunk_tiles);
     if (!redundant && chunks < kChunksPerWorker * workers) {
       // Each part goes over whole rows for their norms, so there should not be many more of them than are needed.
@@ -100,14 +94,22 @@ struct MatMulRunner::Plan {
     groups = weights.needs_quantized_input() ? cols / kGroupSize : 0;
     const int64_t copies = redundant ? workers : 1;
     const auto allot = [this](int64_t size) { return std::exchange(bytes, bytes + DivideUp(size, 64) * 64); };
-    groups_at = allot(copies * tiles * groups * sizeof(ActivationGroup));
-    counts_at = allot(copies * chunks * groups * sizeof(ResidualCount));
-    residuals_at = allot(copies * chunks * groups * chunk_rows() * sizeof(Residual));
+    if (in_tiles) {
+      bfloat16s_at = allot(copies * chunks * chunk_rows() * cols * sizeof(uint16_t));
+      expanded_at = allot(workers * kTilePanels * expanded_bytes());
+    } else {
+      groups_at = allot(copies * tiles * groups * sizeof(ActivationGroup));
+      counts_at = allot(copies * chunks * groups * sizeof(ResidualCount));
+      residuals_at = allot(copies * chunks * groups * chunk_rows() * sizeof(Residual));
+    }
     floats_at = allot(weights.needs_float_input() ? copies * tiles * kTileRows * cols * sizeof(float) : 0);
     rows_at = allot(workers * row_bytes());
   }
 
   int64_t chunk_rows() const { return chunk_tiles * kTileRows; }
+  // Of a panel as TileKernels multiply it.
+  int64_t expanded_bytes() const { return cols * kPanelChannels * sizeof(uint16_t); }
+  int64_t Units(const PackedPart& part) const { return DivideUp(part.num_panels, panels_per_unit); }
   int64_t row_bytes() const { return DivideUp(cols * sizeof(float), 64) * 64; }
   int RowsFrom(int64_t first_row, int64_t most) const {
     return static_cast<int>(std::min(most, args.input.rows - first_row));
@@ -117,27 +119,37 @@ struct MatMulRunner::Plan {
   const CpuPackedMatrix& weights;
   int64_t cols = 0;
   int64_t workers;
-  int64_t panels = 0;      // Of output channels; of pairs where gated.
+  bool in_tiles = false;   // Quantised weights are multiplied by TileKernels.
+  int64_t panels_per_unit = 1;
+  int64_t units = 0;       // Of panels in one chunk's rows; a gate and its up-projection are one.
   int64_t tiles = 0;       // Of kTileRows input rows.
   bool redundant = false;  // Every worker has its own copy of the (one) tile.
   int64_t parts = 1;       // That the preparation of a chunk is cut into, by columns.
   int64_t chunk_tiles = 1;
-  int64_t chunks = 1;  // Of tiles; a chunk and a panel are one unit of work.
+  int64_t chunks = 1;  // Of tiles.
   int64_t groups = 0;  // Of features of quantised rows.
 
   // Where things lie in scratch memory, and how much there is of it.
   int64_t bytes = 0;
-  int64_t groups_at, counts_at, residuals_at, floats_at, rows_at;
+  int64_t groups_at = 0, counts_at = 0, residuals_at = 0, bfloat16s_at = 0, expanded_at = 0, floats_at, rows_at;
 };
 
-MatMulRunner::MatMulRunner(InstructionSet instruction_set, int num_workers)
-    : kernels_(KernelsFor(instruction_set)), shares_(num_workers) {}
+const MatMulKernels& MatMulKernelsFor(InstructionSet instruction_set) {
+#if defined(__x86_64__)
+  if (instruction_set == InstructionSet::kAvx2) return kAvx2MatMulKernels;
+  if (instruction_set == InstructionSet::kAvx2Vnni) return kAvx2VnniMatMulKernels;
+  if (instruction_set == InstructionSet::kAmx) return kAmxMatMulKernels;
+  if (instruction_set >= InstructionSet::kAvx512Vnni) return kAvx512MatMulKernels;
+#endif
+  QUIRE_CHECK(instruction_set == InstructionSet::kPortable);
+  return kPortableMatMulKernels;
+}
 
 void MatMulRunner::Run(const MatMulArgs& args, WorkerPool& pool) {
   if (args.input.rows == 0) return;
-  const Plan plan(args, pool.size());
+  const Plan plan(args, kernels_, pool.size());
   Reserve(plan);
-  shares_.Reset(plan.chunks * plan.panels);
+  shares_.Reset(plan.chunks * plan.units);
   pool.Run([&](int worker) {
     if (plan.redundant) {
       PreparePart(plan, worker, 0, 0);
@@ -150,6 +162,7 @@ void MatMulRunner::Run(const MatMulArgs& args, WorkerPool& pool) {
       pool.Barrier();
     }
     for (int64_t unit; (unit = shares_.Next(worker)) >= 0;) MultiplyUnit(plan, worker, unit);
+    if (plan.in_tiles) kernels_.tiles->release();
   });
 }
 
@@ -171,6 +184,9 @@ ActivationChunk MatMulRunner::Chunk(const Plan& plan, int worker, int64_t chunk)
       .counts = reinterpret_cast<ResidualCount*>(scratch + plan.counts_at) + copy * plan.groups,
       .entries = reinterpret_cast<Residual*>(scratch + plan.residuals_at) + copy * plan.groups * plan.chunk_rows(),
       .capacity = plan.chunk_rows()};
+  activations.bfloat16s = {
+      .words = reinterpret_cast<uint16_t*>(scratch + plan.bfloat16s_at) + copy * plan.chunk_rows() * plan.cols,
+      .capacity = plan.chunk_rows()};
   activations.floats = reinterpret_cast<float*>(scratch + plan.floats_at) + tile * kTileRows * plan.cols;
   return activations;
 }
@@ -186,7 +202,9 @@ void MatMulRunner::PreparePart(const Plan& plan, int worker, int64_t chunk, int6
     auto* const floats = const_cast<float*>(activations.floats) + tile * kTileRows * plan.cols + row_in_tile;
     // Rows that only fill a tile up to a number that there is a kernel for are multiplied as well.
     const float* const input = row < activations.rows ? Input(plan, worker, chunk * plan.chunk_rows() + row) : nullptr;
-    if (plan.weights.needs_quantized_input()) {
+    if (plan.in_tiles) {
+      if (input != nullptr) kernels_.tiles->round(input, begin, end, row, activations.bfloat16s);
+    } else if (plan.weights.needs_quantized_input()) {
       if (input != nullptr) {
         kernels_.quantize(input, plan.cols, begin, end, row, groups, activations.residuals);
       } else {
@@ -211,49 +229,74 @@ const float* MatMulRunner::Input(const Plan& plan, int worker, int64_t row) {
 }
 
 void MatMulRunner::MultiplyUnit(const Plan& plan, int worker, int64_t unit) const {
-  const int64_t chunk = unit / plan.panels;
+  const int64_t chunk = unit / plan.units;
   const int64_t first_row = chunk * plan.chunk_rows();
   const ActivationChunk activations = Chunk(plan, worker, chunk);
-  int64_t panel = unit % plan.panels;
-  if (plan.weights.gated()) return MultiplyGatedPanel(plan, panel, first_row, activations);
+  unit %= plan.units;
+  if (plan.weights.gated()) return MultiplyGatedPanel(plan, worker, unit, first_row, activations);
   const PackedPart* part = plan.weights.parts().data();
   int64_t first_channel = 0;
-  for (; panel >= part->num_panels; ++part) {
-    panel -= part->num_panels;
+  for (; unit >= plan.Units(*part); ++part) {
+    unit -= plan.Units(*part);
     first_channel += part->rows;
   }
-  MultiplyPanel(plan, *part, panel, first_channel, first_row, activations);
+  MultiplyPanels(plan, worker, *part, unit * plan.panels_per_unit, first_channel, first_row, activations);
 }
 
-void MatMulRunner::Multiply(const Plan& plan, const PackedPart& part, int64_t panel, const ActivationChunk& activations,
-                            PanelProducts& products) const {
-  // Processors' own prefetching stops at every page and starts slowly.
-  const std::byte* next = panel + 1 < part.num_panels ? part.Panel(panel + 1) : nullptr;
-  kernels_.multiply[static_cast<int>(part.dtype)](part.Panel(panel), next, plan.cols, activations, products);
-}
-
-void MatMulRunner::MultiplyPanel(const Plan& plan, const PackedPart& part, int64_t panel, int64_t first_channel,
-                                 int64_t first_row, const ActivationChunk& activations) const {
-  const int64_t first = panel * kPanelChannels;
-  const int channels = static_cast<int>(std::min<int64_t>(kPanelChannels, part.rows - first));
-  PanelProducts products;
-  Multiply(plan, part, panel, activations, products);
-  if (!plan.args.bias.empty()) {
-    AddBias(plan.args.bias.data() + first_channel + first, activations.rows, channels, products);
+void MatMulRunner::Multiply(const Plan& plan, int worker, std::span<const PanelOfPart> panels,
+                            const ActivationChunk& activations, PanelProducts* products) const {
+  std::byte* const expanded = scratch_.data() + plan.expanded_at + worker * kTilePanels * plan.expanded_bytes();
+  int num_expanded = 0;
+  PanelProducts* of_expanded = nullptr;  // Unless all are, there is at most one.
+  for (size_t i = 0; i < panels.size(); ++i) {
+    const auto& [part, panel] = panels[i];
+    const std::byte* bytes = part->Panel(panel);
+    // Processors' own prefetching stops at every page and starts slowly.
+    const std::byte* next = panel + 1 < part->num_panels ? part->Panel(panel + 1) : nullptr;
+    const int dtype = static_cast<int>(part->dtype);
+    if (plan.in_tiles && IsQuantized(part->dtype)) {
+      if (num_expanded == 0) of_expanded = products + i;
+      std::byte* const out = expanded + num_expanded++ * plan.expanded_bytes();
+      kernels_.tiles->expand[dtype](bytes, next, plan.cols, reinterpret_cast<uint16_t*>(out));
+    } else {
+      kernels_.multiply[dtype](bytes, next, plan.cols, activations, products[i]);
+    }
   }
-  StoreBlock(plan.args, products, first_row, activations.rows, first_channel + first, channels);
+  if (num_expanded == 0) return;
+  kernels_.tiles->multiply(reinterpret_cast<const uint16_t*>(expanded), num_expanded, plan.cols, activations,
+                           of_expanded);
 }
 
-void MatMulRunner::MultiplyGatedPanel(const Plan& plan, int64_t panel, int64_t first_row,
+void MatMulRunner::MultiplyPanels(const Plan& plan, int worker, const PackedPart& part, int64_t panel,
+                                  int64_t first_channel, int64_t first_row, const ActivationChunk& activations) const {
+  PanelOfPart panels[kTilePanels];
+  const int64_t count = std::min(plan.panels_per_unit, part.num_panels - panel);
+  for (int64_t i = 0; i < count; ++i) panels[i] = {&part, panel + i};
+  PanelProducts products[kTilePanels];
+  Multiply(plan, worker, {panels, static_cast<size_t>(count)}, activations, products);
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t first = (panel + i) * kPanelChannels;
+    const int channels = static_cast<int>(std::min<int64_t>(kPanelChannels, part.rows - first));
+    if (!plan.args.bias.empty()) {
+      AddBias(plan.args.bias.data() + first_channel + first, activations.rows, channels, products[i]);
+    }
+    StoreBlock(plan.args, products[i], first_row, activations.rows, first_channel + first, channels);
+  }
+}
+
+void MatMulRunner::MultiplyGatedPanel(const Plan& plan, int worker, int64_t panel, int64_t first_row,
                                       const ActivationChunk& activations) const {
   const int64_t first = panel * kPanelChannels;
   const int64_t outputs = plan.args.output.cols;
   const int channels = static_cast<int>(std::min<int64_t>(kPanelChannels, outputs - first));
+  const std::span<const PackedPart> parts = plan.weights.parts();
+  const PanelOfPart panels[] = {{&parts[0], panel}, {&parts[1], panel}};
   PanelProducts products[2];
-  for (int i = 0; i < 2; ++i) {
-    Multiply(plan, plan.weights.parts()[i], panel, activations, products[i]);
-    if (plan.args.bias.empty()) continue;
-    AddBias(plan.args.bias.data() + i * outputs + first, activations.rows, channels, products[i]);
+  Multiply(plan, worker, panels, activations, products);
+  if (!plan.args.bias.empty()) {
+    for (int i = 0; i < 2; ++i) {
+      AddBias(plan.args.bias.data() + i * outputs + first, activations.rows, channels, products[i]);
+    }
   }
   const auto gate = plan.args.activation == Activation::kSilu ? kernels_.silu_gate : kernels_.gelu_gate;
   for (int row = 0; row < activations.rows; ++row) gate(products[0].rows[row], products[1].rows[row]);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "kernels/cpu/aligned_memory.h"
 #include "kernels/cpu/cpu_features.h"
@@ -14,15 +15,23 @@
 
 namespace quire {
 
+// REQUIRES: the machine supports instruction_set, if the kernels are to be called.
+const MatMulKernels& MatMulKernelsFor(InstructionSet instruction_set);
+
 class MatMulRunner {
  public:
-  MatMulRunner(InstructionSet instruction_set, int num_workers);
+  // Keeps a reference to `kernels`.
+  MatMulRunner(const MatMulKernels& kernels, int num_workers) : kernels_(kernels), shares_(num_workers) {}
 
   // REQUIRES: args.weights is a CpuPackedMatrix, gated if and only if the epilogue is kGate.
   void Run(const MatMulArgs& args, WorkerPool& pool);
 
  private:
   struct Plan;
+  struct PanelOfPart {
+    const PackedPart* part = nullptr;
+    int64_t panel = 0;
+  };
 
   // Grows the scratch memory to what `plan` needs: never in steady state.
   void Reserve(const Plan& plan);
@@ -32,17 +41,21 @@ class MatMulRunner {
   void PreparePart(const Plan& plan, int worker, int64_t chunk, int64_t part);
   // A row of the input, normalised if need be; valid until the worker's next call.
   const float* Input(const Plan& plan, int worker, int64_t row);
-  // Multiplies one chunk of tiles with one panel (a pair of them where gated).
+  // Multiplies one chunk of rows with one panel, or with as many as the kernels take at once (a gate and its
+  // up-projection where gated).
   void MultiplyUnit(const Plan& plan, int worker, int64_t unit) const;
-  void MultiplyPanel(const Plan& plan, const PackedPart& part, int64_t panel, int64_t first_channel, int64_t first_row,
-                     const ActivationChunk& activations) const;
-  void MultiplyGatedPanel(const Plan& plan, int64_t panel, int64_t first_row, const ActivationChunk& activations) const;
-  void Multiply(const Plan& plan, const PackedPart& part, int64_t panel, const ActivationChunk& activations,
-                PanelProducts& products) const;
+  void MultiplyPanels(const Plan& plan, int worker, const PackedPart& part, int64_t panel, int64_t first_channel,
+                      int64_t first_row, const ActivationChunk& activations) const;
+  void MultiplyGatedPanel(const Plan& plan, int worker, int64_t panel, int64_t first_row,
+                          const ActivationChunk& activations) const;
+  // products[i] = those of panels[i].
+  void Multiply(const Plan& plan, int worker, std::span<const PanelOfPart> panels, const ActivationChunk& activations,
+                PanelProducts* products) const;
 
   const MatMulKernels& kernels_;
   WorkShares shares_;      // Of the call at hand.
-  AlignedMemory scratch_;  // Activations as the kernels read them, then a row of floats for each worker.
+  // Activations as the kernels read them, then for each worker the panels it expands and a row of floats.
+  AlignedMemory scratch_;
 };
 
 }  // namespace quire

@@ -38,8 +38,8 @@ inline constexpr int kPanelChannels = 16;
 inline constexpr int kTileRows = 8;
 inline constexpr int kNumDTypes = static_cast<int>(DType::kQ6_K) + 1;
 
-// Of a chunk, which a kernel multiplies with one panel at a time: so many rows share each load of the weights.
-inline constexpr int kMaxChunkRows = 64;
+// Of a chunk, which a kernel multiplies with one panel at a time: at most so many rows share each load of the weights.
+inline constexpr int kMaxChunkRows = 128;
 
 // In units of the row's root mean square. At 3 the rounding noise is below 5e-5 of a row's energy, and about a quarter
 // of a real model's groups have a residual. tests/golden says what that is worth.
@@ -76,10 +76,17 @@ struct ResidualLists {
   int64_t capacity = 0;             // At least the rows of the chunk.
 };
 
+// Rows as TileKernels read them.
+struct BFloat16Rows {
+  uint16_t* words = nullptr;  // [cols / 32][capacity][32]
+  int64_t capacity = 0;       // At least the rows of the chunk.
+};
+
 struct ActivationChunk {
   int rows = 0;
   const ActivationGroup* groups = nullptr;  // For quantised weights: [tiles][cols / 32].
   ResidualLists residuals;                  // For the same.
+  BFloat16Rows bfloat16s;                   // For quantised weights instead of these where there are TileKernels.
   const float* floats = nullptr;            // For float weights: [tiles][cols][kTileRows].
 };
 
@@ -88,7 +95,13 @@ struct PanelProducts {
   alignas(64) float rows[kMaxChunkRows][kPanelChannels];
 };
 
+struct TileKernels;  // kernels/cpu/tile_kernels.h
+
 struct MatMulKernels {
+  // If there are any, quantised weights are theirs, and `multiply` and `quantize` are not there for these.
+  const TileKernels* tiles;
+  // A chunk has at most so many rows: a multiple of kTileRows, up to kMaxChunkRows.
+  int max_chunk_rows;
   // By dtype. Fetches the panel's bytes at `next`, if any, meanwhile. What is written to products beyond the chunk's
   // rows has no meaning.
   void (*multiply[kNumDTypes])(const std::byte* panel, const std::byte* next, int64_t cols,
@@ -112,7 +125,9 @@ int64_t PanelBytes(DType dtype, int64_t cols);
 extern const MatMulKernels kPortableMatMulKernels;
 #if defined(__x86_64__)
 extern const MatMulKernels kAvx2MatMulKernels;
+extern const MatMulKernels kAvx2VnniMatMulKernels;
 extern const MatMulKernels kAvx512MatMulKernels;
+extern const MatMulKernels kAmxMatMulKernels;
 #endif
 
 }  // namespace quire

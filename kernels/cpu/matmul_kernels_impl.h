@@ -389,11 +389,21 @@ constexpr void SetMultiply(MatMulKernels& kernels) {
   }
 }
 
-constexpr MatMulKernels MakeKernels() {
+// All but those for quantised weights.
+constexpr MatMulKernels MakeFloatKernels() {
   MatMulKernels kernels = {};
+  kernels.max_chunk_rows = 64;
   SetMultiply<DType::kF32>(kernels);
   SetMultiply<DType::kF16>(kernels);
   SetMultiply<DType::kBF16>(kernels);
+  kernels.normalize = Normalize;
+  kernels.silu_gate = SiluGate;
+  kernels.gelu_gate = GeluGate;
+  return kernels;
+}
+
+[[maybe_unused]] constexpr MatMulKernels MakeKernels() {
+  MatMulKernels kernels = MakeFloatKernels();
   SetMultiply<DType::kQ8_0>(kernels);
   SetMultiply<DType::kQ4_0>(kernels);
   SetMultiply<DType::kQ4_1>(kernels);
@@ -404,9 +414,6 @@ constexpr MatMulKernels MakeKernels() {
   // The same affine format, and so the same code.
   kernels.multiply[static_cast<int>(DType::kQ5_0)] = MultiplyQuantized<DType::kQ8_0>;
   kernels.quantize = Quantize;
-  kernels.normalize = Normalize;
-  kernels.silu_gate = SiluGate;
-  kernels.gelu_gate = GeluGate;
   return kernels;
 }
 

@@ -10,7 +10,8 @@ void AddBackendFlags(CLI::App& command, BackendOptions& options) {
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   command.add_option("--instruction-set", options.instruction_set,
-                     "Go no higher than portable, avx2, avx512-vnni or avx512-bf16; default: the best there is");
+                     "Kernels to use: portable, avx2, avx2-vnni, avx512-vnni, avx512-bf16 or amx; default: the last "
+                     "of these that can run here");
   command.add_option("--max-num-seqs", options.max_num_seqs, "Sequences that run at once")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();

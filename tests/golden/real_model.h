@@ -15,6 +15,7 @@ namespace quire {
 class RealModel {
  public:
   RealModel(const std::string& instruction_set, int num_threads);
+  explicit RealModel(std::unique_ptr<Ops> ops);
 
   const LoadedModel& model() const { return model_; }
   Ops& ops() const { return *ops_; }

@@ -3,8 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <string>
 #include <tuple>
 
+#include "tests/emulation/kernel_builds.h"
 #include "tests/golden/golden.h"
 #include "tests/golden/real_model.h"
 
@@ -54,34 +57,34 @@ class Agreement {
   int num_different_ = 0;
 };
 
-// The machine's sets by name, with either kind of KV cache. Those it lacks are not tested on it.
+// Builds of the kernels by name, with either kind of KV cache. Those that cannot run here are not tested.
 class ReferenceAgreement : public testing::TestWithParam<std::tuple<const char*, KvDType>> {
  protected:
   void SetUp() override {
     const std::string name = std::get<0>(GetParam());
-    if (!MakeCpuOps({.num_threads = 1, .instruction_set = name}).ok()) GTEST_SKIP() << "this machine lacks " << name;
-    portable_ = name == "portable";
-    tolerance_ = std::get<1>(GetParam()) == KvDType::kInt8 ? kInt8Tolerance
-                 : name == "avx512-bf16"                   ? kBFloat16ProductsTolerance
-                                                           : kBFloat16Tolerance;
-    model_ = std::make_unique<RealModel>(name, 1);
+    const std::optional<KernelBuild> build = FindKernelBuild(name);
+    if (!build) GTEST_SKIP() << "this machine lacks " << name;
+    slow_ = name == "portable" || name == "amx_emulated";
+    tolerance_ = std::get<1>(GetParam()) == KvDType::kInt8               ? kInt8Tolerance
+                 : build->instruction_set >= InstructionSet::kAvx512Bf16 ? kBFloat16ProductsTolerance
+                                                                         : kBFloat16Tolerance;
+    model_ = std::make_unique<RealModel>(build->MakeOps(1));
     engine_ = std::make_unique<RealEngine>(*model_, EngineSetup{.kv_dtype = std::get<1>(GetParam())});
   }
 
   Tolerance tolerance_;
-  bool portable_ = false;  // Much slower than the others: gets less to do.
+  bool slow_ = false;  // Much slower than the others: gets less to do.
   std::unique_ptr<RealModel> model_;
   std::unique_ptr<RealEngine> engine_;
 };
 
 std::string TestName(const testing::TestParamInfo<std::tuple<const char*, KvDType>>& tested) {
-  std::string name = std::get<0>(tested.param);
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name + (std::get<1>(tested.param) == KvDType::kInt8 ? "_int8" : "_bf16");
+  return std::string(std::get<0>(tested.param)) + (std::get<1>(tested.param) == KvDType::kInt8 ? "_int8" : "_bf16");
 }
 
 INSTANTIATE_TEST_SUITE_P(, ReferenceAgreement,
-                         testing::Combine(testing::Values("portable", "avx2", "avx512-vnni", "avx512-bf16"),
+                         testing::Combine(testing::Values("portable", "avx2", "avx2_vnni", "avx512_vnni", "avx512_bf16",
+                                                          "amx", "avx2_vnni_emulated", "amx_emulated"),
                                           testing::Values(KvDType::kBF16, KvDType::kInt8)),
                          TestName);
 
@@ -93,7 +96,7 @@ TEST_P(ReferenceAgreement, ChoosesTheSameTokensWhereverTheReferenceIsSure) {
   double sum_of_squares = 0;
   int num_logprobs = 0;
   for (const GoldenPrompt& prompt : GetGolden().prompts) {
-    if (portable_ && prompt.token_ids.size() > kShort) continue;
+    if (slow_ && prompt.token_ids.size() > kShort) continue;
     SCOPED_TRACE(prompt.name);
     std::vector<TokenId> tokens = prompt.token_ids;
     tokens.insert(tokens.end(), prompt.greedy.begin(), prompt.greedy.end());
@@ -115,14 +118,14 @@ TEST_P(ReferenceAgreement, ChoosesTheSameTokensWhereverTheReferenceIsSure) {
       }
     }
   }
-  agreement.Expect(portable_ ? 150 : 1000, tolerance_.different_choices);
+  agreement.Expect(slow_ ? 150 : 1000, tolerance_.different_choices);
   RecordProperty("worst_logprob", std::to_string(worst_logprob));
   RecordProperty("rms_logprob", std::to_string(std::sqrt(sum_of_squares / num_logprobs)));
   EXPECT_LT(worst_logprob, tolerance_.logprob);
 }
 
 TEST_P(ReferenceAgreement, FindsThePassageAsLikelyAsTheReferenceDoes) {
-  if (portable_) GTEST_SKIP() << "too slow for thousands of tokens";
+  if (slow_) GTEST_SKIP() << "too slow for thousands of tokens";
   const GoldenPassage& passage = GetGolden().passage;
   const std::vector<TokenLogprob> scores = Score(*engine_, passage.token_ids);
   Agreement agreement;
@@ -140,7 +143,7 @@ TEST_P(ReferenceAgreement, FindsThePassageAsLikelyAsTheReferenceDoes) {
 // All prompts at once, each feeding on its own choices: equal up to the first step where the reference is not sure,
 // from where on another continuation would be as good.
 TEST_P(ReferenceAgreement, ContinuesAsTheReferenceDoesWhileThatIsSure) {
-  if (portable_) GTEST_SKIP() << "too slow for long prompts";
+  if (slow_) GTEST_SKIP() << "too slow for long prompts";
   const std::vector<GoldenPrompt>& prompts = GetGolden().prompts;
   std::vector<GenerateRequest> requests;
   for (const GoldenPrompt& prompt : prompts) {

@@ -1,18 +1,19 @@
-// Matrix multiplication through CpuOps, on every instruction set that the machine has.
+// Matrix multiplication through CpuOps, on every instruction set that the machine has or can emulate.
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <memory>
 #include <random>
-#include <string>
 #include <vector>
 
 #include "kernels/affine_groups.h"
-#include "kernels/cpu/cpu_features.h"
+#include "kernels/bfloat16.h"
 #include "kernels/ops.h"
+#include "tests/emulation/kernel_builds.h"
 #include "tests/kernels/cpu/paged_batch.h"
 #include "tests/kernels/random_weights.h"
 #include "tests/reference/reference_ops.h"
@@ -20,13 +21,8 @@
 namespace quire {
 namespace {
 
-constexpr int kAllRowCounts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 33, 64, 100};
-
-std::unique_ptr<Ops> MakeOps(InstructionSet instruction_set, int num_threads) {
-  auto ops = MakeCpuOps({.num_threads = num_threads, .instruction_set = std::string(NameOf(instruction_set))});
-  EXPECT_TRUE(ops.ok()) << ops.status();
-  return *std::move(ops);
-}
+constexpr int kMostRows = 300;
+constexpr int kAllRowCounts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 100, 130, kMostRows};
 
 std::unique_ptr<PackedMatrix> Pack(Ops& ops, const RandomWeights& weights) {
   const RawMatrix part = weights.raw();
@@ -71,12 +67,28 @@ std::vector<float> RoundToInt8Groups(const float* input, int64_t cols) {
   return output;
 }
 
+// Rounded to bfloat16, as tile kernels read activations (ties to even) and quantised weights (ties away from zero).
+std::vector<float> RoundToBFloat16(const float* input, int64_t size, bool ties_to_even) {
+  std::vector<float> output(size);
+  for (int64_t i = 0; i < size; ++i) {
+    const auto upper_half = static_cast<uint16_t>((std::bit_cast<uint32_t>(input[i]) + 0x8000) >> 16);
+    output[i] = FromBFloat16(ties_to_even ? ToBFloat16(input[i]) : upper_half);
+  }
+  return output;
+}
+
 // |actual - expected| is within `tolerance` of the sum of the magnitudes of what was added up.
-void ExpectProducts(const RandomWeights& weights, Matrix& input, Matrix& actual, double tolerance) {
-  const std::vector<float> values = weights.Values();
+void ExpectProducts(bool in_tiles, const RandomWeights& weights, Matrix& input, Matrix& actual, double tolerance) {
+  std::vector<float> values = weights.Values();
+  if (IsQuantized(weights.dtype) && in_tiles) {
+    values = RoundToBFloat16(values.data(), static_cast<int64_t>(values.size()), /*ties_to_even=*/false);
+  }
   for (int64_t m = 0; m < input.rows; ++m) {
     std::vector<float> x(input.Row(m), input.Row(m) + input.cols);
-    if (IsQuantized(weights.dtype)) x = RoundToInt8Groups(input.Row(m), input.cols);
+    if (IsQuantized(weights.dtype)) {
+      x = in_tiles ? RoundToBFloat16(input.Row(m), input.cols, /*ties_to_even=*/true)
+                   : RoundToInt8Groups(input.Row(m), input.cols);
+    }
     for (int64_t n = 0; n < weights.rows; ++n) {
       double sum = 0, magnitude = 0;
       for (int64_t k = 0; k < input.cols; ++k) {
@@ -101,13 +113,15 @@ double LargestDifference(const Matrix& a, const Matrix& b) {
   return largest;
 }
 
-class MatMul : public testing::TestWithParam<InstructionSet> {
+class MatMul : public testing::TestWithParam<KernelBuild> {
  protected:
+  static bool in_tiles() { return GetParam().mat_mul->tiles != nullptr; }
+
   std::mt19937 random_{20240917};
 };
 
 TEST_P(MatMul, MultipliesEveryFormatExactlyButForRounding) {
-  const auto ops = MakeOps(GetParam(), 2);
+  const auto ops = GetParam().MakeOps(2);
   for (DType dtype : kAllDTypes) {
     for (const auto& [rows, cols] : {std::pair<int, int>{16, 256}, {1, 512}, {37, 768}, {200, 256}}) {
       const RandomWeights weights(dtype, rows, cols, random_);
@@ -116,14 +130,14 @@ TEST_P(MatMul, MultipliesEveryFormatExactlyButForRounding) {
         SCOPED_TRACE(testing::Message() << TraitsOf(dtype).name << " [" << rows << ", " << cols << "], M = " << m);
         Matrix input = RandomMatrix(m, cols, random_);
         Matrix output = Multiply(*ops, *packed, input);
-        ExpectProducts(weights, input, output, 1e-6);
+        ExpectProducts(in_tiles(), weights, input, output, 1e-6);
       }
     }
   }
 }
 
 TEST_P(MatMul, TakesAnyWidthThatTheFormatAllows) {
-  const auto ops = MakeOps(GetParam(), 2);
+  const auto ops = GetParam().MakeOps(2);
   for (DType dtype : kAllDTypes) {
     for (int cols = TraitsOf(dtype).block_elements; cols <= 5 * TraitsOf(dtype).block_elements && cols <= 800;
          cols += TraitsOf(dtype).block_elements) {
@@ -131,14 +145,14 @@ TEST_P(MatMul, TakesAnyWidthThatTheFormatAllows) {
       const RandomWeights weights(dtype, 19, cols, random_);
       Matrix input = RandomMatrix(3, cols, random_);
       Matrix output = Multiply(*ops, *Pack(*ops, weights), input);
-      ExpectProducts(weights, input, output, 1e-6);
+      ExpectProducts(in_tiles(), weights, input, output, 1e-6);
     }
   }
 }
 
 // The largest codes and activations at once, where narrow accumulators would saturate.
 TEST_P(MatMul, DoesNotSaturate) {
-  const auto ops = MakeOps(GetParam(), 1);
+  const auto ops = GetParam().MakeOps(1);
   for (DType dtype : {DType::kQ4_0, DType::kQ4_1, DType::kQ8_0, DType::kQ5_1, DType::kQ5_K}) {
     RandomWeights weights(dtype, 16, 512, random_);
     const RandomWeights scales = weights;
@@ -156,14 +170,14 @@ TEST_P(MatMul, DoesNotSaturate) {
         Matrix input(5, 512);
         std::ranges::fill(input.data, sign * 3);
         Matrix output = Multiply(*ops, *packed, input);
-        ExpectProducts(weights, input, output, 1e-6);
+        ExpectProducts(in_tiles(), weights, input, output, 1e-6);
       }
     }
   }
 }
 
 TEST_P(MatMul, AgreesWithTheReferenceWithinTheErrorOfRoundedActivations) {
-  const auto ops = MakeOps(GetParam(), 2);
+  const auto ops = GetParam().MakeOps(2);
   ReferenceOps reference;
   for (DType dtype : kAllDTypes) {
     SCOPED_TRACE(TraitsOf(dtype).name);
@@ -180,7 +194,7 @@ TEST_P(MatMul, AgreesWithTheReferenceWithinTheErrorOfRoundedActivations) {
 }
 
 TEST_P(MatMul, GivesARowTheSameBitsInEveryBatch) {
-  const auto ops = MakeOps(GetParam(), 2);
+  const auto ops = GetParam().MakeOps(2);
   const std::vector<float> norm_weight(256, 1.5f);
   for (DType dtype : kAllDTypes) {
     for (bool gated : {false, true}) {
@@ -190,10 +204,10 @@ TEST_P(MatMul, GivesARowTheSameBitsInEveryBatch) {
       MatMulArgs args;
       args.norm = {norm_weight, 1e-5f};
       args.epilogue = gated ? Epilogue::kGate : Epilogue::kStore;
-      Matrix all = RandomMatrix(100, 256, random_);
+      Matrix all = RandomMatrix(kMostRows, 256, random_);
       Matrix expected = Multiply(*ops, *packed, all, args);
       for (int m : kAllRowCounts) {
-        const int64_t begin = (100 - m) / 2;
+        const int64_t begin = (kMostRows - m) / 2;
         Matrix some = Rows(all, begin, m);
         Matrix actual = Multiply(*ops, *packed, some, args);
         for (int64_t row = 0; row < m; ++row) ExpectSameBits(actual, row, expected, begin + row);
@@ -205,11 +219,11 @@ TEST_P(MatMul, GivesARowTheSameBitsInEveryBatch) {
 TEST_P(MatMul, GivesTheSameBitsOnAnyNumberOfWorkers) {
   const RandomWeights weights(DType::kQ4_1, 1000, 320, random_);
   Matrix input = RandomMatrix(100, 320, random_);
-  const auto one = MakeOps(GetParam(), 1);
+  const auto one = GetParam().MakeOps(1);
   Matrix expected = Multiply(*one, *Pack(*one, weights), input);
   for (int workers : {2, 3, 7, 64}) {
     SCOPED_TRACE(testing::Message() << workers << " workers");
-    const auto ops = MakeOps(GetParam(), workers);
+    const auto ops = GetParam().MakeOps(workers);
     const auto packed = Pack(*ops, weights);
     for (int m : {1, 6, 17, 100}) {
       Matrix some = Rows(input, 0, m);
@@ -220,7 +234,7 @@ TEST_P(MatMul, GivesTheSameBitsOnAnyNumberOfWorkers) {
 }
 
 TEST_P(MatMul, KeepsNonFiniteRowsToThemselves) {
-  const auto ops = MakeOps(GetParam(), 2);
+  const auto ops = GetParam().MakeOps(2);
   const float infinity = std::numeric_limits<float>::infinity();
   for (DType dtype : {DType::kQ4_1, DType::kQ8_0, DType::kQ6_K, DType::kF32}) {
     for (float poison : {std::nanf(""), infinity, -infinity}) {
@@ -251,7 +265,7 @@ TEST_P(MatMul, KeepsNonFiniteRowsToThemselves) {
 }
 
 TEST_P(MatMul, TakesInputsOfAnyMagnitude) {
-  const auto ops = MakeOps(GetParam(), 1);
+  const auto ops = GetParam().MakeOps(1);
   const RandomWeights weights(DType::kQ4_0, 16, 64, random_);
   const auto packed = Pack(*ops, weights);
   for (float magnitude : {0.0f, 1e-45f, 1e-38f, 1e-30f, 1e30f}) {
@@ -268,7 +282,7 @@ TEST_P(MatMul, TakesInputsOfAnyMagnitude) {
 
 // Norm, bias and every epilogue, against the reference; float weights, so that nothing but rounding may differ.
 TEST_P(MatMul, FusesNormBiasAndEpiloguesAsTheReferenceDoes) {
-  const auto ops = MakeOps(GetParam(), 2);
+  const auto ops = GetParam().MakeOps(2);
   ReferenceOps reference;
   for (int cols : {64, 51}) {
     const RandomWeights first(DType::kF32, 41, cols, random_), second(DType::kF32, 41, cols, random_);
@@ -308,7 +322,7 @@ TEST_P(MatMul, FusesNormBiasAndEpiloguesAsTheReferenceDoes) {
 }
 
 TEST_P(MatMul, GatesFarFromZeroWithoutOverflow) {
-  const auto ops = MakeOps(GetParam(), 1);
+  const auto ops = GetParam().MakeOps(1);
   // Identity weights: the gate sees the input itself, and up is 1.
   std::vector<float> identity(16 * 16, 0.0f), ones(16 * 16, 0.0f);
   for (int i = 0; i < 16; ++i) identity[i * 16 + i] = 1;
@@ -335,7 +349,7 @@ TEST_P(MatMul, GatesFarFromZeroWithoutOverflow) {
 
 // As in files whose V or down-projection is kept at a higher precision than its neighbours.
 TEST_P(MatMul, StacksPartsOfDifferentFormats) {
-  const auto ops = MakeOps(GetParam(), 2);
+  const auto ops = GetParam().MakeOps(2);
   const RandomWeights parts[] = {
       {DType::kQ4_K, 40, 512, random_}, {DType::kF16, 24, 512, random_}, {DType::kQ6_K, 17, 512, random_}};
   const RawMatrix raw[] = {parts[0].raw(), parts[1].raw(), parts[2].raw()};
@@ -354,7 +368,7 @@ TEST_P(MatMul, StacksPartsOfDifferentFormats) {
 }
 
 TEST_P(MatMul, ReadsAndWritesStridedRows) {
-  const auto ops = MakeOps(GetParam(), 2);
+  const auto ops = GetParam().MakeOps(2);
   const RandomWeights weights(DType::kQ8_0, 20, 64, random_);
   const auto packed = Pack(*ops, weights);
   Matrix input = RandomMatrix(9, 64, random_), wide_input = RandomMatrix(9, 100, random_);
@@ -374,17 +388,14 @@ TEST_P(MatMul, ReadsAndWritesStridedRows) {
 }
 
 TEST_P(MatMul, DoesNothingWithNoRows) {
-  const auto ops = MakeOps(GetParam(), 2);
+  const auto ops = GetParam().MakeOps(2);
   const RandomWeights weights(DType::kQ4_1, 32, 64, random_);
   Matrix none(0, 64);
   EXPECT_EQ(Multiply(*ops, *Pack(*ops, weights), none).rows, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(InstructionSets, MatMul, testing::ValuesIn(SupportedInstructionSets()), [](const auto& param) {
-  std::string name(NameOf(param.param));
-  std::erase(name, '-');
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(Kernels, MatMul, testing::ValuesIn(KernelBuilds()),
+                         [](const auto& param) { return param.param.name; });
 
 }  // namespace
 }  // namespace quire

@@ -1,0 +1,24 @@
+// The kernels for AMX with emulated tiles.
+#include "tests/emulation/emulated_kernels.h"
+
+#if defined(__x86_64__)
+
+// clang-format off: the kernels need their lanes first.
+#include "kernels/cpu/lanes_avx512.h"
+#include "kernels/cpu/matmul_kernels_impl.h"
+#include "kernels/cpu/tile_kernels_impl.h"
+// clang-format on
+#include "tests/emulation/emulated_tiles.h"
+
+namespace quire {
+namespace {
+
+constexpr TileKernels kTileKernels = MakeTileKernels<EmulatedTiles>();
+
+}  // namespace
+
+constinit const MatMulKernels kEmulatedAmxMatMulKernels = MakeKernelsWith(kTileKernels);
+
+}  // namespace quire
+
+#endif
