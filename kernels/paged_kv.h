@@ -7,9 +7,11 @@
 
 namespace quire {
 
-// What K or V is kept in. kInt8: for each token and head, codes of 8 bits and one float, max |x| / 127, that they are
-// multiples of.
-enum class KvDType : uint8_t { kF32, kBF16, kInt8 };
+// What K or V is kept in; K and V need not be the same.
+//   kInt8  for each token and head, codes of 8 bits and one float, max |x| / 127, that they are multiples of
+//   kInt4  for each token and head, codes of 4 bits and two numbers in bfloat16, a scale and the least value:
+//          x = code * scale + minimum
+enum class KvDType : uint8_t { kF32, kBF16, kInt8, kInt4 };
 
 struct KvLayout {
   int num_layers = 0;
@@ -29,6 +31,8 @@ struct KvLayout {
         return int64_t{2} * head_dim;
       case KvDType::kInt8:
         return head_dim + int64_t{4};
+      case KvDType::kInt4:
+        return head_dim / 2 + int64_t{4};
     }
     return 0;
   }

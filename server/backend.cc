@@ -25,13 +25,14 @@ absl::Status CheckOptions(const BackendOptions& options) {
 
 }  // namespace
 
-KvLayout MakeKvLayout(const ModelConfig& config, int block_size, KvDType kv_dtype) {
+KvLayout MakeKvLayout(const ModelConfig& config, int block_size, const KvDTypeOptions& dtypes) {
   KvLayout layout;
   layout.num_layers = config.num_layers;
   layout.num_kv_heads = config.num_kv_heads;
   layout.head_dim = config.head_dim;
   layout.page_size = block_size;
-  layout.key_dtype = layout.value_dtype = kv_dtype;
+  layout.key_dtype = dtypes.key;
+  layout.value_dtype = dtypes.value.value_or(dtypes.key);
   return layout;
 }
 
@@ -46,13 +47,16 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& optio
   if (!options.model_name.empty()) backend->model.name = options.model_name;
   const ModelConfig& config = backend->model.config;
 
-  KvLayout layout = MakeKvLayout(config, options.block_size, options.kv_dtype);
+  KvLayout layout = MakeKvLayout(config, options.block_size, options.kv_dtypes);
   ASSIGN_OR_RETURN(const KvBudget budget, PlanKvBudget(options, layout, config.context_length, AvailableMemory()));
   layout.num_pages = budget.num_pages;
   absl::StatusOr<std::unique_ptr<KvCache>> kv_cache = backend->ops->AllocateKvCache(layout);
   if (!kv_cache.ok()) {
-    return absl::Status(kv_cache.status().code(), absl::StrCat("the page pool cannot be had, lower --kv-cache-memory: ",
-                                                               std::string(kv_cache.status().message())));
+    const bool invalid = absl::IsInvalidArgument(kv_cache.status());
+    return absl::Status(kv_cache.status().code(),
+                        absl::StrCat(invalid ? "--kv-cache-dtype and --kv-cache-dtype-v: "
+                                             : "the page pool cannot be had, lower --kv-cache-memory: ",
+                                     std::string(kv_cache.status().message())));
   }
   backend->kv_cache = *std::move(kv_cache);
 

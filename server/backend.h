@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -17,6 +18,11 @@ namespace quire {
 // What `auto` stands for.
 inline constexpr KvDType kDefaultKvDType = KvDType::kBF16;
 
+struct KvDTypeOptions {
+  KvDType key = kDefaultKvDType;
+  std::optional<KvDType> value;  // Unset: that of K.
+};
+
 struct BackendOptions {
   std::string model_path;
   std::string model_name;       // Empty: the file's name.
@@ -28,7 +34,7 @@ struct BackendOptions {
   int block_size = 32;
   int64_t kv_cache_bytes =
       0;  // 0: what max_num_seqs sequences can use, at most a quarter of the machine's free memory or 1 GiB.
-  KvDType kv_dtype = kDefaultKvDType;
+  KvDTypeOptions kv_dtypes;
   bool enable_prefix_caching = true;
   bool recompute_always = false;
   int max_waiting_requests = 1024;
@@ -44,7 +50,7 @@ struct Backend {
 };
 
 // How the model's keys and values lie in pages of `block_size` tokens; num_pages is 0.
-KvLayout MakeKvLayout(const ModelConfig& config, int block_size, KvDType kv_dtype);
+KvLayout MakeKvLayout(const ModelConfig& config, int block_size, const KvDTypeOptions& dtypes);
 
 // INVALID_ARGUMENT names the option (as its flag) and what would be right; RESOURCE_EXHAUSTED says which flag to lower.
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options, const LoadProgress& progress);

@@ -11,7 +11,6 @@
 #include "kernels/cpu/kv_cache.h"
 
 namespace quire {
-
 namespace {
 
 #if defined(__x86_64__)
@@ -25,6 +24,12 @@ const AttentionKernels& Avx512Bf16AttentionKernels() {
   return kernels;
 }
 #endif
+
+const KvKernels& KernelsOf(const AttentionKernels& kernels, const KvLayout& layout) {
+  QUIRE_CHECK(HasCpuKvKernels(layout.key_dtype, layout.value_dtype));
+  if (layout.key_dtype == KvDType::kBF16) return kernels.bfloat16;
+  return layout.value_dtype == KvDType::kInt8 ? kernels.int8 : kernels.int8_int4;
+}
 
 }  // namespace
 
@@ -43,7 +48,8 @@ struct PagedAttention::Call {
       : args(arguments),
         cache(static_cast<const CpuKvCache&>(*arguments.kv_cache)),
         layout(cache.layout()),
-        kernels(layout.key_dtype == KvDType::kInt8 ? all_kernels.int8 : all_kernels.bfloat16),
+        kernels(KernelsOf(all_kernels, layout)),
+        finish(layout.value_dtype == KvDType::kInt4 ? all_kernels.finish_rotated : all_kernels.finish),
         group(arguments.num_heads / layout.num_kv_heads) {
     QUIRE_CHECK(args.num_heads > 0 && args.num_heads % layout.num_kv_heads == 0);
     QUIRE_CHECK(args.layer >= 0 && args.layer < layout.num_layers);
@@ -65,6 +71,7 @@ struct PagedAttention::Call {
   const CpuKvCache& cache;
   const KvLayout& layout;
   const KvKernels& kernels;
+  const decltype(AttentionKernels::finish) finish;
   const int group;  // Query heads of one KV head.
 };
 
@@ -171,7 +178,7 @@ void PagedAttention::Finish(const Call& call, const AttentionTile& tile, int kv_
   const int head_dim = call.layout.head_dim;
   for (int row = 0; row < plan_.NumRows(tile); ++row) {
     float* output = call.args.output.Row(plan_.Token(tile, row)) + plan_.Head(kv_head, row) * head_dim;
-    kernels_.finish(total[row], head_dim, output);
+    call.finish(total[row], head_dim, output);
   }
 }
 

@@ -3,6 +3,7 @@
 #include "kernels/cpu/lanes_avx2.h"
 #include "kernels/cpu/attention_bfloat16_impl.h"
 #include "kernels/cpu/attention_int8_impl.h"
+#include "kernels/cpu/attention_int4_impl.h"
 // clang-format on
 
 namespace quire {
@@ -38,6 +39,11 @@ struct Avx2Int8 {
     return {{_mm256_and_si256(low, even_byte), _mm256_and_si256(high, even_byte)},
             {_mm256_srli_epi16(low, 8), _mm256_srli_epi16(high, 8)}};
   }
+  static void LoadNibbles(const std::byte* p, Codes* codes) {
+    const Codes pairs = LoadCodes(p);
+    codes[0] = {LowNibbles(pairs.even), LowNibbles(pairs.odd)};
+    codes[1] = {HighNibbles(pairs.even), HighNibbles(pairs.odd)};
+  }
   static Sums Zero() { return Lanes::BroadcastInt(0); }
   static void PackWords(Ints x, int32_t* words) {
     PackTwoQuads(x.low, words);
@@ -59,6 +65,12 @@ struct Avx2Int8 {
   static Ints Total(const Sums& sums) { return sums; }
 
  private:
+  // Of bytes widened to 16 bits.
+  static Ints LowNibbles(Ints x) {
+    const __m256i low = _mm256_set1_epi16(15);
+    return {_mm256_and_si256(x.low, low), _mm256_and_si256(x.high, low)};
+  }
+  static Ints HighNibbles(Ints x) { return {_mm256_srli_epi16(x.low, 4), _mm256_srli_epi16(x.high, 4)}; }
   template <int kStride>
   static __m256 ButterflyHalf(__m256 x) {
     __m256 other;  // Lane i ^ kStride.
@@ -80,7 +92,8 @@ struct Avx2Int8 {
 
 }  // namespace
 
-constinit const AttentionKernels kAvx2AttentionKernels = {"avx2", kBFloat16Kernels<Avx2BFloat16>,
-                                                          kInt8Kernels<Avx2Int8>, Merge, Finish};
+constinit const AttentionKernels kAvx2AttentionKernels = {
+    "avx2", kBFloat16Kernels<Avx2BFloat16>, kInt8Kernels<Avx2Int8>, kInt8Int4Kernels<Avx2Int8>, Merge,
+    Finish, FinishRotated<Avx2Int8>};
 
 }  // namespace quire

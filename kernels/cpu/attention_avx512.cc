@@ -3,6 +3,7 @@
 #include "kernels/cpu/lanes_avx512.h"
 #include "kernels/cpu/attention_bfloat16_impl.h"
 #include "kernels/cpu/attention_int8_impl.h"
+#include "kernels/cpu/attention_int4_impl.h"
 // clang-format on
 
 namespace quire {
@@ -29,6 +30,11 @@ struct Avx512Int8 {
   };
 
   static Codes LoadCodes(const std::byte* p) { return _mm512_loadu_si512(p); }
+  static void LoadNibbles(const std::byte* p, Codes* codes) {
+    const __m512i pairs = _mm512_loadu_si512(p), low = _mm512_set1_epi8(15);
+    codes[0] = _mm512_and_si512(pairs, low);
+    codes[1] = _mm512_and_si512(_mm512_srli_epi16(pairs, 4), low);
+  }
   static Sums Zero() { return {_mm512_setzero_si512(), _mm512_setzero_si512()}; }
   static void PackWords(Ints x, int32_t* words) {
     // With 128 added, the second byte is the upper one, and the first is the lower one but for its sign bit.
@@ -58,7 +64,8 @@ struct Avx512Int8 {
 
 }  // namespace
 
-constinit const AttentionKernels kAvx512AttentionKernels = {"avx512", kBFloat16Kernels<Avx512BFloat16>,
-                                                            kInt8Kernels<Avx512Int8>, Merge, Finish};
+constinit const AttentionKernels kAvx512AttentionKernels = {
+    "avx512", kBFloat16Kernels<Avx512BFloat16>, kInt8Kernels<Avx512Int8>, kInt8Int4Kernels<Avx512Int8>, Merge,
+    Finish,   FinishRotated<Avx512Int8>};
 
 }  // namespace quire

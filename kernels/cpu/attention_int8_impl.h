@@ -1,6 +1,8 @@
-// Attention kernels for K and V in int8, as templates over Q: Lanes and what each including file defines besides:
+// Attention kernels for K and V in codes, of int8 and in general, as templates over Q: Lanes and what each including
+// file defines besides:
 //   kAccumulators           how many Sums stay in registers, beside operands
 //   Codes, LoadCodes(p)     16 quads of codes, as they lie in a block
+//   LoadNibbles(p, codes)   codes[0] and codes[1], the low and the high halves of 64 bytes
 //   Sums, Zero()            16 dot products in the making
 //   PackWords(x, words)     16 integers of 16 bits as 4 quads, of two words each
 //   AddQuad(words, codes, sums)    sums + the products of a quad of integers and each quad of codes
@@ -11,6 +13,7 @@
 // bytes. Both dot products, over dimensions and over a chunk's tokens, are then exact in any order; floats only scale
 // the results:
 //   score = (dot * scale_k) * scale_q,  weighted V = dot * scale_of_weights
+// What K and V are made of comes as types Keys and Values, for int8 the ones here.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +30,8 @@ constexpr float kMaxInteger = 127 * 256;
 constexpr int kWordsPerQuad = 2;
 
 struct Rounding {
-  float scale;     // Of the integers.
-  int32_t centre;  // To be added to dot products with codes, which have kInt8KvCentre added.
+  float scale;  // Of the integers.
+  int32_t sum;  // Of the integers.
 };
 
 // Rounds x[0 .. count), count being a multiple of 16, whose greatest magnitude has the bits `max_bits`. Compared as
@@ -50,7 +53,7 @@ Rounding RoundRow(const float* x, int count, int32_t max_bits, int32_t* words) {
     sum = Lanes::AddInt(sum, integers);
     Q::PackWords(integers, words + i / 4 * kWordsPerQuad);
   }
-  return {max * (1 / kMaxInteger), -kInt8KvCentre * Lanes::ReduceAdd(sum)};
+  return {max * (1 / kMaxInteger), Lanes::ReduceAdd(sum)};
 }
 
 // The length of the parts that kernels/cpu/kv_rotation.h speaks of.
@@ -58,7 +61,7 @@ constexpr int PartOf(int head_dim) { return head_dim & -head_dim; }
 
 // As RotateKey does, which adds and subtracts in the same order.
 template <typename Q>
-void RotateQuery(int head_dim, float* query) {
+void Rotate(int head_dim, float* query) {
   const int part = PartOf(head_dim);
   for (int dim = 0; dim < head_dim; dim += 16) {
     Floats x = Lanes::Load(query + dim);
@@ -84,7 +87,7 @@ void PrepareIntegers(const float* query, float factor, int head_dim, std::byte* 
   for (int dim = 0; dim < head_dim; dim += 16) {
     Lanes::Store(Lanes::Mul(Lanes::Load(query + dim), factors), scaled + dim);
   }
-  RotateQuery<Q>(head_dim, scaled);
+  Rotate<Q>(head_dim, scaled);
   Ints max_bits = Lanes::BroadcastInt(0);
   for (int dim = 0; dim < head_dim; dim += 16) {
     max_bits = Lanes::MaxInt(max_bits, Lanes::MagnitudeBits(Lanes::Load(scaled + dim)));
@@ -106,61 +109,83 @@ inline IntegerQuery QueryOf(const AttentionRow& row) {
   return query;
 }
 
+// The integer dot products with codes that have kInt8KvCentre added, as those with the codes themselves.
+inline Ints Centred(Ints dots, const Rounding& rounding) {
+  return Lanes::AddInt(dots, Lanes::BroadcastInt(-kInt8KvCentre * rounding.sum));
+}
+
 inline Floats LoadScales(const std::byte* block, int head_dim) {
   return Lanes::Load(reinterpret_cast<const float*>(block + head_dim * kKvBlockTokens));
 }
 
-// scores[row][token] = query[row] . key[token] for one block, read in the order of its memory.
-template <typename Q, int kRows>
-void ScoreCodes(const IntegerQuery* queries, int head_dim, const std::byte* keys, const std::byte* ahead,
-                float* scores) {
-  typename Q::Sums sums[kRows];
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) sums[r] = Q::Zero();
-  for (int quad = 0; quad < head_dim / 4; ++quad) {
-    const typename Q::Codes codes = Q::LoadCodes(keys + quad * 64);
-    Fetch(ahead + quad * 64);
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) sums[r] = Q::AddQuad(queries[r].words + quad * kWordsPerQuad, codes, sums[r]);
-  }
-  Fetch(ahead + head_dim * kKvBlockTokens);
-  const Floats scales = LoadScales(keys, head_dim);
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-    const Rounding& rounding = queries[r].rounding;
-    const Ints dots = Lanes::AddInt(Q::Total(sums[r]), Lanes::BroadcastInt(rounding.centre));
-    Lanes::Store(Lanes::Mul(Lanes::Mul(Lanes::ToFloats(dots), scales), Lanes::Broadcast(rounding.scale)),
-                 scores + r * kAttentionChunkTokens);
-  }
-}
-
-// Rounds weights times V's scales for the tokens that the row sees, to 0 for all others of blocks [begin_block,
-// end_block), whose scales may be anything.
 template <typename Q>
-Rounding RoundWeights(const KvChunk& chunk, const AttentionRow& row, int begin_block, int end_block, float* weights,
-                      int32_t* words) {
-  const int first = row.begin / kKvBlockTokens, last = (row.end + kKvBlockTokens - 1) / kKvBlockTokens;
-  Ints max_bits = Lanes::BroadcastInt(0);
-  for (int block = begin_block; block < end_block; ++block) {
-    float* x = weights + block * kKvBlockTokens;
-    Floats scaled = Lanes::Broadcast(0);
-    if (block >= first && block < last) {
-      const Floats weight = Lanes::Load(x);
-      constexpr float kLeastWeight = 1e-38f;  // Below all but 0, that of a token that is not seen.
-      scaled = Lanes::ZeroWhereLess(weight, kLeastWeight,
-                                    Lanes::Mul(weight, LoadScales(chunk.values[block], chunk.head_dim)));
+struct Int8Keys {
+  // scores[row][token] = query[row] . key[token] for one block, read in the order of its memory.
+  template <int kRows>
+  static void Score(const IntegerQuery* queries, int head_dim, const std::byte* keys, const std::byte* ahead,
+                    float* scores) {
+    typename Q::Sums sums[kRows];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) sums[r] = Q::Zero();
+    for (int quad = 0; quad < head_dim / 4; ++quad) {
+      const typename Q::Codes codes = Q::LoadCodes(keys + quad * 64);
+      Fetch(ahead + quad * 64);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) sums[r] = Q::AddQuad(queries[r].words + quad * kWordsPerQuad, codes, sums[r]);
     }
-    max_bits = Lanes::MaxInt(max_bits, Lanes::MagnitudeBits(scaled));
-    Lanes::Store(scaled, x);
+    Fetch(ahead + head_dim * kKvBlockTokens);
+    const Floats scales = LoadScales(keys, head_dim);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const Floats dots = Lanes::ToFloats(Centred(Q::Total(sums[r]), queries[r].rounding));
+      Lanes::Store(Lanes::Mul(Lanes::Mul(dots, scales), Lanes::Broadcast(queries[r].rounding.scale)),
+                   scores + r * kAttentionChunkTokens);
+    }
   }
-  return RoundRow<Q>(weights + begin_block * kKvBlockTokens, (end_block - begin_block) * kKvBlockTokens,
-                     Lanes::ReduceMax(max_bits), words + begin_block * kKvBlockTokens / 4 * kWordsPerQuad);
-}
+};
+
+constexpr float kLeastWeight = 1e-38f;  // Below all but 0, that of a token that is not seen.
+constexpr int kWordsPerChunk = kAttentionChunkTokens / 4 * kWordsPerQuad;
+
+template <typename Q>
+struct Int8Values {
+  using Weights = Rounding;  // What is known of a row's weights, beside their words.
+  static constexpr int kVectorsPerLoad = 1;
+
+  // Of 64 bytes, 16 dimensions.
+  static void Load(const std::byte* p, typename Q::Codes* codes) { codes[0] = Q::LoadCodes(p); }
+  static Floats Weighted(const typename Q::Sums& sums, const Weights& weights) {
+    return Lanes::Mul(Lanes::ToFloats(Centred(Q::Total(sums), weights)), Lanes::Broadcast(weights.scale));
+  }
+
+  // Rounds weights times V's scales for the tokens that the row sees, to 0 for all others of blocks [begin_block,
+  // end_block), whose scales may be anything.
+  static Weights Round(const KvChunk& chunk, const AttentionRow& row, int begin_block, int end_block, float* weights,
+                       int32_t* words) {
+    const int first = row.begin / kKvBlockTokens, last = (row.end + kKvBlockTokens - 1) / kKvBlockTokens;
+    Ints max_bits = Lanes::BroadcastInt(0);
+    for (int block = begin_block; block < end_block; ++block) {
+      float* x = weights + block * kKvBlockTokens;
+      Floats scaled = Lanes::Broadcast(0);
+      if (block >= first && block < last) {
+        const Floats weight = Lanes::Load(x);
+        scaled = Lanes::ZeroWhereLess(weight, kLeastWeight,
+                                      Lanes::Mul(weight, LoadScales(chunk.values[block], chunk.head_dim)));
+      }
+      max_bits = Lanes::MaxInt(max_bits, Lanes::MagnitudeBits(scaled));
+      Lanes::Store(scaled, x);
+    }
+    return RoundRow<Q>(weights + begin_block * kKvBlockTokens, (end_block - begin_block) * kKvBlockTokens,
+                       Lanes::ReduceMax(max_bits), words + begin_block * kKvBlockTokens / 4 * kWordsPerQuad);
+  }
+};
 
 // The weighted V of each row, in 16 * kVectors dimensions from `dim`.
-template <typename Q, int kRows, int kVectors>
-void WeightCodes(const AttentionRow* rows, const int32_t (*words)[kAttentionChunkTokens / 4 * kWordsPerQuad],
-                 const Rounding* roundings, const KvChunk& chunk, int begin_block, int end_block, int dim) {
+template <typename Q, typename Values, int kRows, int kVectors>
+void WeightCodes(const AttentionRow* rows, const int32_t (*words)[kWordsPerChunk],
+                 const typename Values::Weights* weights, const KvChunk& chunk, int begin_block, int end_block,
+                 int dim) {
+  constexpr int kPerLoad = Values::kVectorsPerLoad;
   typename Q::Sums sums[kRows][kVectors];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -169,16 +194,20 @@ void WeightCodes(const AttentionRow* rows, const int32_t (*words)[kAttentionChun
   }
   for (int block = begin_block; block < end_block; ++block) {
     for (int quad = 0; quad < kKvBlockTokens / 4; ++quad) {
-      const int offset = (quad * chunk.head_dim + dim) * 4;
+      const int offset = (quad * chunk.head_dim + dim) * 4 / kPerLoad;
       const std::byte* values = chunk.values[block] + offset;
       const std::byte* ahead = chunk.values[block + kAttentionBlocksAhead] + offset;
       const int word = (block * (kKvBlockTokens / 4) + quad) * kWordsPerQuad;
 #pragma GCC unroll 8
-      for (int i = 0; i < kVectors; ++i) {
-        const typename Q::Codes codes = Q::LoadCodes(values + i * 64);
-        Fetch(ahead + i * 64);
+      for (int i = 0; i < kVectors; i += kPerLoad) {
+        typename Q::Codes codes[kPerLoad];
+        Values::Load(values + i / kPerLoad * 64, codes);
+        Fetch(ahead + i / kPerLoad * 64);
 #pragma GCC unroll 8
-        for (int r = 0; r < kRows; ++r) sums[r][i] = Q::AddQuad(words[r] + word, codes, sums[r][i]);
+        for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+          for (int j = 0; j < kPerLoad; ++j) sums[r][i + j] = Q::AddQuad(words[r] + word, codes[j], sums[r][i + j]);
+        }
       }
     }
   }
@@ -186,29 +215,29 @@ void WeightCodes(const AttentionRow* rows, const int32_t (*words)[kAttentionChun
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
     for (int i = 0; i < kVectors; ++i) {
-      const Ints dots = Lanes::AddInt(Q::Total(sums[r][i]), Lanes::BroadcastInt(roundings[r].centre));
-      Lanes::Store(Lanes::Mul(Lanes::ToFloats(dots), Lanes::Broadcast(roundings[r].scale)),
-                   rows[r].state->weighted + dim + i * 16);
+      Lanes::Store(Values::Weighted(sums[r][i], weights[r]), rows[r].state->weighted + dim + i * 16);
     }
   }
 }
 
 // The same for all dimensions from `dim`, in tiles as wide as registers allow.
-template <typename Q, int kRows, int kVectors = 8>
-void WeightAllCodes(const AttentionRow* rows, const int32_t (*words)[kAttentionChunkTokens / 4 * kWordsPerQuad],
-                    const Rounding* roundings, const KvChunk& chunk, int begin_block, int end_block, int dim = 0) {
-  if constexpr (kRows * kVectors <= Q::kAccumulators || kVectors == 1) {
+template <typename Q, typename Values, int kRows, int kVectors = 8>
+void WeightAllCodes(const AttentionRow* rows, const int32_t (*words)[kWordsPerChunk],
+                    const typename Values::Weights* weights, const KvChunk& chunk, int begin_block, int end_block,
+                    int dim = 0) {
+  constexpr bool kLast = kVectors == Values::kVectorsPerLoad;
+  if constexpr (kRows * kVectors <= Q::kAccumulators || kLast) {
     for (; dim + kVectors * 16 <= chunk.head_dim; dim += kVectors * 16) {
-      WeightCodes<Q, kRows, kVectors>(rows, words, roundings, chunk, begin_block, end_block, dim);
+      WeightCodes<Q, Values, kRows, kVectors>(rows, words, weights, chunk, begin_block, end_block, dim);
     }
   }
-  if constexpr (kVectors > 1) {
-    WeightAllCodes<Q, kRows, kVectors / 2>(rows, words, roundings, chunk, begin_block, end_block, dim);
+  if constexpr (!kLast) {
+    WeightAllCodes<Q, Values, kRows, kVectors / 2>(rows, words, weights, chunk, begin_block, end_block, dim);
   }
 }
 
-template <typename Q, int kRows>
-void AttendInt8Rows(const KvChunk& chunk, const AttentionRow* rows) {
+template <typename Q, typename Keys, typename Values, int kRows>
+void AttendCodesRows(const KvChunk& chunk, const AttentionRow* rows) {
   int begin = rows[0].begin, end = rows[0].end;  // Visible to any row.
   for (int r = 1; r < kRows; ++r) {
     begin = rows[r].begin < begin ? rows[r].begin : begin;
@@ -221,35 +250,35 @@ void AttendInt8Rows(const KvChunk& chunk, const AttentionRow* rows) {
   IntegerQuery queries[kRows];
   for (int r = 0; r < kRows; ++r) queries[r] = QueryOf(rows[r]);
   for (int block = begin_block; block < end_block; ++block) {
-    ScoreCodes<Q, kRows>(queries, chunk.head_dim, chunk.keys[block], chunk.keys[block + kAttentionBlocksAhead],
-                         scores[0] + block * kKvBlockTokens);
+    Keys::template Score<kRows>(queries, chunk.head_dim, chunk.keys[block], chunk.keys[block + kAttentionBlocksAhead],
+                                scores[0] + block * kKvBlockTokens);
   }
-  alignas(64) int32_t words[kRows][kAttentionChunkTokens / 4 * kWordsPerQuad];
-  Rounding roundings[kRows];
+  alignas(64) int32_t words[kRows][kWordsPerChunk];
+  typename Values::Weights weights[kRows];
   for (int r = 0; r < kRows; ++r) {
     Softmax(rows[r].begin, rows[r].end, scores[r], rows[r].state);
-    roundings[r] = RoundWeights<Q>(chunk, rows[r], begin_block, end_block, scores[r], words[r]);
+    weights[r] = Values::Round(chunk, rows[r], begin_block, end_block, scores[r], words[r]);
   }
-  WeightAllCodes<Q, kRows>(rows, words, roundings, chunk, begin_block, end_block);
+  WeightAllCodes<Q, Values, kRows>(rows, words, weights, chunk, begin_block, end_block);
 }
 
-template <typename Q>
-void AttendInt8(const KvChunk& chunk, const AttentionRow* rows, int num_rows) {
+template <typename Q, typename Keys, typename Values>
+void AttendCodes(const KvChunk& chunk, const AttentionRow* rows, int num_rows) {
   static_assert(kAttentionMaxRows == 4);
   switch (num_rows) {
     case 1:
-      return AttendInt8Rows<Q, 1>(chunk, rows);
+      return AttendCodesRows<Q, Keys, Values, 1>(chunk, rows);
     case 2:
-      return AttendInt8Rows<Q, 2>(chunk, rows);
+      return AttendCodesRows<Q, Keys, Values, 2>(chunk, rows);
     case 3:
-      return AttendInt8Rows<Q, 3>(chunk, rows);
+      return AttendCodesRows<Q, Keys, Values, 3>(chunk, rows);
     case 4:
-      return AttendInt8Rows<Q, 4>(chunk, rows);
+      return AttendCodesRows<Q, Keys, Values, 4>(chunk, rows);
   }
 }
 
 template <typename Q>
-constexpr KvKernels kInt8Kernels = {PrepareIntegers<Q>, AttendInt8<Q>};
+constexpr KvKernels kInt8Kernels = {PrepareIntegers<Q>, AttendCodes<Q, Int8Keys<Q>, Int8Values<Q>>};
 
 }  // namespace
 }  // namespace quire

@@ -56,10 +56,13 @@ struct AttentionKernels {
   const char* name;
   KvKernels bfloat16;
   KvKernels int8;
+  KvKernels int8_int4;  // K in int8, V in int4.
   // Adds to `state` the tokens of `next`, which follow its own.
   void (*merge)(const AttentionState& next, int head_dim, AttentionState* state);
   // output = weighted / sum.
   void (*finish)(const AttentionState& state, int head_dim, float* output);
+  // The same where V is rotated: rotates it back.
+  void (*finish_rotated)(const AttentionState& state, int head_dim, float* output);
 };
 
 extern const AttentionKernels kPortableAttentionKernels;

@@ -3,6 +3,7 @@
 #include "kernels/cpu/lanes_portable.h"
 #include "kernels/cpu/attention_bfloat16_impl.h"
 #include "kernels/cpu/attention_int8_impl.h"
+#include "kernels/cpu/attention_int4_impl.h"
 // clang-format on
 #include <cstring>
 
@@ -36,6 +37,15 @@ struct PortableInt8 {
     }
     return codes;
   }
+  static void LoadNibbles(const std::byte* p, Codes* codes) {
+    const Codes pairs = LoadCodes(p);
+    for (int i = 0; i < 4; ++i) {
+      for (int lane = 0; lane < 16; ++lane) {
+        codes[0].lane[i][lane] = pairs.lane[i][lane] & 15;
+        codes[1].lane[i][lane] = pairs.lane[i][lane] >> 4;
+      }
+    }
+  }
   static Sums Zero() { return Lanes::BroadcastInt(0); }
   static void PackWords(Ints x, int32_t* words) {
     for (int i = 0; i < 16; ++i) {
@@ -63,7 +73,8 @@ struct PortableInt8 {
 
 }  // namespace
 
-constinit const AttentionKernels kPortableAttentionKernels = {"portable", kBFloat16Kernels<PortableBFloat16>,
-                                                              kInt8Kernels<PortableInt8>, Merge, Finish};
+constinit const AttentionKernels kPortableAttentionKernels = {
+    "portable", kBFloat16Kernels<PortableBFloat16>, kInt8Kernels<PortableInt8>, kInt8Int4Kernels<PortableInt8>, Merge,
+    Finish,     FinishRotated<PortableInt8>};
 
 }  // namespace quire

@@ -12,14 +12,9 @@
 namespace quire {
 namespace {
 
-KvBlockLayout BlockLayoutFor(int head_dim, KvDType dtype) {
-  const bool int8 = dtype == KvDType::kInt8;
-  return {.head_dim = head_dim, .element_bytes = int8 ? 1 : 2, .has_scales = int8};
-}
-
 absl::Status Validate(const KvLayout& layout) {
-  if (layout.key_dtype != layout.value_dtype || layout.key_dtype == KvDType::kF32) {
-    return absl::InvalidArgumentError("on the CPU, K and V are both kept in bfloat16 or both in int8");
+  if (!HasCpuKvKernels(layout.key_dtype, layout.value_dtype)) {
+    return absl::InvalidArgumentError("on the CPU, K and V are both bf16, or K is int8 and V int8 or int4");
   }
   if (layout.num_layers < 1 || layout.num_kv_heads < 1 || layout.num_pages < 1) {
     return absl::InvalidArgumentError("a KV cache needs at least one layer, one KV head and one page");
@@ -32,10 +27,20 @@ absl::Status Validate(const KvLayout& layout) {
     return absl::InvalidArgumentError(
         absl::StrCat("head_dim must be a multiple of 16 up to ", kMaxHeadDim, ", not ", layout.head_dim));
   }
+  const bool int4 = layout.key_dtype == KvDType::kInt4 || layout.value_dtype == KvDType::kInt4;
+  if (int4 && layout.head_dim % kInt4KvDims != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("for a KV cache in int4, head_dim must be a multiple of ",
+                                                   kInt4KvDims, ", not ", layout.head_dim));
+  }
   return absl::OkStatus();
 }
 
 }  // namespace
+
+bool HasCpuKvKernels(KvDType key_dtype, KvDType value_dtype) {
+  if (key_dtype == KvDType::kBF16) return value_dtype == KvDType::kBF16;
+  return key_dtype == KvDType::kInt8 && (value_dtype == KvDType::kInt8 || value_dtype == KvDType::kInt4);
+}
 
 absl::StatusOr<std::unique_ptr<CpuKvCache>> CpuKvCache::Create(const KvLayout& layout) {
   if (absl::Status status = Validate(layout); !status.ok()) return status;
@@ -57,8 +62,8 @@ absl::StatusOr<std::unique_ptr<CpuKvCache>> CpuKvCache::Create(const KvLayout& l
 
 CpuKvCache::CpuKvCache(const KvLayout& layout, std::byte* data, size_t bytes)
     : layout_(layout),
-      key_block_(BlockLayoutFor(layout.head_dim, layout.key_dtype)),
-      value_block_(BlockLayoutFor(layout.head_dim, layout.value_dtype)),
+      key_block_{layout.head_dim, layout.key_dtype},
+      value_block_{layout.head_dim, layout.value_dtype},
       data_(data),
       bytes_(bytes) {}
 

@@ -14,23 +14,38 @@
 namespace quire {
 
 // Where things lie in a block of K or of V, in bytes from its beginning. Either is made of units of four bytes, which
-// hold neighbouring dimensions of a token (K) or neighbouring tokens of a dimension (V).
+// hold neighbouring dimensions of a token (K) or neighbouring tokens of a dimension, of two dimensions in int4 (V).
 struct KvBlockLayout {
   int head_dim = 0;
-  int element_bytes = 0;
-  bool has_scales = false;
+  KvDType dtype = KvDType::kBF16;  // Not kF32.
 
-  int bytes() const { return codes_bytes() + (has_scales ? kKvBlockTokens * 4 : 0); }
-  int codes_bytes() const { return kKvBlockTokens * head_dim * element_bytes; }
-  int elements_per_unit() const { return 4 / element_bytes; }
+  bool has_scales() const { return dtype != KvDType::kBF16; }
+  bool has_minima() const { return dtype == KvDType::kInt4; }
+  int element_bits() const { return dtype == KvDType::kBF16 ? 16 : dtype == KvDType::kInt8 ? 8 : 4; }
+  int scale_bytes() const { return dtype == KvDType::kInt8 ? 4 : 2; }
+  int bytes() const { return codes_bytes() + (has_scales() ? kKvBlockTokens * 4 : 0); }
+  int codes_bytes() const { return kKvBlockTokens * head_dim * element_bits() / 8; }
+  int dims_per_unit() const { return 32 / element_bits(); }                // Of a token, in a block of K.
+  int tokens_per_unit() const { return dtype == KvDType::kBF16 ? 2 : 4; }  // In a block of V.
+
+  // The byte in which the element lies or begins. In int4 it is the high half of it where Is...High.
   int KeyOffset(int token, int dim) const {
-    return (dim / elements_per_unit() * kKvBlockTokens + token) * 4 + dim % elements_per_unit() * element_bytes;
+    const int place = has_minima() ? dim % 4 : dim % dims_per_unit() * element_bits() / 8;
+    return (dim / dims_per_unit() * kKvBlockTokens + token) * 4 + place;
   }
   int ValueOffset(int token, int dim) const {
-    return (token / elements_per_unit() * head_dim + dim) * 4 + token % elements_per_unit() * element_bytes;
+    const int row = token / tokens_per_unit(), place = token % tokens_per_unit();
+    if (!has_minima()) return (row * head_dim + dim) * 4 + place * element_bits() / 8;
+    return (row * head_dim / 2 + dim / kInt4KvDims * 16 + dim % 16) * 4 + place;
   }
-  int ScaleOffset(int token) const { return codes_bytes() + token * 4; }
+  bool IsKeyHigh(int dim) const { return has_minima() && dim % 8 >= 4; }
+  bool IsValueHigh(int dim) const { return has_minima() && dim % kInt4KvDims >= 16; }
+  int ScaleOffset(int token) const { return codes_bytes() + token * scale_bytes(); }
+  int MinimumOffset(int token) const { return codes_bytes() + (kKvBlockTokens + token) * scale_bytes(); }
 };
+
+// Whether attention can read K and V of these types.
+bool HasCpuKvKernels(KvDType key_dtype, KvDType value_dtype);
 
 class CpuKvCache : public KvCache {
  public:

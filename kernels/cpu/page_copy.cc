@@ -9,7 +9,7 @@ namespace {
 
 // Units of four bytes lie in the order [dimensions][token] in a block of K.
 void CopyKeys(const KvBlockLayout& block, int num_tokens, const std::byte* from, std::byte* to) {
-  for (int dim = 0; dim < block.head_dim; dim += block.elements_per_unit()) {
+  for (int dim = 0; dim < block.head_dim; dim += block.dims_per_unit()) {
     const int offset = block.KeyOffset(0, dim);
     std::copy_n(from + offset, num_tokens * 4, to + offset);
   }
@@ -17,19 +17,19 @@ void CopyKeys(const KvBlockLayout& block, int num_tokens, const std::byte* from,
 
 // And in the order [tokens][dimension] in one of V, where the last unit may hold tokens that are not copied.
 void CopyValues(const KvBlockLayout& block, int num_tokens, const std::byte* from, std::byte* to) {
-  const int whole_units = num_tokens / block.elements_per_unit() * block.elements_per_unit();
-  std::copy_n(from, block.ValueOffset(whole_units, 0), to);
-  if (whole_units == num_tokens) return;
-  for (int dim = 0; dim < block.head_dim; ++dim) {
-    const int offset = block.ValueOffset(whole_units, dim);
-    std::copy_n(from + offset, (num_tokens - whole_units) * block.element_bytes, to + offset);
-  }
+  const int in_last_unit = num_tokens % block.tokens_per_unit();
+  const int end = block.ValueOffset(num_tokens - in_last_unit, 0);
+  std::copy_n(from, end, to);
+  if (in_last_unit == 0) return;
+  const int bytes = in_last_unit * (4 / block.tokens_per_unit());
+  const int next_unit = block.ValueOffset(num_tokens - in_last_unit + block.tokens_per_unit(), 0);
+  for (int offset = end; offset < next_unit; offset += 4) std::copy_n(from + offset, bytes, to + offset);
 }
 
 void CopyScales(const KvBlockLayout& block, int num_tokens, const std::byte* from, std::byte* to) {
-  if (!block.has_scales) return;
-  const int offset = block.ScaleOffset(0);
-  std::copy_n(from + offset, num_tokens * 4, to + offset);
+  const auto copy = [&](int offset) { std::copy_n(from + offset, num_tokens * block.scale_bytes(), to + offset); };
+  if (block.has_scales()) copy(block.ScaleOffset(0));
+  if (block.has_minima()) copy(block.MinimumOffset(0));
 }
 
 void CopyHead(CpuKvCache& cache, int layer, int kv_head, const PageCopy& copy) {

@@ -47,10 +47,11 @@ void RotateHead(RopeKind kind, std::span<const float> rotations, float* head) {
   }
 }
 
-// K or V of one token and head as its block holds it.
+// K or V of one token and head, as numbers of its block's type: one element after the other, codes in a byte each.
 struct StoredHead {
-  alignas(4) std::byte elements[2 * kMaxHeadDim];
+  std::byte elements[2 * kMaxHeadDim];
   float scale;
+  float minimum;
 };
 
 void StoreBFloat16(std::span<const float> head, StoredHead& stored) {
@@ -77,12 +78,74 @@ void StoreInt8(std::span<const float> head, StoredHead& stored) {
   }
 }
 
-void StoreHead(const KvBlockLayout& block, std::span<const float> head, StoredHead& stored) {
-  block.has_scales ? StoreInt8(head, stored) : StoreBFloat16(head, stored);
+// Codes are chosen for the scale and the minimum as they are kept, so that their rounding costs nothing but range.
+void StoreInt4(std::span<const float> head, StoredHead& stored) {
+  bool finite = true;
+  for (const float x : head) finite &= std::isfinite(x);
+  const auto [min, max] = std::ranges::minmax(head);
+  stored.minimum = FromBFloat16(ToBFloat16(finite ? min : 0));
+  stored.scale = FromBFloat16(ToBFloat16((max - stored.minimum) / kInt4KvMaxCode));
+  // The sum or the difference of large elements may overflow.
+  if (!finite || !std::isfinite(stored.scale)) stored.scale = std::numeric_limits<float>::quiet_NaN();
+  const float inverse = stored.scale > 1e-33f ? 1 / stored.scale : 0;
+  for (size_t i = 0; i < head.size(); ++i) {
+    const float code = inverse > 0 ? (head[i] - stored.minimum) * inverse + 0.5f : 0;
+    stored.elements[i] = static_cast<std::byte>(std::clamp(static_cast<int>(code), 0, kInt4KvMaxCode));
+  }
 }
 
-void StoreScale(const KvBlockLayout& block, int token, const StoredHead& stored, std::byte* to) {
-  if (block.has_scales) std::memcpy(to + block.ScaleOffset(token), &stored.scale, sizeof(stored.scale));
+void StoreHead(const KvBlockLayout& block, std::span<const float> head, StoredHead& stored) {
+  switch (block.dtype) {
+    case KvDType::kF32:
+      QUIRE_CHECK(false);
+      break;
+    case KvDType::kBF16:
+      return StoreBFloat16(head, stored);
+    case KvDType::kInt8:
+      return StoreInt8(head, stored);
+    case KvDType::kInt4:
+      return StoreInt4(head, stored);
+  }
+}
+
+void PlaceScales(const KvBlockLayout& block, int token, const StoredHead& stored, std::byte* to) {
+  if (block.dtype == KvDType::kInt8) std::memcpy(to + block.ScaleOffset(token), &stored.scale, sizeof(stored.scale));
+  if (!block.has_minima()) return;
+  const uint16_t scale = ToBFloat16(stored.scale), minimum = ToBFloat16(stored.minimum);
+  std::memcpy(to + block.ScaleOffset(token), &scale, sizeof(scale));
+  std::memcpy(to + block.MinimumOffset(token), &minimum, sizeof(minimum));
+}
+
+void PlaceKey(const KvBlockLayout& block, int token, const StoredHead& stored, std::byte* keys) {
+  for (int dim = 0; dim < block.head_dim; dim += block.dims_per_unit()) {
+    std::memcpy(keys + block.KeyOffset(token, dim), stored.elements + dim * block.element_bits() / 8, 4);
+  }
+  PlaceScales(block, token, stored, keys);
+}
+
+void PlaceValue(const KvBlockLayout& block, int token, const StoredHead& stored, std::byte* values) {
+  std::byte* first = values + block.ValueOffset(token, 0);
+  if (block.dtype == KvDType::kInt4) {
+    for (int dim = 0; dim < block.head_dim; dim += kInt4KvDims) {
+      const std::byte* codes = stored.elements + dim;
+      std::byte* to = first + dim / kInt4KvDims * 64;
+      for (int i = 0; i < 16; ++i) to[4 * i] = codes[i] | codes[i + 16] << 4;
+    }
+  } else {
+    const int bytes = block.element_bits() / 8;
+    for (int dim = 0; dim < block.head_dim; ++dim) {
+      for (int i = 0; i < bytes; ++i) first[4 * dim + i] = stored.elements[dim * bytes + i];
+    }
+  }
+  PlaceScales(block, token, stored, values);
+}
+
+// The rotated head, in `rotated`.
+std::span<const float> Rotated(std::span<const float> head, std::array<float, kMaxHeadDim>& rotated) {
+  std::ranges::copy(head, rotated.begin());
+  const std::span<float> result = std::span(rotated).first(head.size());
+  RotateKey(result);
+  return result;
 }
 
 void AppendHead(const CpuKvCache& cache, int layer, int32_t slot, int kv_head, std::span<const float> key,
@@ -91,31 +154,12 @@ void AppendHead(const CpuKvCache& cache, int layer, int32_t slot, int kv_head, s
   const int page = slot / layout.page_size;
   const int offset = slot % layout.page_size;
   const int token = offset % kKvBlockTokens;
-  StoredHead stored;
-
-  const KvBlockLayout& key_block = cache.key_block();
-  std::byte* keys = cache.KeyBlock(layer, page, kv_head, offset);
   std::array<float, kMaxHeadDim> rotated;
-  if (layout.key_dtype == KvDType::kInt8) {
-    std::ranges::copy(key, rotated.begin());
-    RotateKey(std::span(rotated).first(key.size()));
-    key = std::span(rotated).first(key.size());
-  }
-  StoreHead(key_block, key, stored);
-  for (int dim = 0; dim < layout.head_dim; dim += key_block.elements_per_unit()) {
-    std::memcpy(keys + key_block.KeyOffset(token, dim), stored.elements + dim * key_block.element_bytes, 4);
-  }
-  StoreScale(key_block, token, stored, keys);
-
-  const KvBlockLayout& value_block = cache.value_block();
-  std::byte* values = cache.ValueBlock(layer, page, kv_head, offset);
-  StoreHead(value_block, value, stored);
-  const int bytes = value_block.element_bytes;
-  std::byte* first = values + value_block.ValueOffset(token, 0);
-  for (int dim = 0; dim < layout.head_dim; ++dim) {
-    for (int i = 0; i < bytes; ++i) first[4 * dim + i] = stored.elements[dim * bytes + i];
-  }
-  StoreScale(value_block, token, stored, values);
+  StoredHead stored;
+  StoreHead(cache.key_block(), layout.key_dtype == KvDType::kBF16 ? key : Rotated(key, rotated), stored);
+  PlaceKey(cache.key_block(), token, stored, cache.KeyBlock(layer, page, kv_head, offset));
+  StoreHead(cache.value_block(), layout.value_dtype == KvDType::kInt4 ? Rotated(value, rotated) : value, stored);
+  PlaceValue(cache.value_block(), token, stored, cache.ValueBlock(layer, page, kv_head, offset));
 }
 
 void RopeAppendToken(const RopeAppendArgs& args, const CpuKvCache& cache, int64_t token,

@@ -29,20 +29,26 @@ void AddBackendFlags(CLI::App& command, BackendOptions& options) {
                   "the free memory or 1 GiB")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
       ->check(CLI::PositiveNumber);
-  AddKvDTypeFlag(command, options.kv_dtype);
+  AddKvDTypeFlags(command, options.kv_dtypes);
   command.add_flag("--no-kv-cache", options.recompute_always,
                    "Recompute the whole sequence for every token; only for comparison");
 }
 
-void AddKvDTypeFlag(CLI::App& command, KvDType& dtype) {
-  const std::map<std::string, KvDType> names = {
-      {"auto", kDefaultKvDType}, {"bf16", KvDType::kBF16}, {"int8", KvDType::kInt8}};
+void AddKvDTypeFlags(CLI::App& command, KvDTypeOptions& dtypes) {
+  static const std::map<std::string, KvDType>& names = *new std::map<std::string, KvDType>{
+      {"auto", kDefaultKvDType}, {"bf16", KvDType::kBF16}, {"int8", KvDType::kInt8}, {"int4", KvDType::kInt4}};
   command
       .add_option_function<std::string>(
-          "--kv-cache-dtype", [&dtype, names](const std::string& name) { dtype = names.at(name); },
-          "What keys and values are kept in: bf16, int8 (about half the memory, less exact), or auto: bf16")
-      ->check(CLI::IsMember({"auto", "bf16", "int8"}))
+          "--kv-cache-dtype", [&dtypes](const std::string& name) { dtypes.key = names.at(name); },
+          "What keys are kept in, and values unless told otherwise: bf16, int8 or int4 (about a half and a quarter of "
+          "the memory, less exact), or auto: bf16")
+      ->check(CLI::IsMember({"auto", "bf16", "int8", "int4"}))
       ->default_str("auto");
+  command
+      .add_option_function<std::string>(
+          "--kv-cache-dtype-v", [&dtypes](const std::string& name) { dtypes.value = names.at(name); },
+          "What values are kept in: bf16 beside keys in bf16, int8 or int4 beside others; default: as keys")
+      ->check(CLI::IsMember({"bf16", "int8", "int4"}));
 }
 
 }  // namespace quire

@@ -7,9 +7,9 @@
 namespace quire {
 
 // Adds --threads, --instruction-set, --max-num-seqs, --max-num-batched-tokens, --block-size, --kv-cache-memory,
-// --kv-cache-dtype, and --no-kv-cache. `options` outlives the parsing.
+// --kv-cache-dtype, --kv-cache-dtype-v, and --no-kv-cache. `options` outlives the parsing.
 void AddBackendFlags(CLI::App& command, BackendOptions& options);
-// Adds --kv-cache-dtype alone. `dtype` outlives the parsing.
-void AddKvDTypeFlag(CLI::App& command, KvDType& dtype);
+// Adds --kv-cache-dtype and --kv-cache-dtype-v alone. `dtypes` outlives the parsing.
+void AddKvDTypeFlags(CLI::App& command, KvDTypeOptions& dtypes);
 
 }  // namespace quire

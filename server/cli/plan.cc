@@ -74,7 +74,7 @@ absl::StatusOr<MemoryPlan> MakePlan(const PlanOptions& options) {
   plan.context = options.context > 0 ? options.context : config.context_length;
   plan.concurrency = options.concurrency;
   ASSIGN_OR_RETURN(plan.weight_bytes, WeightBytes(*checkpoint));
-  const KvLayout layout = MakeKvLayout(config, options.block_size, options.kv_dtype);
+  const KvLayout layout = MakeKvLayout(config, options.block_size, options.kv_dtypes);
   const int64_t pages_per_sequence = (plan.context + options.block_size - 1) / options.block_size;
   plan.kv_bytes_per_token = layout.BytesPerToken();
   plan.pages = pages_per_sequence * plan.concurrency;
@@ -102,7 +102,7 @@ void AddPlanCommand(CLI::App& app, int* exit_code) {
   command->add_option("--block-size", arguments->plan.block_size, "Tokens a KV page")
       ->check(CLI::IsMember({16, 32, 64, 128}))
       ->capture_default_str();
-  AddKvDTypeFlag(*command, arguments->plan.kv_dtype);
+  AddKvDTypeFlags(*command, arguments->plan.kv_dtypes);
   command->add_flag("--json", arguments->json, "For machines");
   command->callback([arguments, exit_code] {
     const absl::StatusOr<MemoryPlan> plan = MakePlan(arguments->plan);

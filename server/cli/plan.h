@@ -15,7 +15,7 @@ struct PlanOptions {
   int context = 0;      // Tokens of one sequence; 0: the model's own length.
   int concurrency = 8;  // Sequences of that length at once.
   int block_size = 32;
-  KvDType kv_dtype = kDefaultKvDType;
+  KvDTypeOptions kv_dtypes;
 };
 
 // All sizes in bytes.

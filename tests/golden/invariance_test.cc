@@ -70,13 +70,13 @@ void ExpectSameStreams(const std::vector<Stream>& streams, const std::vector<Str
   }
 }
 
-class Invariance : public testing::TestWithParam<KvDType> {
+class Invariance : public testing::TestWithParam<KvTypes> {
  protected:
   static void SetUpTestSuite() { model_ = std::make_unique<RealModel>("", 2); }
   static void TearDownTestSuite() { model_.reset(); }
 
   static EngineSetup Setup(EngineSetup setup = {}) {
-    setup.kv_dtype = GetParam();
+    setup.kv = GetParam();
     return setup;
   }
 
@@ -95,8 +95,8 @@ class Invariance : public testing::TestWithParam<KvDType> {
 
 std::unique_ptr<RealModel> Invariance::model_;
 
-INSTANTIATE_TEST_SUITE_P(, Invariance, testing::Values(KvDType::kBF16, KvDType::kInt8),
-                         [](const auto& tested) { return tested.param == KvDType::kInt8 ? "int8" : "bf16"; });
+INSTANTIATE_TEST_SUITE_P(, Invariance, testing::ValuesIn(kEveryKv),
+                         [](const auto& tested) { return NameOf(tested.param); });
 
 TEST_P(Invariance, StreamsAreTheSameWhoeverElseIsServedAndHowever) {
   const std::vector<Stream> expected = Isolated(Requests());

@@ -24,8 +24,8 @@ KvLayout LayoutFor(const ModelConfig& config, const EngineSetup& setup) {
           .head_dim = config.head_dim,
           .page_size = setup.block_size,
           .num_pages = setup.num_blocks,
-          .key_dtype = setup.kv_dtype,
-          .value_dtype = setup.kv_dtype};
+          .key_dtype = setup.kv.key,
+          .value_dtype = setup.kv.value};
 }
 
 EngineOptions OptionsFor(const ModelConfig& config, const EngineSetup& setup) {

@@ -8,6 +8,7 @@
 #include "engine/engine.h"
 #include "engine/model/loaded_model.h"
 #include "kernels/ops.h"
+#include "tests/kernels/kv_types.h"
 
 namespace quire {
 
@@ -38,7 +39,7 @@ struct EngineSetup {
   int block_size = 32;
   int num_blocks = 512;
   int max_num_batched_tokens = 256;
-  KvDType kv_dtype = KvDType::kBF16;
+  KvTypes kv = {};
 };
 
 // An engine of its own over the model: pages, prefix cache and all.

@@ -26,17 +26,22 @@ std::vector<TokenLogprob> Score(RealEngine& engine, const std::vector<TokenId>& 
   return scores;
 }
 
-constexpr double kNllTolerance = 0.002;  // Nats a token: a perplexity within 0.2 %.
-
 // What a kind of KV cache may do to logits. int8 has about five times the noise of bfloat16, enough to tip a sure
-// choice now and then.
+// choice now and then; int4 has several times that of int8.
 struct Tolerance {
+  double nll;                // Nats a token: 0.002 for a perplexity within 0.2 %.
   double logprob;            // Nats, of any of the likeliest tokens.
   double different_choices;  // Of the sure ones.
 };
-constexpr Tolerance kBFloat16Tolerance = {0.2, 0};
-constexpr Tolerance kBFloat16ProductsTolerance = {0.3, 0};  // Queries and softmax weights are rounded as well.
-constexpr Tolerance kInt8Tolerance = {0.6, 0.002};
+
+Tolerance ToleranceOf(const KvTypes& kv, InstructionSet instruction_set) {
+  if (kv.key == KvDType::kBF16) {
+    // From there on, attention rounds queries and softmax weights as well.
+    return {0.002, instruction_set >= InstructionSet::kAvx512Bf16 ? 0.3 : 0.2, 0};
+  }
+  if (kv.value == KvDType::kInt8) return {0.002, 0.6, 0.002};
+  return {0.012, 1.2, 0.01};
+}
 
 class Agreement {
  public:
@@ -57,19 +62,17 @@ class Agreement {
   int num_different_ = 0;
 };
 
-// Builds of the kernels by name, with either kind of KV cache. Those that cannot run here are not tested.
-class ReferenceAgreement : public testing::TestWithParam<std::tuple<const char*, KvDType>> {
+// Builds of the kernels by name, with each kind of KV cache. Those that cannot run here are not tested.
+class ReferenceAgreement : public testing::TestWithParam<std::tuple<const char*, KvTypes>> {
  protected:
   void SetUp() override {
-    const std::string name = std::get<0>(GetParam());
+    const auto& [name, kv] = GetParam();
     const std::optional<KernelBuild> build = FindKernelBuild(name);
     if (!build) GTEST_SKIP() << "this machine lacks " << name;
-    slow_ = name == "portable" || name == "amx_emulated";
-    tolerance_ = std::get<1>(GetParam()) == KvDType::kInt8               ? kInt8Tolerance
-                 : build->instruction_set >= InstructionSet::kAvx512Bf16 ? kBFloat16ProductsTolerance
-                                                                         : kBFloat16Tolerance;
+    slow_ = build->name == "portable" || build->name == "amx_emulated";
+    tolerance_ = ToleranceOf(kv, build->instruction_set);
     model_ = std::make_unique<RealModel>(build->MakeOps(1));
-    engine_ = std::make_unique<RealEngine>(*model_, EngineSetup{.kv_dtype = std::get<1>(GetParam())});
+    engine_ = std::make_unique<RealEngine>(*model_, EngineSetup{.kv = kv});
   }
 
   Tolerance tolerance_;
@@ -78,14 +81,14 @@ class ReferenceAgreement : public testing::TestWithParam<std::tuple<const char*,
   std::unique_ptr<RealEngine> engine_;
 };
 
-std::string TestName(const testing::TestParamInfo<std::tuple<const char*, KvDType>>& tested) {
-  return std::string(std::get<0>(tested.param)) + (std::get<1>(tested.param) == KvDType::kInt8 ? "_int8" : "_bf16");
+std::string TestName(const testing::TestParamInfo<std::tuple<const char*, KvTypes>>& tested) {
+  return std::string(std::get<0>(tested.param)) + "_" + NameOf(std::get<1>(tested.param));
 }
 
 INSTANTIATE_TEST_SUITE_P(, ReferenceAgreement,
                          testing::Combine(testing::Values("portable", "avx2", "avx2_vnni", "avx512_vnni", "avx512_bf16",
                                                           "amx", "avx2_vnni_emulated", "amx_emulated"),
-                                          testing::Values(KvDType::kBF16, KvDType::kInt8)),
+                                          testing::ValuesIn(kEveryKv)),
                          TestName);
 
 // The reference's own tokens are fed, so that one difference does not hide what comes after it.
@@ -137,7 +140,7 @@ TEST_P(ReferenceAgreement, FindsThePassageAsLikelyAsTheReferenceDoes) {
   agreement.Expect(2000, tolerance_.different_choices);
   const double mean_nll = nll / static_cast<double>(scores.size());
   RecordProperty("mean_nll", std::to_string(mean_nll));
-  EXPECT_NEAR(mean_nll, passage.mean_nll, kNllTolerance);
+  EXPECT_NEAR(mean_nll, passage.mean_nll, tolerance_.nll);
 }
 
 // All prompts at once, each feeding on its own choices: equal up to the first step where the reference is not sure,

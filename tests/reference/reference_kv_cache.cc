@@ -25,22 +25,47 @@ int Rotate(std::vector<float>& head) {
   return static_cast<int>(part);
 }
 
-void Round(KvDType dtype, std::span<const float> head, std::vector<float>::iterator output) {
+// Halves are rounded up, after 128 was added: whoever rounds otherwise is a whole code away now and then.
+void RoundToInt8(std::span<float> head) {
   float max = 0;
   for (float x : head) max = std::max(max, std::abs(x));
   const float inverse = max > 1e-33f ? 127 / max : 0;
-  std::ranges::transform(head, output, [&](float x) {
-    switch (dtype) {
-      case KvDType::kF32:
-        return x;
-      case KvDType::kBF16:
-        return FromBFloat16(ToBFloat16(x));
-      case KvDType::kInt8:
-        break;
-    }
-    // Halves are rounded up, after 128 was added: whoever rounds otherwise is a whole code away now and then.
-    return (std::floor(x * inverse + 128.5f) - 128) * (max / 127);
-  });
+  for (float& x : head) x = (std::floor(x * inverse + 128.5f) - 128) * (max / 127);
+}
+
+float RoundToBFloat16(float x) { return FromBFloat16(ToBFloat16(x)); }
+
+void RoundToInt4(std::span<float> head) {
+  const auto [min, max] = std::ranges::minmax(head);
+  const float minimum = RoundToBFloat16(min);
+  const float scale = RoundToBFloat16((max - minimum) / 15);
+  const float inverse = scale > 1e-33f ? 1 / scale : 0;
+  for (float& x : head) {
+    x = std::clamp(std::floor((x - minimum) * inverse + 0.5f), 0.0f, 15.0f) * scale + minimum;
+  }
+}
+
+template <typename Function>
+void Rotated(std::vector<float>& head, Function round) {
+  Rotate(head);
+  round(head);
+  const int part = Rotate(head);
+  for (float& x : head) x /= static_cast<float>(part);
+}
+
+std::vector<float> RoundedKey(KvDType dtype, std::span<const float> key) {
+  std::vector<float> rounded(key.begin(), key.end());
+  if (dtype == KvDType::kBF16) std::ranges::transform(rounded, rounded.begin(), RoundToBFloat16);
+  if (dtype == KvDType::kInt8) Rotated(rounded, RoundToInt8);
+  return rounded;
+}
+
+std::vector<float> RoundedValue(KvDType dtype, std::span<const float> value) {
+  std::vector<float> rounded(value.begin(), value.end());
+  if (dtype == KvDType::kBF16) std::ranges::transform(rounded, rounded.begin(), RoundToBFloat16);
+  if (dtype == KvDType::kInt8) RoundToInt8(rounded);
+  if (dtype == KvDType::kInt4) Rotated(rounded, RoundToInt4);
+  return rounded;
 }
 
 }  // namespace
@@ -68,16 +93,8 @@ std::span<const float> ReferenceKvCache::At(const std::vector<float>& data, int 
 void ReferenceKvCache::Write(int layer, int64_t slot, int kv_head, std::span<const float> key,
                              std::span<const float> value) {
   const int64_t index = Index(layer, slot, kv_head);
-  if (layout_.key_dtype == KvDType::kInt8) {
-    std::vector<float> rotated(key.begin(), key.end());
-    Rotate(rotated);
-    Round(KvDType::kInt8, rotated, rotated.begin());
-    const int part = Rotate(rotated);
-    std::ranges::transform(rotated, keys_.begin() + index, [part](float x) { return x / static_cast<float>(part); });
-  } else {
-    Round(layout_.key_dtype, key, keys_.begin() + index);
-  }
-  Round(layout_.value_dtype, value, values_.begin() + index);
+  std::ranges::copy(RoundedKey(layout_.key_dtype, key), keys_.begin() + index);
+  std::ranges::copy(RoundedValue(layout_.value_dtype, value), values_.begin() + index);
 }
 
 void ReferenceKvCache::CopyPage(const PageCopy& copy) {

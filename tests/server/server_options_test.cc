@@ -55,7 +55,8 @@ TEST(ServerOptions, HasTheDocumentedDefaults) {
   EXPECT_EQ(parsed.options.backend.max_num_seqs, 256);
   EXPECT_EQ(parsed.options.backend.max_num_batched_tokens, 256);
   EXPECT_EQ(parsed.options.backend.block_size, 32);
-  EXPECT_EQ(parsed.options.backend.kv_dtype, KvDType::kBF16);
+  EXPECT_EQ(parsed.options.backend.kv_dtypes.key, KvDType::kBF16);
+  EXPECT_EQ(parsed.options.backend.kv_dtypes.value, std::nullopt);
   EXPECT_TRUE(parsed.options.backend.enable_prefix_caching);
   EXPECT_FALSE(parsed.options.backend.recompute_always);
 }
@@ -63,7 +64,8 @@ TEST(ServerOptions, HasTheDocumentedDefaults) {
 TEST(ServerOptions, ReadsEveryFlag) {
   const Parsed parsed(
       "m.gguf --host 0.0.0.0 --port 0 --threads 3 --max-model-len 2048 --max-num-seqs 16 --max-num-batched-tokens 64 "
-      "--block-size 16 --kv-cache-memory 512MiB --kv-cache-dtype int8 --no-enable-prefix-caching --no-kv-cache "
+      "--block-size 16 --kv-cache-memory 512MiB --kv-cache-dtype int8 --kv-cache-dtype-v int4 "
+      "--no-enable-prefix-caching --no-kv-cache "
       "--log-level debug "
       "--max-waiting-requests 5 --drain-timeout 7 --instruction-set avx2 --served-model-name small");
   EXPECT_EQ(parsed.error, "");
@@ -76,7 +78,8 @@ TEST(ServerOptions, ReadsEveryFlag) {
   EXPECT_EQ(backend.max_num_batched_tokens, 64);
   EXPECT_EQ(backend.block_size, 16);
   EXPECT_EQ(backend.kv_cache_bytes, 512 << 20);
-  EXPECT_EQ(backend.kv_dtype, KvDType::kInt8);
+  EXPECT_EQ(backend.kv_dtypes.key, KvDType::kInt8);
+  EXPECT_EQ(backend.kv_dtypes.value, KvDType::kInt4);
   EXPECT_FALSE(backend.enable_prefix_caching);
   EXPECT_TRUE(backend.recompute_always);
   EXPECT_EQ(parsed.options.log_level, "debug");
@@ -87,9 +90,9 @@ TEST(ServerOptions, ReadsEveryFlag) {
 }
 
 TEST(ServerOptions, KeepsKeysAndValuesAsTold) {
-  EXPECT_EQ(Parsed("m --kv-cache-dtype auto").options.backend.kv_dtype, KvDType::kBF16);
-  EXPECT_EQ(Parsed("m --kv-cache-dtype int8").options.backend.kv_dtype, KvDType::kInt8);
-  EXPECT_EQ(Parsed("m --kv-cache-dtype bf16").options.backend.kv_dtype, KvDType::kBF16);
+  EXPECT_EQ(Parsed("m --kv-cache-dtype auto").options.backend.kv_dtypes.key, KvDType::kBF16);
+  EXPECT_EQ(Parsed("m --kv-cache-dtype int8").options.backend.kv_dtypes.key, KvDType::kInt8);
+  EXPECT_EQ(Parsed("m --kv-cache-dtype bf16").options.backend.kv_dtypes.key, KvDType::kBF16);
 }
 
 TEST(ServerOptions, PrefersFlagsToTheEnvironmentToTheConfigFile) {

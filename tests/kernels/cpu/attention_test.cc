@@ -17,6 +17,7 @@
 #include "kernels/cpu/kv_cache.h"
 #include "kernels/cpu/rope_append.h"
 #include "tests/kernels/cpu/paged_batch.h"
+#include "tests/kernels/kv_types.h"
 #include "tests/reference/reference_ops.h"
 
 namespace quire {
@@ -94,12 +95,12 @@ Matrix RowsOfQueries(Matrix& qkv, const std::vector<SequenceShape>& shapes) {
 
 struct Tested {
   const AttentionKernels* kernels;
-  KvDType dtype;
+  KvTypes types;
 };
 
 float ToleranceOf(const Tested& tested) {
-  // Queries and weights are rounded to 16 bits, half a part in 32,512 of the largest.
-  if (tested.dtype == KvDType::kInt8) return 1e-3f;
+  // With codes, queries and weights are rounded to 16 bits, half a part in 32,512 of the largest.
+  if (tested.types.key != KvDType::kBF16) return 1e-3f;
   // They are rounded to bfloat16, half a part in 256 of each.
   if (tested.kernels->name == std::string_view("avx512_bf16")) return 2e-2f;
   return 1e-5f;
@@ -120,7 +121,8 @@ TEST_P(CpuAttentionTest, AgreesWithTheReferenceOnRaggedBatches) {
   RopeAppender appender;
   std::mt19937 random(kSeed);
   int round = 0;
-  for (int head_dim : {16, 64, 80, 96, 128, 256}) {
+  const bool int4 = GetParam().types.value == KvDType::kInt4;
+  for (int head_dim : int4 ? std::vector{32, 64, 96, 128, 160, 256} : std::vector{16, 64, 80, 96, 128, 256}) {
     for (int group : {1, 3, 4, 8}) {
       const Heads heads{round % 2 + 1, group, head_dim};
       const int page_size = 16 << round % 4;
@@ -135,8 +137,8 @@ TEST_P(CpuAttentionTest, AgreesWithTheReferenceOnRaggedBatches) {
                             .head_dim = head_dim,
                             .page_size = page_size,
                             .num_pages = num_pages,
-                            .key_dtype = GetParam().dtype,
-                            .value_dtype = GetParam().dtype};
+                            .key_dtype = GetParam().types.key,
+                            .value_dtype = GetParam().types.value};
       const std::unique_ptr<CpuKvCache> cache = PoisonedCache(layout);
       const std::unique_ptr<KvCache> reference_cache = reference.AllocateKvCache(layout).value();
       const PagedBatch everything(AllTokens(shapes), page_size, num_pages, random);
@@ -189,8 +191,8 @@ class CpuAttentionBits : public CpuAttentionTest {
                           .head_dim = heads_.head_dim,
                           .page_size = way.page_size,
                           .num_pages = num_pages,
-                          .key_dtype = GetParam().dtype,
-                          .value_dtype = GetParam().dtype};
+                          .key_dtype = GetParam().types.key,
+                          .value_dtype = GetParam().types.value};
     const std::unique_ptr<CpuKvCache> cache = PoisonedCache(layout);
     const PagedBatch pages(AllTokens(shapes), way.page_size, num_pages, random_);
     WorkerPool pool(way.num_workers);
@@ -285,8 +287,8 @@ class CpuAttentionSharing : public CpuAttentionTest {
                           .head_dim = heads_.head_dim,
                           .page_size = page_size,
                           .num_pages = num_pages,
-                          .key_dtype = GetParam().dtype,
-                          .value_dtype = GetParam().dtype};
+                          .key_dtype = GetParam().types.key,
+                          .value_dtype = GetParam().types.value};
     const std::unique_ptr<CpuKvCache> cache = PoisonedCache(layout);
     const PagedBatch everything(AllTokens(shapes), page_size, num_pages, random);
     WorkerPool appending_pool(1);  // Common slots are written more than once.
@@ -339,13 +341,13 @@ TEST_P(CpuAttentionSharing, LeavesTheBitsAsTheyAre) {
 std::vector<Tested> Everything() {
   std::vector<Tested> everything;
   for (const AttentionKernels* kernels : AttentionKernelsFor(SupportedInstructionSets().back())) {
-    for (KvDType dtype : {KvDType::kBF16, KvDType::kInt8}) everything.push_back({kernels, dtype});
+    for (const KvTypes& types : kEveryKv) everything.push_back({kernels, types});
   }
   return everything;
 }
 
 std::string Name(const testing::TestParamInfo<Tested>& info) {
-  return absl::StrCat(info.param.kernels->name, "_", info.param.dtype == KvDType::kInt8 ? "int8" : "bf16");
+  return absl::StrCat(info.param.kernels->name, "_", NameOf(info.param.types));
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryInstructionSet, CpuAttentionTest, testing::ValuesIn(Everything()), Name);

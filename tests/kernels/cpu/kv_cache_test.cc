@@ -10,51 +10,65 @@
 #include <vector>
 
 #include "kernels/cpu/page_copy.h"
+#include "tests/kernels/kv_types.h"
 
 namespace quire {
 namespace {
 
-constexpr KvLayout kLayout{.num_layers = 3, .num_kv_heads = 2, .head_dim = 48, .page_size = 32, .num_pages = 5};
+constexpr KvLayout kLayout{.num_layers = 3, .num_kv_heads = 2, .head_dim = 96, .page_size = 32, .num_pages = 5};
 
-KvLayout LayoutOf(KvDType dtype) {
+KvLayout LayoutOf(const KvTypes& types) {
   KvLayout layout = kLayout;
-  layout.key_dtype = layout.value_dtype = dtype;
+  layout.key_dtype = types.key;
+  layout.value_dtype = types.value;
   return layout;
 }
 
-// Calls fn(offset in the cache's memory, bytes) for everything that belongs to a token.
+// Calls fn(offset in the cache's memory, bytes, whether it is the high half of a byte whose low half belongs to the
+// token as well) for everything that belongs to a token.
 template <typename Function>
 void ForPlacesOf(const CpuKvCache& cache, int layer, int page, int head, int offset, Function fn) {
   const int token = offset % kKvBlockTokens;
-  const auto visit = [&](const KvBlockLayout& block, const std::byte* memory, auto offset_of) {
-    for (int dim = 0; dim < kLayout.head_dim; ++dim) fn(memory + offset_of(dim) - cache.data(), block.element_bytes);
-    if (block.has_scales) fn(memory + block.ScaleOffset(token) - cache.data(), 4);
+  const auto visit = [&](const KvBlockLayout& block, const std::byte* memory, auto offset_of, auto is_high) {
+    for (int dim = 0; dim < kLayout.head_dim; ++dim) {
+      fn(memory + offset_of(dim) - cache.data(), std::max(block.element_bits() / 8, 1), is_high(dim));
+    }
+    if (block.has_scales()) fn(memory + block.ScaleOffset(token) - cache.data(), block.scale_bytes(), false);
+    if (block.has_minima()) fn(memory + block.MinimumOffset(token) - cache.data(), block.scale_bytes(), false);
   };
-  visit(cache.key_block(), cache.KeyBlock(layer, page, head, offset),
-        [&](int dim) { return cache.key_block().KeyOffset(token, dim); });
-  visit(cache.value_block(), cache.ValueBlock(layer, page, head, offset),
-        [&](int dim) { return cache.value_block().ValueOffset(token, dim); });
+  const KvBlockLayout &keys = cache.key_block(), &values = cache.value_block();
+  visit(
+      keys, cache.KeyBlock(layer, page, head, offset), [&](int dim) { return keys.KeyOffset(token, dim); },
+      [&](int dim) { return keys.IsKeyHigh(dim); });
+  visit(
+      values, cache.ValueBlock(layer, page, head, offset), [&](int dim) { return values.ValueOffset(token, dim); },
+      [&](int dim) { return values.IsValueHigh(dim); });
 }
 
-class CpuKvCacheOf : public testing::TestWithParam<KvDType> {};
+class CpuKvCacheOf : public testing::TestWithParam<KvTypes> {};
 
 TEST_P(CpuKvCacheOf, GivesEveryElementAndScaleAPlaceOfItsOwn) {
   const KvLayout layout = LayoutOf(GetParam());
   const auto cache = CpuKvCache::Create(layout).value();
   ASSERT_EQ(static_cast<int64_t>(cache->bytes()), layout.BytesPerPage() * layout.num_pages);
   std::vector<int> uses(cache->bytes());
+  int64_t halves = 0;  // That share a byte with another element.
   for (int layer = 0; layer < kLayout.num_layers; ++layer) {
     for (int page = 0; page < kLayout.num_pages; ++page) {
       for (int head = 0; head < kLayout.num_kv_heads; ++head) {
         for (int offset = 0; offset < kLayout.page_size; ++offset) {
-          ForPlacesOf(*cache, layer, page, head, offset, [&](int64_t place, int bytes) {
-            for (int i = 0; i < bytes; ++i) ++uses.at(place + i);
+          ForPlacesOf(*cache, layer, page, head, offset, [&](int64_t place, int bytes, bool high) {
+            halves += high;
+            for (int i = 0; i < bytes; ++i) uses.at(place + i) += high ? 0 : 1;
           });
         }
       }
     }
   }
   EXPECT_THAT(uses, testing::Each(1));
+  const int64_t elements =
+      int64_t{layout.num_layers} * layout.num_kv_heads * layout.num_pages * layout.page_size * layout.head_dim;
+  EXPECT_EQ(halves, elements / 2 * ((GetParam().key == KvDType::kInt4) + (GetParam().value == KvDType::kInt4)));
 }
 
 TEST(CpuKvCache, RefusesLayoutsWithoutKernels) {
@@ -65,6 +79,12 @@ TEST(CpuKvCache, RefusesLayoutsWithoutKernels) {
   };
   for (const absl::Status& status :
        {error([](KvLayout& l) { l.key_dtype = KvDType::kInt8; }),
+        error([](KvLayout& l) { l.value_dtype = KvDType::kInt8; }),
+        error([](KvLayout& l) { l.value_dtype = KvDType::kInt4; }), error([](KvLayout& l) {
+          l.key_dtype = KvDType::kInt8;
+          l.value_dtype = KvDType::kInt4;
+          l.head_dim = 48;
+        }),
         error([](KvLayout& l) { l.key_dtype = l.value_dtype = KvDType::kF32; }),
         error([](KvLayout& l) { l.head_dim = 40; }), error([](KvLayout& l) { l.head_dim = 272; }),
         error([](KvLayout& l) { l.page_size = 8; }), error([](KvLayout& l) { l.page_size = 40; }),
@@ -94,7 +114,7 @@ TEST_P(CpuKvCacheOf, CopiesTheFirstTokensOfAPageAndNothingElse) {
         const int64_t distance = cache->KeyBlock(0, destination, 0, 0) - cache->KeyBlock(0, source, 0, 0);
         for (int i = 0; i < kLayout.num_layers * kLayout.num_kv_heads * tokens; ++i) {
           const int layer = i / tokens / kLayout.num_kv_heads, head = i / tokens % kLayout.num_kv_heads;
-          ForPlacesOf(*cache, layer, source, head, i % tokens, [&](int64_t place, int bytes) {
+          ForPlacesOf(*cache, layer, source, head, i % tokens, [&](int64_t place, int bytes, bool) {
             std::copy_n(data + place, bytes, expected.begin() + place + distance);
           });
         }
@@ -106,8 +126,8 @@ TEST_P(CpuKvCacheOf, CopiesTheFirstTokensOfAPageAndNothingElse) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, CpuKvCacheOf, testing::Values(KvDType::kBF16, KvDType::kInt8),
-                         [](const auto& tested) { return tested.param == KvDType::kInt8 ? "int8" : "bf16"; });
+INSTANTIATE_TEST_SUITE_P(, CpuKvCacheOf, testing::ValuesIn(kEveryKv),
+                         [](const auto& tested) { return NameOf(tested.param); });
 
 }  // namespace
 }  // namespace quire

@@ -17,6 +17,7 @@
 #include "kernels/cpu/kv_cache.h"
 #include "kernels/cpu/kv_rotation.h"
 #include "tests/kernels/cpu/paged_batch.h"
+#include "tests/kernels/kv_types.h"
 #include "tests/reference/reference_kv_cache.h"
 #include "tests/reference/reference_ops.h"
 
@@ -37,35 +38,44 @@ struct RopeCase {
   int rotary_dim;
   RopeKind kind;
   bool normalize;
-  KvDType dtype = KvDType::kBF16;
+  KvTypes types = kBFloat16Kv;
 };
 
 // The key and the value of one token and head, as floats.
 std::pair<std::vector<float>, std::vector<float>> StoredAt(const CpuKvCache& cache, int layer, int page, int head,
                                                            int offset) {
   const int token = offset % kKvBlockTokens;
-  const auto load = [&](const KvBlockLayout& block, const std::byte* memory, int place) {
-    if (block.has_scales) {
-      float scale;
-      std::memcpy(&scale, memory + block.ScaleOffset(token), sizeof(scale));
-      return static_cast<float>(static_cast<int>(memory[place]) - kInt8KvCentre) * scale;
+  const auto load = [&](const KvBlockLayout& block, const std::byte* memory, int place, bool high) {
+    const auto load_bfloat16 = [&](int at) {
+      uint16_t bits;
+      std::memcpy(&bits, memory + at, sizeof(bits));
+      return FromBFloat16(bits);
+    };
+    if (block.dtype == KvDType::kBF16) return load_bfloat16(place);
+    const int code = static_cast<int>(memory[place]);
+    if (block.dtype == KvDType::kInt4) {
+      return static_cast<float>(high ? code >> 4 : code & 15) * load_bfloat16(block.ScaleOffset(token)) +
+             load_bfloat16(block.MinimumOffset(token));
     }
-    uint16_t bits;
-    std::memcpy(&bits, memory + place, sizeof(bits));
-    return FromBFloat16(bits);
+    float scale;
+    std::memcpy(&scale, memory + block.ScaleOffset(token), sizeof(scale));
+    return static_cast<float>(code - kInt8KvCentre) * scale;
   };
   std::vector<float> key, value;
   const int head_dim = cache.layout().head_dim;
   for (int dim = 0; dim < head_dim; ++dim) {
+    const KvBlockLayout &keys = cache.key_block(), &values = cache.value_block();
     key.push_back(
-        load(cache.key_block(), cache.KeyBlock(layer, page, head, offset), cache.key_block().KeyOffset(token, dim)));
-    value.push_back(load(cache.value_block(), cache.ValueBlock(layer, page, head, offset),
-                         cache.value_block().ValueOffset(token, dim)));
+        load(keys, cache.KeyBlock(layer, page, head, offset), keys.KeyOffset(token, dim), keys.IsKeyHigh(dim)));
+    value.push_back(load(values, cache.ValueBlock(layer, page, head, offset), values.ValueOffset(token, dim),
+                         values.IsValueHigh(dim)));
   }
-  if (cache.layout().key_dtype == KvDType::kInt8) {
-    RotateKey(key);
-    for (float& x : key) x /= static_cast<float>(RotatedPart(head_dim));
-  }
+  const auto rotate_back = [&](std::vector<float>& rotated) {
+    RotateKey(rotated);
+    for (float& x : rotated) x /= static_cast<float>(RotatedPart(head_dim));
+  };
+  if (cache.layout().key_dtype != KvDType::kBF16) rotate_back(key);
+  if (cache.layout().value_dtype == KvDType::kInt4) rotate_back(value);
   return {key, value};
 }
 
@@ -76,25 +86,27 @@ TEST(RopeAppender, AgreesWithTheReferenceForEveryKind) {
   ReferenceOps reference;
   const std::vector<SequenceShape> shapes = {{40, 40}, {9, 1}, {130, 70}, {1, 1}};
   std::vector<RopeCase> cases;
-  for (KvDType dtype : {KvDType::kBF16, KvDType::kInt8}) {
+  for (const KvTypes& types : kEveryKv) {
     for (const RopeCase& c :
          {RopeCase{64, 64, RopeKind::kInterleaved, false}, RopeCase{128, 128, RopeKind::kHalves, true},
           RopeCase{80, 32, RopeKind::kHalves, false}, RopeCase{96, 48, RopeKind::kInterleaved, true},
           RopeCase{16, 0, RopeKind::kInterleaved, false}}) {
+      if (types.value == KvDType::kInt4 && c.head_dim % kInt4KvDims != 0) continue;
       cases.push_back(c);
-      cases.back().dtype = dtype;
+      cases.back().types = types;
     }
   }
   for (const RopeCase& c : cases) {
-    const bool int8 = c.dtype == KvDType::kInt8;
-    SCOPED_TRACE(absl::StrCat("seed ", kSeed, " head_dim ", c.head_dim, " rotary ", c.rotary_dim, " int8 ", int8));
+    const bool int8 = c.types.key == KvDType::kInt8;
+    SCOPED_TRACE(
+        absl::StrCat("seed ", kSeed, " head_dim ", c.head_dim, " rotary ", c.rotary_dim, " ", NameOf(c.types)));
     const KvLayout layout{.num_layers = 3,
                           .num_kv_heads = 2,
                           .head_dim = c.head_dim,
                           .page_size = 32,
                           .num_pages = 10,
-                          .key_dtype = c.dtype,
-                          .value_dtype = c.dtype};
+                          .key_dtype = c.types.key,
+                          .value_dtype = c.types.value};
     const auto cache = CpuKvCache::Create(layout).value();
     const auto reference_cache = reference.AllocateKvCache(layout).value();
     const PagedBatch batch(shapes, layout.page_size, layout.num_pages, random);
@@ -131,7 +143,9 @@ TEST(RopeAppender, AgreesWithTheReferenceForEveryKind) {
           const float expected_key = oracle.Key(2, slot, head)[dim];
           const float unit = int8 ? max_key / 127 : std::abs(expected_key) / 128;  // Rotations differ in the last bit.
           ASSERT_NEAR(keys[dim], expected_key, unit + 1e-6);
-          ASSERT_EQ(values[dim], oracle.Value(2, slot, head)[dim]);
+          // Rotated back, minima and codes are added up in other orders.
+          const float noise = c.types.value == KvDType::kInt4 ? 1e-5f : 0;
+          ASSERT_NEAR(values[dim], oracle.Value(2, slot, head)[dim], noise);
         }
       }
     }
@@ -248,8 +262,9 @@ TEST(RopeAppender, GivesATokenTheSameBitsInAnyBatchOnAnyNumberOfWorkers) {
     }
     return std::pair(qkv.data, std::vector(cache->data(), cache->data() + cache->bytes()));
   };
-  for (KvDType dtype : {KvDType::kBF16, KvDType::kInt8}) {
-    layout.key_dtype = layout.value_dtype = dtype;
+  for (const KvTypes& types : kEveryKv) {
+    layout.key_dtype = types.key;
+    layout.value_dtype = types.value;
     const auto expected = run(1, 201);
     for (int num_workers : {1, 2, 5}) {
       for (int tokens_a_call : {1, 50, 201}) {
