@@ -28,6 +28,9 @@ const AttentionKernels& Avx512Bf16AttentionKernels() {
 const KvKernels& KernelsOf(const AttentionKernels& kernels, const KvLayout& layout) {
   QUIRE_CHECK(HasCpuKvKernels(layout.key_dtype, layout.value_dtype));
   if (layout.key_dtype == KvDType::kBF16) return kernels.bfloat16;
+  if (layout.key_dtype == KvDType::kInt4) {
+    return layout.value_dtype == KvDType::kInt8 ? kernels.int4_int8 : kernels.int4;
+  }
   return layout.value_dtype == KvDType::kInt8 ? kernels.int8 : kernels.int8_int4;
 }
 

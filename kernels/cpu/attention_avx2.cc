@@ -54,6 +54,17 @@ struct Avx2Int8 {
     if constexpr (kStride == 8) return {_mm256_add_ps(x.low, x.high), _mm256_sub_ps(x.low, x.high)};
     return {ButterflyHalf<kStride>(x.low), ButterflyHalf<kStride>(x.high)};
   }
+  template <int kCount>
+  static Floats ShiftUp(Floats x) {
+    if constexpr (kCount == 8) return {_mm256_setzero_ps(), x.low};
+    const Ints four = {_mm256_castps_si256(_mm256_permute2f128_ps(x.low, x.low, 0x08)),
+                       _mm256_castps_si256(_mm256_permute2f128_ps(x.low, x.high, 0x21))};
+    if constexpr (kCount == 4) return Lanes::AsFloats(four);
+    // Within each 128 bits.
+    constexpr int kBytes = 16 - 4 * (kCount % 4);
+    return Lanes::AsFloats({_mm256_alignr_epi8(_mm256_castps_si256(x.low), four.low, kBytes),
+                            _mm256_alignr_epi8(_mm256_castps_si256(x.high), four.high, kBytes)});
+  }
   static Sums AddQuad(const int32_t* words, const Codes& codes, Sums sums) {
     const __m256i even = _mm256_set1_epi32(words[0]), odd = _mm256_set1_epi32(words[1]);
     sums.low = _mm256_add_epi32(sums.low, _mm256_madd_epi16(codes.even.low, even));
@@ -92,8 +103,14 @@ struct Avx2Int8 {
 
 }  // namespace
 
-constinit const AttentionKernels kAvx2AttentionKernels = {
-    "avx2", kBFloat16Kernels<Avx2BFloat16>, kInt8Kernels<Avx2Int8>, kInt8Int4Kernels<Avx2Int8>, Merge,
-    Finish, FinishRotated<Avx2Int8>};
+constinit const AttentionKernels kAvx2AttentionKernels = {"avx2",
+                                                          kBFloat16Kernels<Avx2BFloat16>,
+                                                          kInt8Kernels<Avx2Int8>,
+                                                          kInt8Int4Kernels<Avx2Int8>,
+                                                          kInt4Int8Kernels<Avx2Int8>,
+                                                          kInt4Kernels<Avx2Int8>,
+                                                          Merge,
+                                                          Finish,
+                                                          FinishRotated<Avx2Int8>};
 
 }  // namespace quire

@@ -55,6 +55,10 @@ struct Avx512Int8 {
     constexpr __mmask16 kSecond = kStride == 1 ? 0xaaaa : kStride == 2 ? 0xcccc : kStride == 4 ? 0xf0f0 : 0xff00;
     return _mm512_mask_sub_ps(_mm512_add_ps(x, other), kSecond, other, x);
   }
+  template <int kCount>
+  static Floats ShiftUp(Floats x) {
+    return _mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(x), _mm512_setzero_si512(), 16 - kCount));
+  }
   static Sums AddQuad(const int32_t* words, Codes codes, Sums sums) {
     return {_mm512_dpbusd_epi32(sums.upper, codes, _mm512_set1_epi32(words[0])),
             _mm512_dpbusd_epi32(sums.lower, codes, _mm512_set1_epi32(words[1]))};
@@ -64,8 +68,14 @@ struct Avx512Int8 {
 
 }  // namespace
 
-constinit const AttentionKernels kAvx512AttentionKernels = {
-    "avx512", kBFloat16Kernels<Avx512BFloat16>, kInt8Kernels<Avx512Int8>, kInt8Int4Kernels<Avx512Int8>, Merge,
-    Finish,   FinishRotated<Avx512Int8>};
+constinit const AttentionKernels kAvx512AttentionKernels = {"avx512",
+                                                            kBFloat16Kernels<Avx512BFloat16>,
+                                                            kInt8Kernels<Avx512Int8>,
+                                                            kInt8Int4Kernels<Avx512Int8>,
+                                                            kInt4Int8Kernels<Avx512Int8>,
+                                                            kInt4Kernels<Avx512Int8>,
+                                                            Merge,
+                                                            Finish,
+                                                            FinishRotated<Avx512Int8>};
 
 }  // namespace quire

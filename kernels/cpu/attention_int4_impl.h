@@ -1,11 +1,14 @@
-// Attention kernels for V in int4, and K in int8, as templates over Q, of which attention_int8_impl.h tells.
+// Attention kernels for K, V or both in int4, as templates over Q, of which attention_int8_impl.h tells.
 //
 // A token's V is (code - 8) * scale + middle in all rotated dimensions, middle being minimum + 8 * scale. So weights
 // times scales are rounded and multiplied with codes as for int8, exactly, and the middles add one number to all
 // dimensions:
 //   weighted V = dot * scale_of_weights + sum(weight * middle)
 // That sum goes by lane (position modulo 16), then over lanes as a tree. Without the 8, rounded weights would be off by
-// about the same in all dimensions, which rotating back gathers in one.
+// about the same in all dimensions, which rotating back gathers in one. A key's difference from its prediction is kept
+// in the same way (kernels/cpu/kv_block.h):
+//   d = (dot * scale + sum_of_query * middle) * scale_of_query,  score = d + the block's earlier gain * d
+// where the sum over earlier tokens is one over lanes, in four steps of 1, 2, 4 and 8.
 #pragma once
 
 #include <cstdint>
@@ -33,6 +36,53 @@ inline float SumOfLanes(Floats x) {
   }
   return lanes[0];
 }
+
+// Of lane i, the sum of gain * x of the lanes before it, added to x; a NaN does not reach the lanes before it.
+template <typename Q>
+Floats AddPredictions(Floats x) {
+  alignas(64) constexpr float kGains[16] = {1, .5, .5, .5, .5, .5, .5, .5, .5, .5, .5, .5, .5, .5, .5, .5};
+  Floats sum = Q::template ShiftUp<1>(Lanes::Mul(x, Lanes::Load(kGains)));
+  sum = Lanes::Add(sum, Q::template ShiftUp<1>(sum));
+  sum = Lanes::Add(sum, Q::template ShiftUp<2>(sum));
+  sum = Lanes::Add(sum, Q::template ShiftUp<4>(sum));
+  sum = Lanes::Add(sum, Q::template ShiftUp<8>(sum));
+  return Lanes::Add(x, sum);
+}
+static_assert(KeyPredictionGain(0) == 1 && KeyPredictionGain(1) == .5f && KeyPredictionGain(15) == .5f);
+
+template <typename Q>
+struct Int4Keys {
+  // As Int8Keys does.
+  template <int kRows>
+  static void Score(const IntegerQuery* queries, int head_dim, const std::byte* keys, const std::byte* ahead,
+                    float* scores) {
+    typename Q::Sums sums[kRows];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) sums[r] = Q::Zero();
+    for (int pair = 0; pair < head_dim / 8; ++pair) {
+      typename Q::Codes codes[2];
+      Q::LoadNibbles(keys + pair * 64, codes);
+      Fetch(ahead + pair * 64);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const int32_t* words = queries[r].words + pair * 2 * kWordsPerQuad;
+        sums[r] = Q::AddQuad(words + kWordsPerQuad, codes[1], Q::AddQuad(words, codes[0], sums[r]));
+      }
+    }
+    Fetch(ahead + head_dim * kKvBlockTokens / 2);
+    const Floats scales = Lanes::LoadBFloat16(Int4Scales(keys, head_dim));
+    const Floats middles = Int4Middles(keys, head_dim, scales);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const Rounding& rounding = queries[r].rounding;
+      const Ints dots = Lanes::AddInt(Q::Total(sums[r]), Lanes::BroadcastInt(-kInt4KvCentre * rounding.sum));
+      const Floats of_middles = Lanes::Mul(middles, Lanes::Broadcast(static_cast<float>(rounding.sum)));
+      const Floats differences =
+          Lanes::Mul(Lanes::Fma(Lanes::ToFloats(dots), scales, of_middles), Lanes::Broadcast(rounding.scale));
+      Lanes::Store(AddPredictions<Q>(differences), scores + r * kAttentionChunkTokens);
+    }
+  }
+};
 
 template <typename Q>
 struct Int4Values {
@@ -90,6 +140,10 @@ void FinishRotated(const AttentionState& state, int head_dim, float* output) {
 
 template <typename Q>
 constexpr KvKernels kInt8Int4Kernels = {PrepareIntegers<Q>, AttendCodes<Q, Int8Keys<Q>, Int4Values<Q>>};
+template <typename Q>
+constexpr KvKernels kInt4Int8Kernels = {PrepareIntegers<Q>, AttendCodes<Q, Int4Keys<Q>, Int8Values<Q>>};
+template <typename Q>
+constexpr KvKernels kInt4Kernels = {PrepareIntegers<Q>, AttendCodes<Q, Int4Keys<Q>, Int4Values<Q>>};
 
 }  // namespace
 }  // namespace quire

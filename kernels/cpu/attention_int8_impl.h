@@ -8,6 +8,7 @@
 //   AddQuad(words, codes, sums)    sums + the products of a quad of integers and each quad of codes
 //   Total(sums)             the dot products
 //   Butterfly<stride>(x)    x[i] + x[i + stride] and x[i] - x[i + stride] in place of either pair, stride below 16
+//   ShiftUp<count>(x)       x[i - count], 0 where there is none, count 1, 2, 4 or 8
 //
 // Queries, and weights times V's scales, are rounded to 16 bits, one scale for a row: 256 * upper + lower, two signed
 // bytes. Both dot products, over dimensions and over a chunk's tokens, are then exact in any order; floats only scale

@@ -57,6 +57,8 @@ struct AttentionKernels {
   KvKernels bfloat16;
   KvKernels int8;
   KvKernels int8_int4;  // K in int8, V in int4.
+  KvKernels int4_int8;
+  KvKernels int4;
   // Adds to `state` the tokens of `next`, which follow its own.
   void (*merge)(const AttentionState& next, int head_dim, AttentionState* state);
   // output = weighted / sum.

@@ -60,6 +60,10 @@ struct PortableInt8 {
       return i & kStride ? other - x.lane[i] : x.lane[i] + other;
     });
   }
+  template <int kCount>
+  static Floats ShiftUp(const Floats& x) {
+    return Lanes::Each<Floats>([&](int i) { return i < kCount ? 0 : x.lane[i - kCount]; });
+  }
   static Sums AddQuad(const int32_t* words, const Codes& codes, Sums sums) {
     int16_t integers[4];
     std::memcpy(integers, words, sizeof(integers));
@@ -73,8 +77,14 @@ struct PortableInt8 {
 
 }  // namespace
 
-constinit const AttentionKernels kPortableAttentionKernels = {
-    "portable", kBFloat16Kernels<PortableBFloat16>, kInt8Kernels<PortableInt8>, kInt8Int4Kernels<PortableInt8>, Merge,
-    Finish,     FinishRotated<PortableInt8>};
+constinit const AttentionKernels kPortableAttentionKernels = {"portable",
+                                                              kBFloat16Kernels<PortableBFloat16>,
+                                                              kInt8Kernels<PortableInt8>,
+                                                              kInt8Int4Kernels<PortableInt8>,
+                                                              kInt4Int8Kernels<PortableInt8>,
+                                                              kInt4Kernels<PortableInt8>,
+                                                              Merge,
+                                                              Finish,
+                                                              FinishRotated<PortableInt8>};
 
 }  // namespace quire

@@ -14,7 +14,7 @@ namespace {
 
 absl::Status Validate(const KvLayout& layout) {
   if (!HasCpuKvKernels(layout.key_dtype, layout.value_dtype)) {
-    return absl::InvalidArgumentError("on the CPU, K and V are both bf16, or K is int8 and V int8 or int4");
+    return absl::InvalidArgumentError("on the CPU, K and V are both bf16, or each is int8 or int4");
   }
   if (layout.num_layers < 1 || layout.num_kv_heads < 1 || layout.num_pages < 1) {
     return absl::InvalidArgumentError("a KV cache needs at least one layer, one KV head and one page");
@@ -39,7 +39,8 @@ absl::Status Validate(const KvLayout& layout) {
 
 bool HasCpuKvKernels(KvDType key_dtype, KvDType value_dtype) {
   if (key_dtype == KvDType::kBF16) return value_dtype == KvDType::kBF16;
-  return key_dtype == KvDType::kInt8 && (value_dtype == KvDType::kInt8 || value_dtype == KvDType::kInt4);
+  const auto has_codes = [](KvDType dtype) { return dtype == KvDType::kInt8 || dtype == KvDType::kInt4; };
+  return has_codes(key_dtype) && has_codes(value_dtype);
 }
 
 absl::StatusOr<std::unique_ptr<CpuKvCache>> CpuKvCache::Create(const KvLayout& layout) {

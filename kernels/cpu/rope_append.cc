@@ -1,16 +1,12 @@
 #include "kernels/cpu/rope_append.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstddef>
-#include <cstring>
-#include <limits>
 
-#include "kernels/bfloat16.h"
 #include "kernels/check.h"
 #include "kernels/cpu/kv_cache.h"
-#include "kernels/cpu/kv_rotation.h"
+#include "kernels/cpu/kv_writer.h"
 
 namespace quire {
 namespace {
@@ -47,125 +43,9 @@ void RotateHead(RopeKind kind, std::span<const float> rotations, float* head) {
   }
 }
 
-// K or V of one token and head, as numbers of its block's type: one element after the other, codes in a byte each.
-struct StoredHead {
-  std::byte elements[2 * kMaxHeadDim];
-  float scale;
-  float minimum;
-};
-
-void StoreBFloat16(std::span<const float> head, StoredHead& stored) {
-  for (size_t i = 0; i < head.size(); ++i) {
-    const uint16_t bits = ToBFloat16(head[i]);
-    std::memcpy(stored.elements + 2 * i, &bits, sizeof(bits));
-  }
-}
-
-// Where an element is not finite the scale is NaN, so that whoever reads the token gets NaN.
-void StoreInt8(std::span<const float> head, StoredHead& stored) {
-  float max = 0;
-  bool finite = true;
-  for (const float x : head) {
-    finite &= std::isfinite(x);
-    max = std::max(max, std::abs(x));
-  }
-  // The reciprocal of what is smaller would overflow; such a head counts as zeros.
-  const float inverse = finite && max > 1e-33f ? 127 / max : 0;
-  stored.scale = finite ? max / 127 : std::numeric_limits<float>::quiet_NaN();
-  for (size_t i = 0; i < head.size(); ++i) {
-    const float scaled = finite ? head[i] * inverse : 0;
-    stored.elements[i] = static_cast<std::byte>(static_cast<int>(scaled + (kInt8KvCentre + 0.5f)));
-  }
-}
-
-// Codes are chosen for the scale and the minimum as they are kept, so that their rounding costs nothing but range.
-void StoreInt4(std::span<const float> head, StoredHead& stored) {
-  bool finite = true;
-  for (const float x : head) finite &= std::isfinite(x);
-  const auto [min, max] = std::ranges::minmax(head);
-  stored.minimum = FromBFloat16(ToBFloat16(finite ? min : 0));
-  stored.scale = FromBFloat16(ToBFloat16((max - stored.minimum) / kInt4KvMaxCode));
-  // The sum or the difference of large elements may overflow.
-  if (!finite || !std::isfinite(stored.scale)) stored.scale = std::numeric_limits<float>::quiet_NaN();
-  const float inverse = stored.scale > 1e-33f ? 1 / stored.scale : 0;
-  for (size_t i = 0; i < head.size(); ++i) {
-    const float code = inverse > 0 ? (head[i] - stored.minimum) * inverse + 0.5f : 0;
-    stored.elements[i] = static_cast<std::byte>(std::clamp(static_cast<int>(code), 0, kInt4KvMaxCode));
-  }
-}
-
-void StoreHead(const KvBlockLayout& block, std::span<const float> head, StoredHead& stored) {
-  switch (block.dtype) {
-    case KvDType::kF32:
-      QUIRE_CHECK(false);
-      break;
-    case KvDType::kBF16:
-      return StoreBFloat16(head, stored);
-    case KvDType::kInt8:
-      return StoreInt8(head, stored);
-    case KvDType::kInt4:
-      return StoreInt4(head, stored);
-  }
-}
-
-void PlaceScales(const KvBlockLayout& block, int token, const StoredHead& stored, std::byte* to) {
-  if (block.dtype == KvDType::kInt8) std::memcpy(to + block.ScaleOffset(token), &stored.scale, sizeof(stored.scale));
-  if (!block.has_minima()) return;
-  const uint16_t scale = ToBFloat16(stored.scale), minimum = ToBFloat16(stored.minimum);
-  std::memcpy(to + block.ScaleOffset(token), &scale, sizeof(scale));
-  std::memcpy(to + block.MinimumOffset(token), &minimum, sizeof(minimum));
-}
-
-void PlaceKey(const KvBlockLayout& block, int token, const StoredHead& stored, std::byte* keys) {
-  for (int dim = 0; dim < block.head_dim; dim += block.dims_per_unit()) {
-    std::memcpy(keys + block.KeyOffset(token, dim), stored.elements + dim * block.element_bits() / 8, 4);
-  }
-  PlaceScales(block, token, stored, keys);
-}
-
-void PlaceValue(const KvBlockLayout& block, int token, const StoredHead& stored, std::byte* values) {
-  std::byte* first = values + block.ValueOffset(token, 0);
-  if (block.dtype == KvDType::kInt4) {
-    for (int dim = 0; dim < block.head_dim; dim += kInt4KvDims) {
-      const std::byte* codes = stored.elements + dim;
-      std::byte* to = first + dim / kInt4KvDims * 64;
-      for (int i = 0; i < 16; ++i) to[4 * i] = codes[i] | codes[i + 16] << 4;
-    }
-  } else {
-    const int bytes = block.element_bits() / 8;
-    for (int dim = 0; dim < block.head_dim; ++dim) {
-      for (int i = 0; i < bytes; ++i) first[4 * dim + i] = stored.elements[dim * bytes + i];
-    }
-  }
-  PlaceScales(block, token, stored, values);
-}
-
-// The rotated head, in `rotated`.
-std::span<const float> Rotated(std::span<const float> head, std::array<float, kMaxHeadDim>& rotated) {
-  std::ranges::copy(head, rotated.begin());
-  const std::span<float> result = std::span(rotated).first(head.size());
-  RotateKey(result);
-  return result;
-}
-
-void AppendHead(const CpuKvCache& cache, int layer, int32_t slot, int kv_head, std::span<const float> key,
-                std::span<const float> value) {
-  const KvLayout& layout = cache.layout();
-  const int page = slot / layout.page_size;
-  const int offset = slot % layout.page_size;
-  const int token = offset % kKvBlockTokens;
-  std::array<float, kMaxHeadDim> rotated;
-  StoredHead stored;
-  StoreHead(cache.key_block(), layout.key_dtype == KvDType::kBF16 ? key : Rotated(key, rotated), stored);
-  PlaceKey(cache.key_block(), token, stored, cache.KeyBlock(layer, page, kv_head, offset));
-  StoreHead(cache.value_block(), layout.value_dtype == KvDType::kInt4 ? Rotated(value, rotated) : value, stored);
-  PlaceValue(cache.value_block(), token, stored, cache.ValueBlock(layer, page, kv_head, offset));
-}
-
-void RopeAppendToken(const RopeAppendArgs& args, const CpuKvCache& cache, int64_t token,
-                     std::span<const float> rotations) {
-  const int kv_heads = cache.layout().num_kv_heads;
-  const int head_dim = cache.layout().head_dim;
+void RopeAppendToken(const RopeAppendArgs& args, int64_t token, std::span<const float> rotations, KvWriter& writer) {
+  const int kv_heads = args.kv_cache->layout().num_kv_heads;
+  const int head_dim = args.kv_cache->layout().head_dim;
   float* row = args.qkv.Row(token);
   for (int h = 0; h < args.num_heads + kv_heads; ++h) {
     float* head = row + h * head_dim;
@@ -176,8 +56,7 @@ void RopeAppendToken(const RopeAppendArgs& args, const CpuKvCache& cache, int64_
   const float* values = keys + kv_heads * head_dim;
   for (int h = 0; h < kv_heads; ++h) {
     const size_t size = head_dim;
-    AppendHead(cache, args.layer, args.batch.slot_mapping[token], h, {keys + h * head_dim, size},
-               {values + h * head_dim, size});
+    writer.Write(args.batch.slot_mapping[token], h, {keys + h * head_dim, size}, {values + h * head_dim, size});
   }
 }
 
@@ -193,6 +72,13 @@ void Check(const RopeAppendArgs& args, const KvLayout& layout) {
   for (int32_t slot : args.batch.slot_mapping) {
     QUIRE_CHECK(slot >= 0 && slot < int64_t{layout.num_pages} * layout.page_size);
   }
+}
+
+// The first token from `token` on that does not lie in the same block as the one before it.
+int64_t NextBlock(std::span<const int32_t> slots, int64_t token) {
+  const auto num_slots = static_cast<int64_t>(slots.size());
+  while (token > 0 && token < num_slots && slots[token] / kKvBlockTokens == slots[token - 1] / kKvBlockTokens) ++token;
+  return token;
 }
 
 }  // namespace
@@ -227,8 +113,12 @@ void RopeAppender::Run(const RopeAppendArgs& args, WorkerPool& pool) {
   }
   const int64_t num_tokens = args.qkv.rows;
   const auto run = [&](int64_t begin, int64_t end) {
+    // A block's tokens go to one worker: a key may depend on those before it.
+    begin = NextBlock(args.batch.slot_mapping, begin);
+    end = NextBlock(args.batch.slot_mapping, end);
     if (new_step) ComputeRotations(begin, end);
-    for (int64_t token = begin; token < end; ++token) RopeAppendToken(args, cache, token, Rotations(token));
+    KvWriter writer(cache, args.layer);
+    for (int64_t token = begin; token < end; ++token) RopeAppendToken(args, token, Rotations(token), writer);
   };
   if (num_tokens * args.qkv.cols < kMinParallelFloats) {
     run(0, num_tokens);

@@ -40,7 +40,8 @@ Tolerance ToleranceOf(const KvTypes& kv, InstructionSet instruction_set) {
     return {0.002, instruction_set >= InstructionSet::kAvx512Bf16 ? 0.3 : 0.2, 0};
   }
   if (kv.value == KvDType::kInt8) return {0.002, 0.6, 0.002};
-  return {0.012, 1.2, 0.01};
+  if (kv.key == KvDType::kInt8) return {0.012, 1.2, 0.01};
+  return {0.025, 4, 0.04};
 }
 
 class Agreement {
@@ -88,7 +89,7 @@ std::string TestName(const testing::TestParamInfo<std::tuple<const char*, KvType
 INSTANTIATE_TEST_SUITE_P(, ReferenceAgreement,
                          testing::Combine(testing::Values("portable", "avx2", "avx2_vnni", "avx512_vnni", "avx512_bf16",
                                                           "amx", "avx2_vnni_emulated", "amx_emulated"),
-                                          testing::ValuesIn(kEveryKv)),
+                                          testing::ValuesIn(kUsefulKv)),
                          TestName);
 
 // The reference's own tokens are fed, so that one difference does not hide what comes after it.

@@ -16,7 +16,11 @@ struct KvTypes {
 inline constexpr KvTypes kBFloat16Kv = {KvDType::kBF16, KvDType::kBF16};
 inline constexpr KvTypes kInt8Kv = {KvDType::kInt8, KvDType::kInt8};
 inline constexpr KvTypes kInt8Int4Kv = {KvDType::kInt8, KvDType::kInt4};
-inline constexpr KvTypes kEveryKv[] = {kBFloat16Kv, kInt8Kv, kInt8Int4Kv};
+inline constexpr KvTypes kInt4Kv = {KvDType::kInt4, KvDType::kInt4};
+inline constexpr KvTypes kInt4Int8Kv = {KvDType::kInt4, KvDType::kInt8};
+inline constexpr KvTypes kEveryKv[] = {kBFloat16Kv, kInt8Kv, kInt8Int4Kv, kInt4Int8Kv, kInt4Kv};
+// Those that have a use of their own.
+inline constexpr KvTypes kUsefulKv[] = {kBFloat16Kv, kInt8Kv, kInt8Int4Kv, kInt4Kv};
 
 inline std::string NameOf(KvDType dtype) {
   switch (dtype) {

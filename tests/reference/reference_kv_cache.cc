@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "kernels/bfloat16.h"
@@ -53,6 +54,7 @@ void Rotated(std::vector<float>& head, Function round) {
   for (float& x : head) x /= static_cast<float>(part);
 }
 
+// All but int4, whose keys depend on others.
 std::vector<float> RoundedKey(KvDType dtype, std::span<const float> key) {
   std::vector<float> rounded(key.begin(), key.end());
   if (dtype == KvDType::kBF16) std::ranges::transform(rounded, rounded.begin(), RoundToBFloat16);
@@ -74,7 +76,7 @@ ReferenceKvCache::ReferenceKvCache(const KvLayout& layout) : layout_(layout) {
   const int64_t elements =
       int64_t{layout.num_layers} * layout.num_pages * layout.page_size * layout.num_kv_heads * layout.head_dim;
   keys_.assign(elements, std::numeric_limits<float>::quiet_NaN());
-  values_ = keys_;
+  key_differences_ = values_ = keys_;
 }
 
 int64_t ReferenceKvCache::Index(int layer, int64_t slot, int kv_head) const {
@@ -93,8 +95,33 @@ std::span<const float> ReferenceKvCache::At(const std::vector<float>& data, int 
 void ReferenceKvCache::Write(int layer, int64_t slot, int kv_head, std::span<const float> key,
                              std::span<const float> value) {
   const int64_t index = Index(layer, slot, kv_head);
-  std::ranges::copy(RoundedKey(layout_.key_dtype, key), keys_.begin() + index);
+  if (layout_.key_dtype == KvDType::kInt4) {
+    WriteInt4Key(layer, slot, kv_head, key);
+  } else {
+    std::ranges::copy(RoundedKey(layout_.key_dtype, key), keys_.begin() + index);
+  }
   std::ranges::copy(RoundedValue(layout_.value_dtype, value), values_.begin() + index);
+}
+
+// Rounds the difference from a prediction that moves half-way to each of the block's keys, all the way to its first.
+void ReferenceKvCache::WriteInt4Key(int layer, int64_t slot, int kv_head, std::span<const float> key) {
+  const size_t head_dim = key.size();
+  std::vector<float> prediction(head_dim), rotated(key.begin(), key.end());
+  Rotate(rotated);
+  const int64_t first = slot / 16 * 16;
+  for (int64_t earlier = first; earlier < slot; ++earlier) {
+    const std::span<const float> difference = At(key_differences_, layer, earlier, kv_head);
+    const float gain = earlier == first ? 1 : 0.5f;
+    for (size_t i = 0; i < head_dim; ++i) prediction[i] += gain * difference[i];
+  }
+  std::vector<float> difference(head_dim);
+  std::ranges::transform(rotated, prediction, difference.begin(), std::minus<>());
+  RoundToInt4(difference);
+  const int64_t index = Index(layer, slot, kv_head);
+  std::ranges::copy(difference, key_differences_.begin() + index);
+  std::ranges::transform(difference, prediction, rotated.begin(), std::plus<>());
+  const auto part = static_cast<float>(Rotate(rotated));
+  std::ranges::transform(rotated, keys_.begin() + index, [part](float x) { return x / part; });
 }
 
 void ReferenceKvCache::CopyPage(const PageCopy& copy) {
@@ -103,7 +130,7 @@ void ReferenceKvCache::CopyPage(const PageCopy& copy) {
       for (int head = 0; head < layout_.num_kv_heads; ++head) {
         const int64_t source = Index(layer, int64_t{copy.source} * layout_.page_size + token, head);
         const int64_t destination = Index(layer, int64_t{copy.destination} * layout_.page_size + token, head);
-        for (std::vector<float>* data : {&keys_, &values_}) {
+        for (std::vector<float>* data : {&keys_, &key_differences_, &values_}) {
           std::copy_n(data->begin() + source, layout_.head_dim, data->begin() + destination);
         }
       }

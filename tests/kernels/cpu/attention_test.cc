@@ -121,7 +121,7 @@ TEST_P(CpuAttentionTest, AgreesWithTheReferenceOnRaggedBatches) {
   RopeAppender appender;
   std::mt19937 random(kSeed);
   int round = 0;
-  const bool int4 = GetParam().types.value == KvDType::kInt4;
+  const bool int4 = GetParam().types.key == KvDType::kInt4 || GetParam().types.value == KvDType::kInt4;
   for (int head_dim : int4 ? std::vector{32, 64, 96, 128, 160, 256} : std::vector{16, 64, 80, 96, 128, 256}) {
     for (int group : {1, 3, 4, 8}) {
       const Heads heads{round % 2 + 1, group, head_dim};
