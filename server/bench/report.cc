@@ -68,6 +68,14 @@ std::string ToTable(const BenchReport& report) {
                                             row.prefill_tokens_per_second, row.decode_tokens_per_second));
     }
   }
+  if (!report.perplexity.empty()) {
+    absl::StrAppend(&out, absl::StrFormat("\n%8s %8s %8s %16s %12s\n", "window", "windows", "tokens", "nats a token",
+                                          "perplexity"));
+    for (const Perplexity& row : report.perplexity) {
+      absl::StrAppend(&out, absl::StrFormat("%8d %8d %8d %16.5f %12.4f\n", row.window_tokens, row.num_windows,
+                                            row.num_tokens, row.mean_nll, row.perplexity));
+    }
+  }
   if (report.cache) {
     absl::StrAppend(&out, absl::StrFormat("\n%-26s %12s %12s %8s\n", "generation", "recomputed", "KV cached", "ratio"));
     absl::StrAppend(&out, absl::StrFormat("%-26s %10.2f s %10.2f s %7.2fx\n", "here", report.cache->recomputed_seconds,
@@ -101,6 +109,13 @@ std::string ToJson(const BenchReport& report) {
                                  {"output_tokens", row.output_tokens},
                                  {"prefill_tokens_per_second", row.prefill_tokens_per_second},
                                  {"decode_tokens_per_second", row.decode_tokens_per_second}});
+  }
+  for (const Perplexity& row : report.perplexity) {
+    out["perplexity"].push_back({{"window_tokens", row.window_tokens},
+                                 {"num_windows", row.num_windows},
+                                 {"num_tokens", row.num_tokens},
+                                 {"mean_nll", row.mean_nll},
+                                 {"perplexity", row.perplexity}});
   }
   if (report.cache) {
     out["kv_cache"] = {{"recomputed_seconds", report.cache->recomputed_seconds},

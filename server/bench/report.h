@@ -7,6 +7,7 @@
 
 #include "server/bench/load_bench.h"
 #include "server/bench/offline_bench.h"
+#include "server/bench/perplexity.h"
 
 namespace quire {
 
@@ -15,6 +16,7 @@ struct BenchReport {
   std::string backend;    // Ops::Description().
   std::vector<BatchThroughput> throughput;
   std::optional<CacheComparison> cache;
+  std::vector<Perplexity> perplexity;
   std::optional<LoadBenchResult> load;
 };
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 
@@ -11,6 +13,7 @@
 #include "server/backend.h"
 #include "server/bench/load_bench.h"
 #include "server/bench/offline_bench.h"
+#include "server/bench/perplexity.h"
 #include "server/bench/report.h"
 #include "server/cli/backend_flags.h"
 #include "server/cli/progress_bar.h"
@@ -23,8 +26,16 @@ struct BenchOptions {
   OfflineBenchOptions offline;
   LoadBenchOptions load;
   int generate_tokens = 0;
+  std::string perplexity_file;
   bool json = false;
 };
+
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text(std::istreambuf_iterator<char>(file), {});
+  if (!file) return absl::NotFoundError(absl::StrCat("--perplexity: cannot read ", path));
+  return text;
+}
 
 absl::Status BenchEngine(const BenchOptions& options, BenchReport* report) {
   for (const int batch_size : options.offline.batch_sizes) {
@@ -42,6 +53,13 @@ absl::Status BenchEngine(const BenchOptions& options, BenchReport* report) {
   if (options.generate_tokens > 0) {
     ASSIGN_OR_RETURN(report->cache, CompareWithRecomputation(*backend, options.offline.input_lengths.front(),
                                                              options.generate_tokens));
+    return absl::OkStatus();
+  }
+  if (!options.perplexity_file.empty()) {
+    ASSIGN_OR_RETURN(const std::string text, ReadFile(options.perplexity_file));
+    ProgressBar bar("reading");
+    ASSIGN_OR_RETURN(report->perplexity, MeasurePerplexity(*backend, text, options.offline.input_lengths,
+                                                           [&bar](float done) { bar.Update(done); }));
     return absl::OkStatus();
   }
   ProgressBar bar("measuring");
@@ -89,6 +107,8 @@ void AddOfflineOptions(CLI::App& command, BenchOptions& options) {
       ->add_option("--generate", options.generate_tokens,
                    "Instead: time one generation of this many tokens, KV cached against recomputed")
       ->check(CLI::Range(1, 1 << 20));
+  group->add_option("--perplexity", options.perplexity_file,
+                    "Instead: how well the model foretells this text, read in windows of --input-len tokens");
 }
 
 void AddServerOptions(CLI::App& command, BenchOptions& options) {
