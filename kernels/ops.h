@@ -144,7 +144,7 @@ class Ops {
 };
 
 struct CpuOptions {
-  int num_threads = 0;          // Workers, the calling thread among them; 0 = the processors this process may use.
+  int num_threads = 0;  // Workers, the calling thread among them; 0 = the processors this process may use.
   // "" for the best, or the one to use: "portable", "avx2", "avx2-vnni", "avx512-vnni", "avx512-bf16",
   // "amx".
   std::string instruction_set;

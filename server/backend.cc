@@ -39,10 +39,9 @@ KvLayout MakeKvLayout(const ModelConfig& config, int block_size, const KvDTypeOp
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options, const LoadProgress& progress) {
   RETURN_IF_ERROR(CheckOptions(options));
   auto backend = std::make_unique<Backend>();
-  ASSIGN_OR_RETURN(backend->ops,
-                   MakeCpuOps({.num_threads = options.threads,
-                               .instruction_set = options.instruction_set,
-                               .warn = [](const std::string& warning) { spdlog::warn("{}", warning); }}));
+  ASSIGN_OR_RETURN(backend->ops, MakeCpuOps({.num_threads = options.threads,
+                                             .instruction_set = options.instruction_set,
+                                             .warn = [](const std::string& warning) { spdlog::warn("{}", warning); }}));
   ASSIGN_OR_RETURN(backend->model, LoadModel(options.model_path, *backend->ops, progress));
   if (!options.model_name.empty()) backend->model.name = options.model_name;
   const ModelConfig& config = backend->model.config;

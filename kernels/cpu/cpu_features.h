@@ -1,6 +1,6 @@
 // Which instructions this machine's processor and operating system offer. Kernels come in one build for each
-// InstructionSet, in files named for it (kernels/CMakeLists.txt) that alone are compiled for it; the choice is made once,
-// at start.
+// InstructionSet, in files named for it (kernels/CMakeLists.txt) that alone are compiled for it; the choice is made
+// once, at start.
 #pragma once
 
 #include <optional>

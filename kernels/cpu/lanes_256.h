@@ -1,5 +1,5 @@
-// Sixteen lanes in two AVX2 registers: what the vocabularies of *_impl.h have in common on processors with AVX2. How they
-// multiply codes differs.
+// Sixteen lanes in two AVX2 registers: what the vocabularies of *_impl.h have in common on processors with AVX2. How
+// they multiply codes differs.
 #pragma once
 
 #include <immintrin.h>

@@ -53,7 +53,7 @@ class MatMulRunner {
                 PanelProducts* products) const;
 
   const MatMulKernels& kernels_;
-  WorkShares shares_;      // Of the call at hand.
+  WorkShares shares_;  // Of the call at hand.
   // Activations as the kernels read them, then for each worker the panels it expands and a row of floats.
   AlignedMemory scratch_;
 };

@@ -1,6 +1,6 @@
 // The tile registers of AMX in plain C++, with the meaning that the manual gives to LDTILECFG, TILEZERO, TILELOADD,
-// TILESTORED, TDPBF16PS and TILERELEASE. What would be an invalid-opcode or a general-protection fault is a failed check.
-// Each thread has registers of its own, as on a processor.
+// TILESTORED, TDPBF16PS and TILERELEASE. What would be an invalid-opcode or a general-protection fault is a failed
+// check. Each thread has registers of its own, as on a processor.
 #pragma once
 
 #include <algorithm>

@@ -87,7 +87,7 @@ TEST(EmulatedTiles, TakeDenormalsForZeros) {
   operands.rows[0][0] = 1;  // The smallest denormal,
   operands.weights[0][0] = ToBFloat16(0x1p127f);
   operands.rows[0][1] = operands.weights[0][1] = ToBFloat16(0x1p-70f);  // a product that is one,
-  operands.sums[0][0] = -0x1p-130f;  // and a sum.
+  operands.sums[0][0] = -0x1p-130f;                                     // and a sum.
   EmulatedTiles::Configure(Shapes(1, 16));
   operands.MultiplyAdd();
   EXPECT_EQ(operands.sums[0][0], 0);

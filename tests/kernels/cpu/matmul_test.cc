@@ -45,8 +45,8 @@ Matrix Rows(Matrix& matrix, int64_t begin, int64_t count) {
   return rows;
 }
 
-// As the kernels round activations: to eight bits in groups of 32, and what that takes away to eight more where the group's
-// peak is above three times the row's root mean square.
+// As the kernels round activations: to eight bits in groups of 32, and what that takes away to eight more where the
+// group's peak is above three times the row's root mean square.
 std::vector<float> RoundToInt8Groups(const float* input, int64_t cols) {
   double squares = 0;
   for (int64_t i = 0; i < cols; ++i) squares += double{input[i]} * input[i];
@@ -67,27 +67,30 @@ std::vector<float> RoundToInt8Groups(const float* input, int64_t cols) {
   return output;
 }
 
-// Rounded to bfloat16, as tile kernels read activations (ties to even) and quantised weights (ties away from zero).
-std::vector<float> RoundToBFloat16(const float* input, int64_t size, bool ties_to_even) {
-  std::vector<float> output(size);
-  for (int64_t i = 0; i < size; ++i) {
-    const auto upper_half = static_cast<uint16_t>((std::bit_cast<uint32_t>(input[i]) + 0x8000) >> 16);
-    output[i] = FromBFloat16(ties_to_even ? ToBFloat16(input[i]) : upper_half);
+// As tile kernels round activations: to the sum of some bfloat16 values.
+std::vector<float> RoundToBFloat16Parts(const float* input, int64_t cols) {
+  std::vector<float> output(cols);
+  for (int64_t i = 0; i < cols; ++i) {
+    for (int part = 0; part < kBFloat16Parts; ++part) output[i] += FromBFloat16(ToBFloat16(input[i] - output[i]));
   }
   return output;
+}
+
+// To bfloat16, as tile kernels round quantised weights.
+float RoundTiesAwayFromZero(float value) {
+  return FromBFloat16(static_cast<uint16_t>((std::bit_cast<uint32_t>(value) + 0x8000) >> 16));
 }
 
 // |actual - expected| is within `tolerance` of the sum of the magnitudes of what was added up.
 void ExpectProducts(bool in_tiles, const RandomWeights& weights, Matrix& input, Matrix& actual, double tolerance) {
   std::vector<float> values = weights.Values();
   if (IsQuantized(weights.dtype) && in_tiles) {
-    values = RoundToBFloat16(values.data(), static_cast<int64_t>(values.size()), /*ties_to_even=*/false);
+    for (float& value : values) value = RoundTiesAwayFromZero(value);
   }
   for (int64_t m = 0; m < input.rows; ++m) {
     std::vector<float> x(input.Row(m), input.Row(m) + input.cols);
     if (IsQuantized(weights.dtype)) {
-      x = in_tiles ? RoundToBFloat16(input.Row(m), input.cols, /*ties_to_even=*/true)
-                   : RoundToInt8Groups(input.Row(m), input.cols);
+      x = in_tiles ? RoundToBFloat16Parts(input.Row(m), input.cols) : RoundToInt8Groups(input.Row(m), input.cols);
     }
     for (int64_t n = 0; n < weights.rows; ++n) {
       double sum = 0, magnitude = 0;
