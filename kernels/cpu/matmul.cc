@@ -107,7 +107,7 @@ struct MatMulRunner::Plan {
   }
 
   int64_t chunk_rows() const { return chunk_tiles * kTileRows; }
-  int64_t bfloat16_words() const { return kBFloat16Parts * chunk_rows() * cols; }  // Of a chunk.
+  int64_t bfloat16_words() const { return chunk_rows() * cols; }  // Of a chunk.
   // Of a panel as TileKernels multiply it.
   int64_t expanded_bytes() const { return cols * kPanelChannels * sizeof(uint16_t); }
   int64_t Units(const PackedPart& part) const { return DivideUp(part.num_panels, panels_per_unit); }

@@ -76,13 +76,9 @@ struct ResidualLists {
   int64_t capacity = 0;             // At least the rows of the chunk.
 };
 
-// A value rounded to bfloat16, and what that took away, rounded again. The first alone is too coarse for tests/golden
-// (ARCHITECTURE.md has the numbers).
-inline constexpr int kBFloat16Parts = 2;
-
-// Rows as TileKernels read them: each value as the sum of kBFloat16Parts.
+// Rows as TileKernels read them.
 struct BFloat16Rows {
-  uint16_t* words = nullptr;  // [cols / 32][part][capacity][32]
+  uint16_t* words = nullptr;  // [cols / 32][capacity][32]
   int64_t capacity = 0;       // At least the rows of the chunk.
 };
 

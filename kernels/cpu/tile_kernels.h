@@ -4,12 +4,13 @@
 // k of one of 16 channels, so that 32 features are one tile of 1 KiB. Rounding is to nearest; of a tie, away from zero,
 // which takes a single addition.
 //
-// Activations are rounded to bfloat16, ties to even, and so is what that takes away: word [k / 32][part][row][k % 32],
-// so that 32 features of 16 rows are one tile for each part.
+// Activations are rounded to bfloat16, ties to even: word [k / 32][row][k % 32], so that 32 features of 16 rows are one
+// tile. They need neither residuals nor the rounding by groups that 8-bit products do: bfloat16 keeps a relative
+// precision whatever the neighbours.
 //
 // One instruction adds to 16 x 16 float32 sums the products of 32 features, and a sum goes through the whole depth in
-// order, for each 32 features first the one part and then the other. What is added to a row does not depend on the
-// other rows of its tile or on how many there are, so that a result depends on its own row alone.
+// order. What is added to a row does not depend on the other rows of its tile or on how many there are, so that a
+// result depends on its own row alone.
 //
 // Included by files that are compiled for one instruction set: nothing inline may be defined here, lest the linker keep
 // its wide version for everyone.
@@ -33,7 +34,7 @@ struct TileKernels {
   // By dtype; none for float formats. Fetches the panel's bytes at `next`, if any, meanwhile. `out` holds 16 * cols
   // words and begins at a multiple of 64 bytes. A weight that is NaN may become a number.
   void (*expand[kNumDTypes])(const std::byte* panel, const std::byte* next, int64_t cols, uint16_t* out);
-  // Rounds groups [begin, end) of 32 features of a row of the chunk, all parts.
+  // Rounds groups [begin, end) of 32 features of a row of the chunk.
   void (*round)(const float* input, int64_t begin, int64_t end, int row, const BFloat16Rows& out);
   // products[i] = the products of the chunk with the i-th of num_panels <= kTilePanels expanded panels. Nothing is
   // written beyond the chunk's rows.

@@ -55,26 +55,21 @@ void Expand(const std::byte* panel, const std::byte* next, int64_t cols, uint16_
   }
 }
 
-// The bits of x rounded to bfloat16, as a float. A NaN stays one: adding to its bits could carry into the sign.
-Ints RoundToEven(Floats x) {
+// A NaN stays one: adding to its bits could carry into the sign.
+__m256i RoundToEven(Floats x) {
   const Ints bits = _mm512_castps_si512(x);
   const Ints last_kept = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
   Ints rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), last_kept);
   rounded = _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), _mm512_set1_epi32(0x7fc00000));
-  return _mm512_and_si512(rounded, _mm512_set1_epi32(static_cast<int>(0xffff0000u)));
+  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
 }
 
 void Round(const float* input, int64_t begin, int64_t end, int row, const BFloat16Rows& out) {
   for (int64_t i = begin; i < end; ++i) {
+    uint16_t* words = out.words + (i * out.capacity + row) * kGroupSize;
     for (int half = 0; half < kGroupSize; half += 16) {
-      Floats rest = Lanes::Load(input + i * kGroupSize + half);
-      for (int part = 0; part < kBFloat16Parts; ++part) {
-        const Ints rounded = RoundToEven(rest);
-        // Exact but for infinity, which leaves NaN: the row is lost anyway.
-        rest = _mm512_sub_ps(rest, _mm512_castsi512_ps(rounded));
-        uint16_t* words = out.words + ((i * kBFloat16Parts + part) * out.capacity + row) * kGroupSize + half;
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(words), _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
-      }
+      const __m256i rounded = RoundToEven(Lanes::Load(input + i * kGroupSize + half));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(words + half), rounded);
     }
   }
 }
@@ -109,18 +104,18 @@ void MultiplyBlock(const uint16_t* panels, int64_t cols, const BFloat16Rows& row
   if constexpr (kRowTiles == 2 && kPanels == 2) Tiles::template Zero<3>();
   const uint16_t* row_words = rows.words + static_cast<int64_t>(first_row) * kGroupSize;
   const uint16_t* const end = panels + cols * kPanelChannels;
-  for (; panels != end; panels += kTileWords) {
+  for (; panels != end; panels += kTileWords, row_words += rows.capacity * kGroupSize) {
     Tiles::template Load<kWeightsTile>(panels, kTileRowBytes);
-    if constexpr (kPanels == 2) Tiles::template Load<kWeightsTile + 1>(panels + cols * kPanelChannels, kTileRowBytes);
-    for (int part = 0; part < kBFloat16Parts; ++part, row_words += rows.capacity * kGroupSize) {
-      Tiles::template Load<kRowsTile>(row_words, kTileRowBytes);
-      Tiles::template MultiplyAdd<0, kRowsTile, kWeightsTile>();
-      if constexpr (kPanels == 2) Tiles::template MultiplyAdd<1, kRowsTile, kWeightsTile + 1>();
-      if constexpr (kRowTiles == 2) {
-        Tiles::template Load<kRowsTile + 1>(row_words + kTileHeight * kGroupSize, kTileRowBytes);
-        Tiles::template MultiplyAdd<2, kRowsTile + 1, kWeightsTile>();
-        if constexpr (kPanels == 2) Tiles::template MultiplyAdd<3, kRowsTile + 1, kWeightsTile + 1>();
-      }
+    Tiles::template Load<kRowsTile>(row_words, kTileRowBytes);
+    Tiles::template MultiplyAdd<0, kRowsTile, kWeightsTile>();
+    if constexpr (kPanels == 2) {
+      Tiles::template Load<kWeightsTile + 1>(panels + cols * kPanelChannels, kTileRowBytes);
+      Tiles::template MultiplyAdd<1, kRowsTile, kWeightsTile + 1>();
+    }
+    if constexpr (kRowTiles == 2) {
+      Tiles::template Load<kRowsTile + 1>(row_words + kTileHeight * kGroupSize, kTileRowBytes);
+      Tiles::template MultiplyAdd<2, kRowsTile + 1, kWeightsTile>();
+      if constexpr (kPanels == 2) Tiles::template MultiplyAdd<3, kRowsTile + 1, kWeightsTile + 1>();
     }
   }
   constexpr int kStride = sizeof(products->rows[0]);
@@ -173,7 +168,7 @@ constexpr TileKernels MakeTileKernels() {
 constexpr MatMulKernels MakeKernelsWith(const TileKernels& tiles) {
   MatMulKernels kernels = MakeFloatKernels();
   kernels.tiles = &tiles;
-  kernels.max_chunk_rows = kMaxChunkRows;  // Expanding a panel costs as much as multiplying it with some 50.
+  kernels.max_chunk_rows = kMaxChunkRows;  // Expanding a panel costs as much as multiplying it with some 100 rows.
   return kernels;
 }
 

@@ -67,11 +67,11 @@ std::vector<float> RoundToInt8Groups(const float* input, int64_t cols) {
   return output;
 }
 
-// As tile kernels round activations: to the sum of some bfloat16 values.
-std::vector<float> RoundToBFloat16Parts(const float* input, int64_t cols) {
+// As tile kernels round activations.
+std::vector<float> RoundToBFloat16(const float* input, int64_t cols) {
   std::vector<float> output(cols);
   for (int64_t i = 0; i < cols; ++i) {
-    for (int part = 0; part < kBFloat16Parts; ++part) output[i] += FromBFloat16(ToBFloat16(input[i] - output[i]));
+    output[i] = FromBFloat16(ToBFloat16(input[i]));
   }
   return output;
 }
@@ -90,7 +90,7 @@ void ExpectProducts(bool in_tiles, const RandomWeights& weights, Matrix& input, 
   for (int64_t m = 0; m < input.rows; ++m) {
     std::vector<float> x(input.Row(m), input.Row(m) + input.cols);
     if (IsQuantized(weights.dtype)) {
-      x = in_tiles ? RoundToBFloat16Parts(input.Row(m), input.cols) : RoundToInt8Groups(input.Row(m), input.cols);
+      x = in_tiles ? RoundToBFloat16(input.Row(m), input.cols) : RoundToInt8Groups(input.Row(m), input.cols);
     }
     for (int64_t n = 0; n < weights.rows; ++n) {
       double sum = 0, magnitude = 0;
