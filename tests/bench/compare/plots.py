@@ -19,7 +19,7 @@ from report import number  # noqa: E402
 from summary import METRICS  # noqa: E402
 
 # Told apart by people who see colours differently, too (Okabe and Ito).
-COLOURS = ("#d55e00", "#56b4e9", "#0072b2", "#009e73", "#cc79a7", "#7f7f7f", "#e69f00", "#000000")
+COLOURS = ("#d55e00", "#56b4e9", "#0072b2", "#009e73", "#cc79a7", "#7f7f7f", "#e69f00", "#000000", "#f0e442")
 
 LEGEND_INCHES = 0.4
 

@@ -246,5 +246,7 @@ class Transformers(PythonPeer):
 
 def all_systems(options):
     """Ours first."""
-    return [Quire(options), QuireWithKv(options, "int8", "--kv-cache-dtype", "int8"), Llama(options, "Q4_1"), Llama(options, "Q4_0"), OpenVino(options), Vllm(options),
-            Transformers(options)]
+    return [Quire(options), QuireWithKv(options, "int8", "--kv-cache-dtype", "int8"),
+            QuireWithKv(options, "int8/int4", "--kv-cache-dtype", "int8", "--kv-cache-dtype-v", "int4"),
+            QuireWithKv(options, "int4", "--kv-cache-dtype", "int4"),
+            Llama(options, "Q4_1"), Llama(options, "Q4_0"), OpenVino(options), Vllm(options), Transformers(options)]
