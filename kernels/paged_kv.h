@@ -9,7 +9,7 @@ namespace quire {
 
 // What K or V is kept in; K and V need not be the same.
 //   kInt8  for each token and head, codes of 8 bits and one float, max |x| / 127, that they are multiples of
-//   kInt4  for each token and head, codes of 4 bits and two numbers in bfloat16, a scale and the least value:
+//   kInt4  for each token and head, codes of 4 bits and two numbers in bfloat16, a scale and a minimum:
 //          x = code * scale + minimum; of V itself, of K's difference from what the tokens before it let expect
 enum class KvDType : uint8_t { kF32, kBF16, kInt8, kInt4 };
 

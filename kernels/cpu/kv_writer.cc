@@ -45,20 +45,57 @@ void StoreInt8(std::span<const float> head, StoredHead& stored) {
   }
 }
 
-// Codes are chosen for the scale and the minimum as they are kept, so that their rounding costs nothing but range.
+float RoundToBFloat16(float x) { return FromBFloat16(ToBFloat16(x)); }
+
+// The codes nearest to the head's elements.
+void ChooseCodes(std::span<const float> head, StoredHead& stored) {
+  const float inverse = stored.scale > 1e-33f ? 1 / stored.scale : 0;
+  for (size_t i = 0; i < head.size(); ++i) {
+    const float code = std::clamp((head[i] - stored.minimum) * inverse + 0.5f, 0.0f, float{kInt4KvMaxCode});
+    stored.elements[i] = static_cast<std::byte>(static_cast<int>(code));
+  }
+}
+
+// The scale and the minimum with the least squared error for the codes as they are.
+void FitScale(std::span<const float> head, StoredHead& stored) {
+  const auto count = static_cast<float>(head.size());
+  float sum = 0, product = 0;
+  int code_sum = 0, square_sum = 0;
+  for (size_t i = 0; i < head.size(); ++i) {
+    const int code = static_cast<int>(stored.elements[i]);
+    sum += head[i];
+    product += head[i] * static_cast<float>(code);
+    code_sum += code;
+    square_sum += code * code;
+  }
+  const float mean_code = static_cast<float>(code_sum) / count;
+  const float variance = static_cast<float>(square_sum) - mean_code * static_cast<float>(code_sum);
+  const float covariance = product - mean_code * sum;
+  if (!(variance > 0 && covariance > 0)) return;
+  stored.scale = RoundToBFloat16(covariance / variance);
+  stored.minimum = RoundToBFloat16(sum / count - stored.scale * mean_code);
+}
+
+// Where an element is not finite, or the sum or the difference of some overflows, the scale is NaN as for int8. Codes
+// are chosen for the scale and the minimum as they are kept, so that these may be coarse.
 void StoreInt4(std::span<const float> head, StoredHead& stored) {
   bool finite = true;
   for (const float x : head) finite &= std::isfinite(x);
   const auto [min, max] = std::ranges::minmax(head);
-  stored.minimum = FromBFloat16(ToBFloat16(finite ? min : 0));
-  stored.scale = FromBFloat16(ToBFloat16((max - stored.minimum) / kInt4KvMaxCode));
-  // The sum or the difference of large elements may overflow.
-  if (!finite || !std::isfinite(stored.scale)) stored.scale = std::numeric_limits<float>::quiet_NaN();
-  const float inverse = stored.scale > 1e-33f ? 1 / stored.scale : 0;
-  for (size_t i = 0; i < head.size(); ++i) {
-    const float code = inverse > 0 ? (head[i] - stored.minimum) * inverse + 0.5f : 0;
-    stored.elements[i] = static_cast<std::byte>(std::clamp(static_cast<int>(code), 0, kInt4KvMaxCode));
+  // The outermost elements are few: to come a little short of them makes the steps smaller for all.
+  constexpr float kShareOfRange = 0.95f;
+  const float middle = (min + max) * 0.5f, half = (max - min) * (0.5f * kShareOfRange);
+  stored.minimum = RoundToBFloat16(middle - half);
+  stored.scale = RoundToBFloat16(half * (2.0f / kInt4KvMaxCode));
+  if (finite && std::isfinite(stored.scale)) {
+    ChooseCodes(head, stored);
+    FitScale(head, stored);
+    ChooseCodes(head, stored);
   }
+  if (finite && std::isfinite(stored.scale) && std::isfinite(stored.minimum)) return;
+  stored.scale = std::numeric_limits<float>::quiet_NaN();
+  stored.minimum = 0;
+  std::fill_n(stored.elements, head.size(), std::byte{0});
 }
 
 void StoreHead(const KvBlockLayout& block, std::span<const float> head, StoredHead& stored) {

@@ -39,7 +39,7 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
 
 absl::Status BenchEngine(const BenchOptions& options, BenchReport* report) {
   for (const int batch_size : options.offline.batch_sizes) {
-    if (batch_size > options.backend.max_num_seqs) {
+    if (options.perplexity_file.empty() && batch_size > options.backend.max_num_seqs) {
       return absl::InvalidArgumentError(absl::StrCat("--batch-sizes must be at most --max-num-seqs (",
                                                      options.backend.max_num_seqs, "), got ", batch_size));
     }

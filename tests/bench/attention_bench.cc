@@ -13,6 +13,7 @@
 #include "kernels/cpu/rope_append.h"
 #include "tests/kernels/cpu/machine_peak.h"
 #include "tests/kernels/cpu/paged_batch.h"
+#include "tests/kernels/kv_types.h"
 
 namespace quire {
 namespace {
@@ -20,7 +21,7 @@ namespace {
 constexpr int kLayers = 30, kHeads = 9, kKvHeads = 3, kHeadDim = 64;
 
 struct Step {
-  Step(const std::vector<SequenceShape>& shapes, int page_size, KvDType dtype)
+  Step(const std::vector<SequenceShape>& shapes, int page_size, const KvTypes& types)
       : random(1),
         batch(shapes, page_size, PagesFor(shapes, page_size), random),
         qkv(RandomMatrix(batch.view().num_tokens(), (kHeads + 2 * kKvHeads) * kHeadDim, random)),
@@ -30,8 +31,8 @@ struct Step {
                                   .head_dim = kHeadDim,
                                   .page_size = page_size,
                                   .num_pages = PagesFor(shapes, page_size),
-                                  .key_dtype = dtype,
-                                  .value_dtype = dtype})
+                                  .key_dtype = types.key,
+                                  .value_dtype = types.value})
                   .value()),
         frequencies(kHeadDim / 2, 0.01f) {
     // Touch all of it: untouched pages would all be the one zero page.
@@ -52,8 +53,8 @@ struct Step {
 };
 
 void RunAttention(benchmark::State& state, const std::vector<SequenceShape>& shapes, const AttentionKernels* kernels,
-                  KvDType dtype) {
-  Step step(shapes, 32, dtype);
+                  const KvTypes& types) {
+  Step step(shapes, 32, types);
   WorkerPool pool(static_cast<int>(AllowedProcessors().size()));
   PagedAttention attention(*kernels);
   AttentionArgs args;
@@ -75,8 +76,8 @@ void RunAttention(benchmark::State& state, const std::vector<SequenceShape>& sha
   state.counters["GMAC/s"] = benchmark::Counter(multiply_adds * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
 }
 
-void RunRopeAppend(benchmark::State& state, const std::vector<SequenceShape>& shapes, KvDType dtype) {
-  Step step(shapes, 32, dtype);
+void RunRopeAppend(benchmark::State& state, const std::vector<SequenceShape>& shapes, const KvTypes& types) {
+  Step step(shapes, 32, types);
   WorkerPool pool(static_cast<int>(AllowedProcessors().size()));
   RopeAppender appender;
   RopeAppendArgs args;
@@ -116,16 +117,16 @@ const int kRegistered = [] {
       {"prefill_512_of_8192", {{8192, 512}}},
   };
   for (const auto& [name, shapes] : steps) {
-    for (KvDType dtype : {KvDType::kBF16, KvDType::kInt8}) {
-      const std::string suffix = dtype == KvDType::kInt8 ? "/int8" : "/bf16";
+    for (const KvTypes& types : kUsefulKv) {
+      const std::string suffix = "/" + NameOf(types);
       for (const AttentionKernels* kernels : AttentionKernelsFor(SupportedInstructionSets().back())) {
         const std::string title = "attention/" + name + "/" + kernels->name + suffix;
-        benchmark::RegisterBenchmark(title.c_str(), RunAttention, shapes, kernels, dtype)
+        benchmark::RegisterBenchmark(title.c_str(), RunAttention, shapes, kernels, types)
             ->UseRealTime()
             ->MeasureProcessCPUTime()
             ->Unit(benchmark::kMillisecond);
       }
-      benchmark::RegisterBenchmark(("rope_append/" + name + suffix).c_str(), RunRopeAppend, shapes, dtype)
+      benchmark::RegisterBenchmark(("rope_append/" + name + suffix).c_str(), RunRopeAppend, shapes, types)
           ->UseRealTime()
           ->Unit(benchmark::kMillisecond);
     }
