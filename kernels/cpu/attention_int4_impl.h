@@ -28,15 +28,6 @@ inline Floats Int4Middles(const std::byte* block, int head_dim, Floats scales) {
   return Lanes::Fma(scales, Lanes::Broadcast(kInt4KvCentre), minima);
 }
 
-inline float SumOfLanes(Floats x) {
-  float lanes[16];
-  Lanes::Store(x, lanes);
-  for (int width = 8; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-  }
-  return lanes[0];
-}
-
 // Of lane i, the sum of gain * x of the lanes before it, added to x; a NaN does not reach the lanes before it.
 template <typename Q>
 Floats AddPredictions(Floats x) {
@@ -51,50 +42,38 @@ Floats AddPredictions(Floats x) {
 static_assert(KeyPredictionGain(0) == 1 && KeyPredictionGain(1) == .5f && KeyPredictionGain(15) == .5f);
 
 template <typename Q>
-struct Int4Keys {
-  // As Int8Keys does.
-  template <int kRows>
-  static void Score(const IntegerQuery* queries, int head_dim, const std::byte* keys, const std::byte* ahead,
-                    float* scores) {
-    typename Q::Sums sums[kRows];
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) sums[r] = Q::Zero();
-    for (int pair = 0; pair < head_dim / 8; ++pair) {
-      typename Q::Codes codes[2];
-      Q::LoadNibbles(keys + pair * 64, codes);
-      Fetch(ahead + pair * 64);
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) {
-        const int32_t* words = queries[r].words + pair * 2 * kWordsPerQuad;
-        sums[r] = Q::AddQuad(words + kWordsPerQuad, codes[1], Q::AddQuad(words, codes[0], sums[r]));
-      }
-    }
-    Fetch(ahead + head_dim * kKvBlockTokens / 2);
+struct Int4Codes {
+  static constexpr int kPerLoad = 2;
+  static void Load(const std::byte* p, typename Q::Codes* codes) { Q::LoadNibbles(p, codes); }
+};
+
+template <typename Q>
+struct Int4Keys : Int4Codes<Q> {
+  struct Factors {  // Of a block's 16 tokens.
+    Floats scales;
+    Floats middles;
+  };
+  static Factors LoadFactors(const std::byte* keys, int head_dim) {
     const Floats scales = Lanes::LoadBFloat16(Int4Scales(keys, head_dim));
-    const Floats middles = Int4Middles(keys, head_dim, scales);
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      const Rounding& rounding = queries[r].rounding;
-      const Ints dots = Lanes::AddInt(Q::Total(sums[r]), Lanes::BroadcastInt(-kInt4KvCentre * rounding.sum));
-      const Floats of_middles = Lanes::Mul(middles, Lanes::Broadcast(static_cast<float>(rounding.sum)));
-      const Floats differences =
-          Lanes::Mul(Lanes::Fma(Lanes::ToFloats(dots), scales, of_middles), Lanes::Broadcast(rounding.scale));
-      Lanes::Store(AddPredictions<Q>(differences), scores + r * kAttentionChunkTokens);
-    }
+    return {scales, Int4Middles(keys, head_dim, scales)};
+  }
+  static Floats Score(const typename Q::Sums& sums, const Factors& factors, const Rounding& query) {
+    const Ints dots = Lanes::AddInt(Q::Total(sums), Lanes::BroadcastInt(-kInt4KvCentre * query.sum));
+    const Floats of_middles = Lanes::Mul(factors.middles, Lanes::Broadcast(static_cast<float>(query.sum)));
+    const Floats differences = Lanes::Mul(Lanes::Fma(Lanes::ToFloats(dots), factors.scales, of_middles),
+                                          Lanes::Broadcast(query.scale));
+    return AddPredictions<Q>(differences);
   }
 };
 
 template <typename Q>
-struct Int4Values {
+struct Int4Values : Int4Codes<Q> {
   struct Weights {
     float scale;
     float middle;    // Weighted, of all tokens.
     int32_t centre;  // To be added to dot products.
   };
-  static constexpr int kVectorsPerLoad = 2;
 
-  // Of 64 bytes, 32 dimensions.
-  static void Load(const std::byte* p, typename Q::Codes* codes) { Q::LoadNibbles(p, codes); }
   static Floats Weighted(const typename Q::Sums& sums, const Weights& weights) {
     const Ints dots = Lanes::AddInt(Q::Total(sums), Lanes::BroadcastInt(weights.centre));
     return Lanes::Fma(Lanes::ToFloats(dots), Lanes::Broadcast(weights.scale), Lanes::Broadcast(weights.middle));

@@ -119,42 +119,57 @@ inline Floats LoadScales(const std::byte* block, int head_dim) {
   return Lanes::Load(reinterpret_cast<const float*>(block + head_dim * kKvBlockTokens));
 }
 
+// How many quads of each token (K), or vectors of dimensions (V), 64 bytes hold.
 template <typename Q>
-struct Int8Keys {
-  // scores[row][token] = query[row] . key[token] for one block, read in the order of its memory.
-  template <int kRows>
-  static void Score(const IntegerQuery* queries, int head_dim, const std::byte* keys, const std::byte* ahead,
-                    float* scores) {
-    typename Q::Sums sums[kRows];
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) sums[r] = Q::Zero();
-    for (int quad = 0; quad < head_dim / 4; ++quad) {
-      const typename Q::Codes codes = Q::LoadCodes(keys + quad * 64);
-      Fetch(ahead + quad * 64);
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) sums[r] = Q::AddQuad(queries[r].words + quad * kWordsPerQuad, codes, sums[r]);
-    }
-    Fetch(ahead + head_dim * kKvBlockTokens);
-    const Floats scales = LoadScales(keys, head_dim);
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      const Floats dots = Lanes::ToFloats(Centred(Q::Total(sums[r]), queries[r].rounding));
-      Lanes::Store(Lanes::Mul(Lanes::Mul(dots, scales), Lanes::Broadcast(queries[r].rounding.scale)),
-                   scores + r * kAttentionChunkTokens);
-    }
+struct Int8Codes {
+  static constexpr int kPerLoad = 1;
+  static void Load(const std::byte* p, typename Q::Codes* codes) { codes[0] = Q::LoadCodes(p); }
+};
+
+template <typename Q>
+struct Int8Keys : Int8Codes<Q> {
+  using Factors = Floats;  // Of a block's 16 tokens.
+  static Factors LoadFactors(const std::byte* keys, int head_dim) { return LoadScales(keys, head_dim); }
+  static Floats Score(const typename Q::Sums& sums, Floats scales, const Rounding& query) {
+    const Floats dots = Lanes::ToFloats(Centred(Q::Total(sums), query));
+    return Lanes::Mul(Lanes::Mul(dots, scales), Lanes::Broadcast(query.scale));
   }
 };
+
+// scores[row][token] = query[row] . key[token] for one block, read in the order of its memory.
+template <typename Q, typename Keys, int kRows>
+void ScoreBlock(const IntegerQuery* queries, int head_dim, const std::byte* keys, const std::byte* ahead,
+                float* scores) {
+  constexpr int kPerLoad = Keys::kPerLoad;
+  typename Q::Sums sums[kRows];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) sums[r] = Q::Zero();
+  const int num_loads = head_dim / (4 * kPerLoad);
+  for (int load = 0; load < num_loads; ++load) {
+    typename Q::Codes codes[kPerLoad];
+    Keys::Load(keys + load * 64, codes);
+    Fetch(ahead + load * 64);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const int32_t* words = queries[r].words + load * kPerLoad * kWordsPerQuad;
+#pragma GCC unroll 2
+      for (int j = 0; j < kPerLoad; ++j) sums[r] = Q::AddQuad(words + j * kWordsPerQuad, codes[j], sums[r]);
+    }
+  }
+  Fetch(ahead + num_loads * 64);
+  const typename Keys::Factors factors = Keys::LoadFactors(keys, head_dim);
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    Lanes::Store(Keys::Score(sums[r], factors, queries[r].rounding), scores + r * kAttentionChunkTokens);
+  }
+}
 
 constexpr float kLeastWeight = 1e-38f;  // Below all but 0, that of a token that is not seen.
 constexpr int kWordsPerChunk = kAttentionChunkTokens / 4 * kWordsPerQuad;
 
 template <typename Q>
-struct Int8Values {
+struct Int8Values : Int8Codes<Q> {
   using Weights = Rounding;  // What is known of a row's weights, beside their words.
-  static constexpr int kVectorsPerLoad = 1;
-
-  // Of 64 bytes, 16 dimensions.
-  static void Load(const std::byte* p, typename Q::Codes* codes) { codes[0] = Q::LoadCodes(p); }
   static Floats Weighted(const typename Q::Sums& sums, const Weights& weights) {
     return Lanes::Mul(Lanes::ToFloats(Centred(Q::Total(sums), weights)), Lanes::Broadcast(weights.scale));
   }
@@ -186,7 +201,7 @@ template <typename Q, typename Values, int kRows, int kVectors>
 void WeightCodes(const AttentionRow* rows, const int32_t (*words)[kWordsPerChunk],
                  const typename Values::Weights* weights, const KvChunk& chunk, int begin_block, int end_block,
                  int dim) {
-  constexpr int kPerLoad = Values::kVectorsPerLoad;
+  constexpr int kPerLoad = Values::kPerLoad;
   typename Q::Sums sums[kRows][kVectors];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -226,7 +241,7 @@ template <typename Q, typename Values, int kRows, int kVectors = 8>
 void WeightAllCodes(const AttentionRow* rows, const int32_t (*words)[kWordsPerChunk],
                     const typename Values::Weights* weights, const KvChunk& chunk, int begin_block, int end_block,
                     int dim = 0) {
-  constexpr bool kLast = kVectors == Values::kVectorsPerLoad;
+  constexpr bool kLast = kVectors == Values::kPerLoad;
   if constexpr (kRows * kVectors <= Q::kAccumulators || kLast) {
     for (; dim + kVectors * 16 <= chunk.head_dim; dim += kVectors * 16) {
       WeightCodes<Q, Values, kRows, kVectors>(rows, words, weights, chunk, begin_block, end_block, dim);
@@ -251,8 +266,8 @@ void AttendCodesRows(const KvChunk& chunk, const AttentionRow* rows) {
   IntegerQuery queries[kRows];
   for (int r = 0; r < kRows; ++r) queries[r] = QueryOf(rows[r]);
   for (int block = begin_block; block < end_block; ++block) {
-    Keys::template Score<kRows>(queries, chunk.head_dim, chunk.keys[block], chunk.keys[block + kAttentionBlocksAhead],
-                                scores[0] + block * kKvBlockTokens);
+    ScoreBlock<Q, Keys, kRows>(queries, chunk.head_dim, chunk.keys[block], chunk.keys[block + kAttentionBlocksAhead],
+                               scores[0] + block * kKvBlockTokens);
   }
   alignas(64) int32_t words[kRows][kWordsPerChunk];
   typename Values::Weights weights[kRows];

@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "kernels/cpu/attention_kernels.h"
+#include "kernels/cpu/lanes_sum.h"
 
 namespace quire {
 namespace {
@@ -63,12 +64,8 @@ inline void Softmax(int begin, int end, float* scores, AttentionState* state) {
     sum = Lanes::Add(sum, weights);
     Lanes::Store(weights, scores + i);
   }
-  Lanes::Store(sum, lanes);
-  for (int width = 8; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-  }
   state->max_score = max_score;
-  state->sum = lanes[0];
+  state->sum = SumOfLanes(sum);
 }
 
 inline void Merge(const AttentionState& next, int head_dim, AttentionState* state) {

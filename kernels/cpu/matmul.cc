@@ -95,7 +95,7 @@ struct MatMulRunner::Plan {
     const int64_t copies = redundant ? workers : 1;
     const auto allot = [this](int64_t size) { return std::exchange(bytes, bytes + DivideUp(size, 64) * 64); };
     if (in_tiles) {
-      bfloat16s_at = allot(copies * chunks * bfloat16_words() * sizeof(uint16_t));
+      bfloat16s_at = allot(copies * chunks * chunk_rows() * cols * sizeof(uint16_t));
       expanded_at = allot(workers * kTilePanels * expanded_bytes());
     } else {
       groups_at = allot(copies * tiles * groups * sizeof(ActivationGroup));
@@ -107,7 +107,6 @@ struct MatMulRunner::Plan {
   }
 
   int64_t chunk_rows() const { return chunk_tiles * kTileRows; }
-  int64_t bfloat16_words() const { return chunk_rows() * cols; }  // Of a chunk.
   // Of a panel as TileKernels multiply it.
   int64_t expanded_bytes() const { return cols * kPanelChannels * sizeof(uint16_t); }
   int64_t Units(const PackedPart& part) const { return DivideUp(part.num_panels, panels_per_unit); }
@@ -186,7 +185,7 @@ ActivationChunk MatMulRunner::Chunk(const Plan& plan, int worker, int64_t chunk)
       .entries = reinterpret_cast<Residual*>(scratch + plan.residuals_at) + copy * plan.groups * plan.chunk_rows(),
       .capacity = plan.chunk_rows()};
   activations.bfloat16s = {
-      .words = reinterpret_cast<uint16_t*>(scratch + plan.bfloat16s_at) + copy * plan.bfloat16_words(),
+      .words = reinterpret_cast<uint16_t*>(scratch + plan.bfloat16s_at) + copy * plan.chunk_rows() * plan.cols,
       .capacity = plan.chunk_rows()};
   activations.floats = reinterpret_cast<float*>(scratch + plan.floats_at) + tile * kTileRows * plan.cols;
   return activations;

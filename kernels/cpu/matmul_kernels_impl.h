@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <type_traits>
 
+#include "kernels/cpu/lanes_sum.h"
 #include "kernels/cpu/matmul_kernels.h"
 
 namespace quire {
@@ -274,15 +275,6 @@ float AppendResidual(GroupValues& rest, float scale, int row, int64_t group, con
   return residual.scale * static_cast<float>(sums.all);
 }
 
-float ReduceAdd(Floats x) {
-  float lanes[16];
-  Lanes::Store(x, lanes);
-  for (int half = 8; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  }
-  return lanes[0];
-}
-
 // REQUIRES: cols is a multiple of 32.
 void Quantize(const float* input, int64_t cols, int64_t begin, int64_t end, int row, ActivationGroup* tile,
               const ResidualLists& residuals) {
@@ -291,7 +283,7 @@ void Quantize(const float* input, int64_t cols, int64_t begin, int64_t end, int 
     const Floats x = Lanes::Load(input + i);
     squares = Lanes::Fma(x, x, squares);
   }
-  const float least_peak = kPeakToRms * __builtin_sqrtf(ReduceAdd(squares) / static_cast<float>(cols));
+  const float least_peak = kPeakToRms * __builtin_sqrtf(SumOfLanes(squares) / static_cast<float>(cols));
   const int row_in_tile = row % kTileRows;
   for (int64_t i = begin; i < end; ++i) {
     GroupValues values = {Lanes::Load(input + i * kGroupSize), Lanes::Load(input + i * kGroupSize + 16)};
@@ -337,7 +329,7 @@ void Normalize(const float* input, const float* weight, float epsilon, int64_t c
     const Floats x = LoadFirst(input + i, cols - i);
     squares = Lanes::Fma(x, x, squares);
   }
-  const float scale = 1 / __builtin_sqrtf(ReduceAdd(squares) / static_cast<float>(cols) + epsilon);
+  const float scale = 1 / __builtin_sqrtf(SumOfLanes(squares) / static_cast<float>(cols) + epsilon);
   const Floats scales = Lanes::Broadcast(scale);
   for (i = 0; i + 16 <= cols; i += 16) {
     Lanes::Store(Lanes::Mul(Lanes::Mul(Lanes::Load(input + i), scales), Lanes::Load(weight + i)), output + i);

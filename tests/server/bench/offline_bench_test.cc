@@ -2,19 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/fakes/tiny_model.h"
+#include "tests/server/bench/tiny_backend.h"
 
 namespace quire {
 namespace {
-
-std::unique_ptr<Backend> TinyBackend() {
-  BackendOptions options;
-  options.model_path = WriteTinyModel();
-  options.threads = 1;
-  options.max_num_seqs = 8;
-  options.max_num_batched_tokens = 16;  // So that prompts are read over several steps, while others generate.
-  return MakeBackend(options, {}).value();
-}
 
 OfflineBenchOptions SmallRun(bool steady_decode) {
   OfflineBenchOptions options;
@@ -28,7 +19,7 @@ OfflineBenchOptions SmallRun(bool steady_decode) {
 class OfflineBench : public testing::TestWithParam<bool> {};
 
 TEST_P(OfflineBench, MeasuresEachPromptLengthAtEachBatchSize) {
-  const auto backend = TinyBackend();
+  const auto backend = MakeTinyBackend();
   float last_progress = -1;
   const auto results = RunOfflineBench(*backend, SmallRun(GetParam()), [&](float done) {
     EXPECT_GT(done, last_progress);
@@ -48,7 +39,7 @@ TEST_P(OfflineBench, MeasuresEachPromptLengthAtEachBatchSize) {
 INSTANTIATE_TEST_SUITE_P(Decode, OfflineBench, testing::Bool());
 
 TEST(OfflineBench, SteadyDecodeIsARateOfThisRunAlone) {
-  const auto backend = TinyBackend();
+  const auto backend = MakeTinyBackend();
   const auto results = RunOfflineBench(*backend, SmallRun(true), {});
   ASSERT_TRUE(results.ok()) << results.status();
   for (const BatchThroughput& result : *results) {
@@ -57,7 +48,7 @@ TEST(OfflineBench, SteadyDecodeIsARateOfThisRunAlone) {
 }
 
 TEST(OfflineBench, SaysWhenTheModelIsTooShortForASteadyRun) {
-  const auto backend = TinyBackend();
+  const auto backend = MakeTinyBackend();
   OfflineBenchOptions options = SmallRun(true);
   options.output_tokens = backend->engine_options.max_model_len;
   const auto results = RunOfflineBench(*backend, options, {});

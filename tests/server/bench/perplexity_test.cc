@@ -5,22 +5,13 @@
 #include <cmath>
 #include <string>
 
-#include "tests/fakes/tiny_model.h"
+#include "tests/server/bench/tiny_backend.h"
 
 namespace quire {
 namespace {
 
-std::unique_ptr<Backend> TinyBackend() {
-  BackendOptions options;
-  options.model_path = WriteTinyModel();
-  options.threads = 1;
-  options.max_num_seqs = 8;
-  options.max_num_batched_tokens = 16;  // So that windows are read over several steps.
-  return MakeBackend(options, {}).value();
-}
-
 TEST(Perplexity, ScoresEveryTokenOfAWindowButTheFirst) {
-  const auto backend = TinyBackend();
+  const auto backend = MakeTinyBackend();
   const std::string text(50, 'x');  // A token a byte.
   const auto results = MeasurePerplexity(*backend, text, {20, 50}, {});
   ASSERT_TRUE(results.ok()) << results.status();
@@ -36,7 +27,7 @@ TEST(Perplexity, ScoresEveryTokenOfAWindowButTheFirst) {
 }
 
 TEST(Perplexity, DoesNotDependOnWhatWasMeasuredBefore) {
-  const auto backend = TinyBackend();
+  const auto backend = MakeTinyBackend();
   const std::string text = "An owl flew over the quiet wood and back.";
   const auto once = MeasurePerplexity(*backend, text, {16}, {});
   const auto again = MeasurePerplexity(*backend, text, {30, 16}, {});
@@ -45,7 +36,7 @@ TEST(Perplexity, DoesNotDependOnWhatWasMeasuredBefore) {
 }
 
 TEST(Perplexity, SaysWhatDoesNotFit) {
-  const auto backend = TinyBackend();
+  const auto backend = MakeTinyBackend();
   const auto error = [&](const std::string& text, int window) {
     return std::string(MeasurePerplexity(*backend, text, {window}, {}).status().message());
   };
