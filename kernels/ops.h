@@ -6,11 +6,14 @@
 // implementation fixes its reduction orders accordingly. Different instruction sets may differ in rounding; one process
 // uses one.
 //
-// Threads: one thread at a time calls into an Ops (the engine's). Calls may return before the device is done; outputs
-// may be read by the host after Synchronize(). Shapes are checked (QUIRE_CHECK): a mismatch is a bug, not an input
-// error.
+// Threads: one thread at a time calls into an Ops (the engine's). Calls may return before the device is done. What they
+// compute with lies in memory that kernels can address (Buffer, PackedMatrix, KvCache), which the host may not be able
+// to read: it reads what ToHost returns, after Synchronize(). Ids, rows, copies and the arrays of a batch are the
+// host's; they are taken over before a call returns. Shapes are checked (QUIRE_CHECK): a mismatch is a bug, not an
+// input error.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -18,6 +21,7 @@
 #include <string>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/paged_kv.h"
 #include "kernels/tensor_view.h"
@@ -33,12 +37,13 @@ class PackedMatrix {
   virtual int64_t bytes() const = 0;
 };
 
-// Zeroed memory that kernels can address.
+// Floats that kernels can address.
 class Buffer {
  public:
   virtual ~Buffer() = default;
-  virtual float* data() = 0;
-  virtual int64_t size() const = 0;  // floats
+  virtual float* data() const = 0;
+  virtual int64_t size() const = 0;
+  std::span<float> elements() const { return {data(), static_cast<size_t>(size())}; }
 };
 
 // RMSNorm: x / sqrt(mean(x^2) + epsilon) * weight. An empty weight means no normalisation.
@@ -122,8 +127,14 @@ class Ops {
   // Interleaves two matrices of one shape for Epilogue::kGate.
   virtual absl::StatusOr<std::unique_ptr<PackedMatrix>> PackGated(const RawMatrix& gate, const RawMatrix& up) = 0;
   virtual absl::StatusOr<std::unique_ptr<KvCache>> AllocateKvCache(const KvLayout& layout) = 0;
+  // Zeros. RESOURCE_EXHAUSTED when memory cannot be had.
   virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t floats) = 0;
+  // A copy of the host's values.
+  virtual absl::StatusOr<std::unique_ptr<Buffer>> Upload(std::span<const float> values) = 0;
 
+  // To be called once a step, before the calls whose arguments have a batch: all of these, until the next BeginStep,
+  // are about this one. A backend with memory of its own copies the arrays there.
+  virtual void BeginStep(const PagedBatchView& batch) = 0;
   // output[t] = row ids[t] of table, dequantised. Ids are in range.
   virtual void Embed(const PackedMatrix& table, std::span<const int32_t> ids, MatrixView<float> output) = 0;
   virtual void MatMul(const MatMulArgs& args) = 0;
@@ -132,7 +143,11 @@ class Ops {
   // output[i] = input[rows[i]].
   virtual void GatherRows(MatrixView<const float> input, std::span<const int32_t> rows, MatrixView<float> output) = 0;
   virtual void CopyPages(KvCache& kv_cache, std::span<const PageCopy> copies) = 0;
-  virtual void Synchronize() = 0;
+  // The same elements where the host may read them once Synchronize() has returned, until the next call of ToHost.
+  virtual MatrixView<const float> ToHost(MatrixView<const float> matrix) = 0;
+  // Waits for all calls before it. UNAVAILABLE when the device has failed since the last time: nothing that was
+  // computed in between may be relied upon.
+  virtual absl::Status Synchronize() = 0;
 
   // Calls fn(index, worker) for every index in [0, count) and returns when all are done: work of the host's, such as
   // sampling, for the threads that the backend has anyway. Calls of one worker, in [0, num_host_workers()), come one

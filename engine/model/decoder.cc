@@ -8,6 +8,14 @@
 
 namespace quire {
 
+namespace {
+
+std::span<const float> Elements(const std::unique_ptr<Buffer>& vector) {
+  return vector ? vector->elements() : std::span<float>();
+}
+
+}  // namespace
+
 Decoder::Decoder(const ModelConfig& config, const Weights& weights, Ops& ops, int max_tokens)
     : config_(config), weights_(weights), ops_(ops), max_tokens_(max_tokens) {}
 
@@ -30,6 +38,7 @@ absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Make(const ModelConfig& config
   RETURN_IF_ERROR(allocate(max_tokens, config.intermediate_size, decoder->gated_));
   RETURN_IF_ERROR(allocate(logit_rows, config.hidden_size, decoder->last_));
   RETURN_IF_ERROR(allocate(logit_rows, config.vocab_size, decoder->logits_));
+  ASSIGN_OR_RETURN(decoder->inverse_frequencies_, ops.Upload(config.inverse_frequencies));
   return decoder;
 }
 
@@ -37,6 +46,7 @@ void Decoder::Forward(const Batch& batch, KvCache& kv_cache) {
   num_tokens_ = batch.num_tokens();
   QUIRE_CHECK(num_tokens_ >= 1 && num_tokens_ <= max_tokens_);
   const PagedBatchView view = batch.View();
+  ops_.BeginStep(view);
   ops_.Embed(*weights_.embedding, batch.token_ids, hidden_.View(num_tokens_));
   for (int i = 0; i < config_.num_layers; ++i) Layer(i, view, kv_cache);
 }
@@ -50,15 +60,15 @@ void Decoder::Layer(int index, const PagedBatchView& batch, KvCache& kv_cache) {
   const float epsilon = config_.norm_epsilon;
 
   ops_.MatMul({.input = hidden,
-               .norm = {layer.attention_norm, epsilon},
+               .norm = {Elements(layer.attention_norm), epsilon},
                .weights = layer.qkv.get(),
-               .bias = layer.qkv_bias,
+               .bias = Elements(layer.qkv_bias),
                .output = qkv});
   ops_.RopeAppend({.qkv = qkv,
                    .num_heads = config_.num_heads,
-                   .query_norm = {layer.query_norm, epsilon},
-                   .key_norm = {layer.key_norm, epsilon},
-                   .rope = {config_.rope_kind, config_.inverse_frequencies},
+                   .query_norm = {Elements(layer.query_norm), epsilon},
+                   .key_norm = {Elements(layer.key_norm), epsilon},
+                   .rope = {config_.rope_kind, Elements(inverse_frequencies_)},
                    .layer = index,
                    .kv_cache = &kv_cache,
                    .batch = batch});
@@ -72,11 +82,11 @@ void Decoder::Layer(int index, const PagedBatchView& batch, KvCache& kv_cache) {
                   .output = attention});
   ops_.MatMul({.input = attention,
                .weights = layer.attention_output.get(),
-               .bias = layer.attention_output_bias,
+               .bias = Elements(layer.attention_output_bias),
                .epilogue = Epilogue::kAdd,
                .output = hidden});
   ops_.MatMul({.input = hidden,
-               .norm = {layer.feed_forward_norm, epsilon},
+               .norm = {Elements(layer.feed_forward_norm), epsilon},
                .weights = layer.gate_up.get(),
                .epilogue = Epilogue::kGate,
                .activation = config_.activation,
@@ -89,7 +99,7 @@ MatrixView<const float> Decoder::Logits(std::span<const int32_t> rows) {
   QUIRE_CHECK(num_rows >= 1 && num_rows <= std::min(max_tokens_, kMaxLogitRows));
   ops_.GatherRows(hidden_.View(num_tokens_), rows, last_.View(num_rows));
   ops_.MatMul({.input = last_.View(num_rows),
-               .norm = {weights_.output_norm, config_.norm_epsilon},
+               .norm = {Elements(weights_.output_norm), config_.norm_epsilon},
                .weights = weights_.output_head.get(),
                .output = logits_.View(num_rows)});
   return logits_.View(num_rows);

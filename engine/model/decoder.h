@@ -29,8 +29,8 @@ class Decoder {
   // where they lie; page copies and logit rows are the caller's. REQUIRES: 1 <= batch.num_tokens() <= max_tokens.
   void Forward(const Batch& batch, KvCache& kv_cache);
 
-  // Logits of these tokens of the last Forward, one row of vocab_size each; valid until the next call, and to be read
-  // after Ops::Synchronize(). REQUIRES: 1 to kMaxLogitRows rows.
+  // Logits of these tokens of the last Forward, one row of vocab_size each, in memory that kernels can address; valid
+  // until the next call. REQUIRES: 1 to kMaxLogitRows rows.
   MatrixView<const float> Logits(std::span<const int32_t> rows);
 
  private:
@@ -50,6 +50,8 @@ class Decoder {
   const Weights& weights_;
   Ops& ops_;
   const int max_tokens_;
+
+  std::unique_ptr<Buffer> inverse_frequencies_;
 
   int num_tokens_ = 0;    // Of the last Forward.
   Activation hidden_;     // [T, hidden], the residual stream

@@ -43,7 +43,8 @@ class WeightLoader {
   bool Has(std::string_view name) const { return !name.empty() && checkpoint_.HasTensor(FullName(name)); }
   absl::StatusOr<RawMatrix> Matrix(std::string_view name, int64_t rows, int64_t cols);
   absl::StatusOr<std::unique_ptr<PackedMatrix>> Packed(std::string_view name, int64_t rows, int64_t cols);
-  absl::StatusOr<std::vector<float>> Vector(std::string_view name, int64_t size);
+  absl::StatusOr<std::vector<float>> HostVector(std::string_view name, int64_t size);
+  absl::StatusOr<std::unique_ptr<Buffer>> Vector(std::string_view name, int64_t size);
   absl::Status Located(const absl::Status& status, std::string_view name) const;
 
   const Checkpoint& checkpoint_;
@@ -71,10 +72,17 @@ absl::StatusOr<std::unique_ptr<PackedMatrix>> WeightLoader::Packed(std::string_v
   return packed;
 }
 
-absl::StatusOr<std::vector<float>> WeightLoader::Vector(std::string_view name, int64_t size) {
+absl::StatusOr<std::vector<float>> WeightLoader::HostVector(std::string_view name, int64_t size) {
   const std::string full_name = FullName(name);
   used_.insert(full_name);
   return LoadVector(checkpoint_, full_name, size);
+}
+
+absl::StatusOr<std::unique_ptr<Buffer>> WeightLoader::Vector(std::string_view name, int64_t size) {
+  ASSIGN_OR_RETURN(const std::vector<float> values, HostVector(name, size));
+  auto buffer = ops_.Upload(values);
+  if (!buffer.ok()) return Located(buffer.status(), name);
+  return buffer;
 }
 
 absl::Status WeightLoader::LoadQkvBias(LayerWeights& layer) {
@@ -84,10 +92,14 @@ absl::Status WeightLoader::LoadQkvBias(LayerWeights& layer) {
   if (std::none_of(std::begin(parts), std::end(parts), [&](const auto& part) { return Has(part.first); })) {
     return absl::OkStatus();
   }
+  std::vector<float> stacked;
   for (const auto& [name, size] : parts) {
-    ASSIGN_OR_RETURN(const std::vector<float> bias, Vector(name, size));
-    layer.qkv_bias.insert(layer.qkv_bias.end(), bias.begin(), bias.end());
+    ASSIGN_OR_RETURN(const std::vector<float> bias, HostVector(name, size));
+    stacked.insert(stacked.end(), bias.begin(), bias.end());
   }
+  auto buffer = ops_.Upload(stacked);
+  if (!buffer.ok()) return Located(buffer.status(), names_.query_bias);
+  layer.qkv_bias = *std::move(buffer);
   return absl::OkStatus();
 }
 

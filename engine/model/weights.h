@@ -10,16 +10,16 @@
 
 namespace quire {
 
-// Vectors that a model does not have are empty.
+// Vectors that a model does not have are null.
 struct LayerWeights {
-  std::vector<float> attention_norm;               // [hidden]
+  std::unique_ptr<Buffer> attention_norm;               // [hidden]
   std::unique_ptr<PackedMatrix> qkv;               // [(heads + 2 * kv_heads) * head_dim, hidden]: Q, K and V stacked
-  std::vector<float> qkv_bias;                     // [(heads + 2 * kv_heads) * head_dim]
-  std::vector<float> query_norm;                   // [head_dim], "QK-norm"
-  std::vector<float> key_norm;                     // [head_dim]
+  std::unique_ptr<Buffer> qkv_bias;                     // [(heads + 2 * kv_heads) * head_dim]
+  std::unique_ptr<Buffer> query_norm;                   // [head_dim], "QK-norm"
+  std::unique_ptr<Buffer> key_norm;                     // [head_dim]
   std::unique_ptr<PackedMatrix> attention_output;  // [hidden, heads * head_dim]
-  std::vector<float> attention_output_bias;        // [hidden]
-  std::vector<float> feed_forward_norm;            // [hidden]
+  std::unique_ptr<Buffer> attention_output_bias;        // [hidden]
+  std::unique_ptr<Buffer> feed_forward_norm;            // [hidden]
   std::unique_ptr<PackedMatrix> gate_up;           // two of [intermediate, hidden], by Ops::PackGated
   std::unique_ptr<PackedMatrix> down;              // [hidden, intermediate]
 };
@@ -27,7 +27,7 @@ struct LayerWeights {
 struct Weights {
   std::shared_ptr<PackedMatrix> embedding;  // [vocab, hidden]
   std::vector<LayerWeights> layers;
-  std::vector<float> output_norm;             // [hidden]
+  std::unique_ptr<Buffer> output_norm;             // [hidden]
   std::shared_ptr<PackedMatrix> output_head;  // [vocab, hidden]; the same object as `embedding` where they are tied
 
   // Bytes of all packed matrices, a shared one counted once.

@@ -38,21 +38,21 @@ void LocalModelRunner::Launch(const Batch& batch) {
 
 absl::StatusOr<std::span<const SampledToken>> LocalModelRunner::Await() {
   QUIRE_CHECK(batch_ != nullptr);
-  const std::vector<LogitRow>& logit_rows = batch_->logit_rows;
+  const std::vector<LogitRow>& logit_rows = std::exchange(batch_, nullptr)->logit_rows;
   order_.resize(logit_rows.size());
   std::iota(order_.begin(), order_.end(), size_t{0});
   std::sort(order_.begin(), order_.end(),
             [&](size_t a, size_t b) { return std::pair(logit_rows[a].row, a) < std::pair(logit_rows[b].row, b); });
   if (sampled_.size() < logit_rows.size()) sampled_.resize(logit_rows.size());
-  for (size_t done = 0; done < order_.size();) done = SampleSlice(done);
+  for (size_t done = 0; done < order_.size();) {
+    ASSIGN_OR_RETURN(done, SampleSlice(logit_rows, done));
+  }
   // Also where nothing was sampled, a step is over only when its writes are.
-  ops_.Synchronize();
-  batch_ = nullptr;
+  RETURN_IF_ERROR(ops_.Synchronize());
   return std::span<const SampledToken>(sampled_).first(order_.size());
 }
 
-size_t LocalModelRunner::SampleSlice(size_t begin) {
-  const std::vector<LogitRow>& logit_rows = batch_->logit_rows;
+absl::StatusOr<size_t> LocalModelRunner::SampleSlice(const std::vector<LogitRow>& logit_rows, size_t begin) {
   rows_.clear();
   slots_.clear();
   size_t end = begin;
@@ -64,8 +64,8 @@ size_t LocalModelRunner::SampleSlice(size_t begin) {
     }
     slots_.push_back(static_cast<int64_t>(rows_.size()) - 1);
   }
-  const MatrixView<const float> logits = decoder_->Logits(rows_);
-  ops_.Synchronize();
+  const MatrixView<const float> logits = ops_.ToHost(decoder_->Logits(rows_));
+  RETURN_IF_ERROR(ops_.Synchronize());
   ops_.ForEach(static_cast<int64_t>(slots_.size()), [&](int64_t i, int worker) {
     const size_t index = order_[begin + i];
     const std::span<const float> row_logits(logits.Row(slots_[i]), logits.cols);

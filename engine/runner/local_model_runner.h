@@ -27,8 +27,8 @@ class LocalModelRunner : public ModelRunner {
  private:
   LocalModelRunner(std::unique_ptr<Decoder> decoder, std::vector<Sampler> samplers, Ops& ops, KvCache& kv_cache);
 
-  // Answers logit rows order_[begin, ...) as far as one call of Decoder::Logits reaches; returns where it stopped.
-  size_t SampleSlice(size_t begin);
+  // Answers logit_rows[order_[begin, ...)] as far as one call of Decoder::Logits reaches; returns where it stopped.
+  absl::StatusOr<size_t> SampleSlice(const std::vector<LogitRow>& logit_rows, size_t begin);
 
   const std::unique_ptr<Decoder> decoder_;
   std::vector<Sampler> samplers_;  // One for each of the host workers of ops_.

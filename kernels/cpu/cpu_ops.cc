@@ -25,7 +25,7 @@ class CpuBuffer : public Buffer {
   CpuBuffer(AlignedMemory memory, int64_t floats) : memory_(std::move(memory)), floats_(floats) {
     std::memset(memory_.data(), 0, memory_.size());
   }
-  float* data() override { return reinterpret_cast<float*>(memory_.data()); }
+  float* data() const override { return reinterpret_cast<float*>(memory_.data()); }
   int64_t size() const override { return floats_; }
 
  private:
@@ -88,6 +88,12 @@ absl::StatusOr<std::unique_ptr<Buffer>> CpuOps::Allocate(int64_t floats) {
   absl::StatusOr<AlignedMemory> memory = AlignedMemory::Allocate(count * sizeof(float));
   if (!memory.ok()) return memory.status();
   return std::make_unique<CpuBuffer>(*std::move(memory), floats);
+}
+
+absl::StatusOr<std::unique_ptr<Buffer>> CpuOps::Upload(std::span<const float> values) {
+  absl::StatusOr<std::unique_ptr<Buffer>> buffer = Allocate(static_cast<int64_t>(values.size()));
+  if (buffer.ok()) std::ranges::copy(values, (*buffer)->data());
+  return buffer;
 }
 
 void CpuOps::Embed(const PackedMatrix& table, std::span<const int32_t> ids, MatrixView<float> output) {

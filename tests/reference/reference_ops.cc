@@ -27,12 +27,12 @@ class ReferenceMatrix : public PackedMatrix {
 
 class ReferenceBuffer : public Buffer {
  public:
-  explicit ReferenceBuffer(int64_t floats) : values_(floats) {}
-  float* data() override { return values_.data(); }
+  explicit ReferenceBuffer(std::vector<float> values) : values_(std::move(values)) {}
+  float* data() const override { return values_.data(); }
   int64_t size() const override { return static_cast<int64_t>(values_.size()); }
 
  private:
-  std::vector<float> values_;
+  mutable std::vector<float> values_;
 };
 
 template <typename T>
@@ -109,7 +109,11 @@ absl::StatusOr<std::unique_ptr<KvCache>> ReferenceOps::AllocateKvCache(const KvL
 }
 
 absl::StatusOr<std::unique_ptr<Buffer>> ReferenceOps::Allocate(int64_t floats) {
-  return std::make_unique<ReferenceBuffer>(floats);
+  return std::make_unique<ReferenceBuffer>(std::vector<float>(floats));
+}
+
+absl::StatusOr<std::unique_ptr<Buffer>> ReferenceOps::Upload(std::span<const float> values) {
+  return std::make_unique<ReferenceBuffer>(std::vector<float>(values.begin(), values.end()));
 }
 
 void ReferenceOps::Embed(const PackedMatrix& table, std::span<const int32_t> ids, MatrixView<float> output) {

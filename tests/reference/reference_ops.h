@@ -20,14 +20,17 @@ class ReferenceOps : public Ops {
   absl::StatusOr<std::unique_ptr<PackedMatrix>> PackGated(const RawMatrix& gate, const RawMatrix& up) override;
   absl::StatusOr<std::unique_ptr<KvCache>> AllocateKvCache(const KvLayout& layout) override;
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t floats) override;
+  absl::StatusOr<std::unique_ptr<Buffer>> Upload(std::span<const float> values) override;
 
+  void BeginStep(const PagedBatchView&) override {}
   void Embed(const PackedMatrix& table, std::span<const int32_t> ids, MatrixView<float> output) override;
   void MatMul(const MatMulArgs& args) override;
   void RopeAppend(const RopeAppendArgs& args) override;
   void Attention(const AttentionArgs& args) override;
   void GatherRows(MatrixView<const float> input, std::span<const int32_t> rows, MatrixView<float> output) override;
   void CopyPages(KvCache& kv_cache, std::span<const PageCopy> copies) override;
-  void Synchronize() override {}
+  MatrixView<const float> ToHost(MatrixView<const float> matrix) override { return matrix; }
+  absl::Status Synchronize() override { return absl::OkStatus(); }
 };
 
 }  // namespace quire

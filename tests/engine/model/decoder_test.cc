@@ -55,8 +55,8 @@ class TestModel {
     for (int32_t begin = 0; begin < batch.num_tokens(); begin += Decoder::kMaxLogitRows) {
       std::vector<int32_t> rows(std::min(Decoder::kMaxLogitRows, batch.num_tokens() - begin));
       for (size_t i = 0; i < rows.size(); ++i) rows[i] = begin + static_cast<int32_t>(i);
-      const MatrixView<const float> logits = decoder_->Logits(rows);
-      ops_->Synchronize();
+      const MatrixView<const float> logits = ops_->ToHost(decoder_->Logits(rows));
+      EXPECT_TRUE(ops_->Synchronize().ok());
       for (int64_t i = 0; i < logits.rows; ++i) result.emplace_back(logits.Row(i), logits.Row(i) + logits.cols);
     }
     return result;

@@ -35,7 +35,7 @@ Matrix Multiply(Ops& ops, const PackedMatrix& weights, Matrix& input, MatMulArgs
   args.weights = &weights;
   args.output = output.view();
   ops.MatMul(args);
-  ops.Synchronize();
+  EXPECT_TRUE(ops.Synchronize().ok());
   return output;
 }
 
