@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -127,6 +128,8 @@ class Ops {
   // Interleaves two matrices of one shape for Epilogue::kGate.
   virtual absl::StatusOr<std::unique_ptr<PackedMatrix>> PackGated(const RawMatrix& gate, const RawMatrix& up) = 0;
   virtual absl::StatusOr<std::unique_ptr<KvCache>> AllocateKvCache(const KvLayout& layout) = 0;
+  // Bytes that are free where the kernels' memory is; nothing where that is the host's.
+  virtual std::optional<int64_t> FreeDeviceMemory() const { return std::nullopt; }
   // Zeros. RESOURCE_EXHAUSTED when memory cannot be had.
   virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t floats) = 0;
   // A copy of the host's values.
@@ -169,5 +172,19 @@ struct CpuOptions {
 
 // INVALID_ARGUMENT for an instruction set that is unknown or that this machine lacks.
 absl::StatusOr<std::unique_ptr<Ops>> MakeCpuOps(const CpuOptions& options);
+
+enum class Device {
+  kAuto,  // A GPU where this build and the machine have one, else the CPU.
+  kCpu,
+  kCuda,
+};
+
+struct OpsOptions {
+  Device device = Device::kAuto;
+  CpuOptions cpu;
+};
+
+// INVALID_ARGUMENT says what this build or this machine lacks.
+absl::StatusOr<std::unique_ptr<Ops>> MakeOps(const OpsOptions& options);
 
 }  // namespace quire

@@ -15,13 +15,16 @@ namespace quire {
 namespace {
 
 absl::Status CheckOptions(const BackendOptions& options) {
-  if (options.max_num_seqs > options.max_num_batched_tokens) {
+  if (options.max_num_batched_tokens > 0 && options.max_num_seqs > options.max_num_batched_tokens) {
     return absl::InvalidArgumentError(
         absl::StrCat("--max-num-batched-tokens must be at least --max-num-seqs (", options.max_num_seqs,
                      "), so that every running sequence can take a step, got ", options.max_num_batched_tokens));
   }
   return absl::OkStatus();
 }
+
+// A CPU computes no faster with more; a GPU needs them to be busy.
+int DefaultBatchedTokens(const Ops& ops) { return ops.FreeDeviceMemory() ? 4096 : 256; }
 
 }  // namespace
 
@@ -39,15 +42,17 @@ KvLayout MakeKvLayout(const ModelConfig& config, int block_size, const KvDTypeOp
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options, const LoadProgress& progress) {
   RETURN_IF_ERROR(CheckOptions(options));
   auto backend = std::make_unique<Backend>();
-  ASSIGN_OR_RETURN(backend->ops, MakeCpuOps({.num_threads = options.threads,
-                                             .instruction_set = options.instruction_set,
-                                             .warn = [](const std::string& warning) { spdlog::warn("{}", warning); }}));
+  const CpuOptions cpu = {.num_threads = options.threads,
+                          .instruction_set = options.instruction_set,
+                          .warn = [](const std::string& warning) { spdlog::warn("{}", warning); }};
+  ASSIGN_OR_RETURN(backend->ops, MakeOps({.device = options.device, .cpu = cpu}));
   ASSIGN_OR_RETURN(backend->model, LoadModel(options.model_path, *backend->ops, progress));
   if (!options.model_name.empty()) backend->model.name = options.model_name;
   const ModelConfig& config = backend->model.config;
 
   KvLayout layout = MakeKvLayout(config, options.block_size, options.kv_dtypes);
-  ASSIGN_OR_RETURN(const KvBudget budget, PlanKvBudget(options, layout, config.context_length, AvailableMemory()));
+  const int64_t default_bytes = DefaultPoolBytes(backend->ops->FreeDeviceMemory(), AvailableMemory());
+  ASSIGN_OR_RETURN(const KvBudget budget, PlanKvBudget(options, layout, config.context_length, default_bytes));
   layout.num_pages = budget.num_pages;
   absl::StatusOr<std::unique_ptr<KvCache>> kv_cache = backend->ops->AllocateKvCache(layout);
   if (!kv_cache.ok()) {
@@ -62,7 +67,9 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& optio
   EngineOptions& engine = backend->engine_options;
   engine.max_model_len = budget.max_model_len;
   engine.max_num_seqs = options.max_num_seqs;
-  engine.max_num_batched_tokens = options.max_num_batched_tokens;
+  engine.max_num_batched_tokens = options.max_num_batched_tokens > 0
+                                      ? options.max_num_batched_tokens
+                                      : std::max(options.max_num_seqs, DefaultBatchedTokens(*backend->ops));
   engine.max_waiting_requests = options.max_waiting_requests;
   engine.max_waiting_tokens = std::max<int64_t>(engine.max_waiting_tokens, engine.max_model_len);
   engine.vocab_size = config.vocab_size;
@@ -72,7 +79,7 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& optio
   engine.blocks.enable_prefix_caching = options.enable_prefix_caching;
   engine.recompute_always = options.recompute_always;
   ASSIGN_OR_RETURN(backend->runner, LocalModelRunner::Make(backend->model, *backend->ops, *backend->kv_cache,
-                                                           options.max_num_batched_tokens));
+                                                           engine.max_num_batched_tokens));
   return backend;
 }
 

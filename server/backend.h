@@ -26,14 +26,14 @@ struct KvDTypeOptions {
 struct BackendOptions {
   std::string model_path;
   std::string model_name;       // Empty: the file's name.
+  Device device = Device::kAuto;
   int threads = 0;              // 0: the processors this process may run on.
   std::string instruction_set;  // Empty: the best there is.
   int max_model_len = 0;        // 0: the model's own length, as far as the pool allows.
   int max_num_seqs = 256;
-  int max_num_batched_tokens = 256;
+  int max_num_batched_tokens = 0;  // 0: what suits the device, at least max_num_seqs.
   int block_size = 32;
-  int64_t kv_cache_bytes =
-      0;  // 0: what max_num_seqs sequences can use, at most a quarter of the machine's free memory or 1 GiB.
+  int64_t kv_cache_bytes = 0;  // 0: what max_num_seqs sequences can use, as far as DefaultPoolBytes allows.
   KvDTypeOptions kv_dtypes;
   bool enable_prefix_caching = true;
   bool recompute_always = false;

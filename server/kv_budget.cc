@@ -8,7 +8,9 @@
 namespace quire {
 namespace {
 
-constexpr int64_t kDefaultCeiling = int64_t{1} << 30;
+constexpr int64_t kHostCeiling = int64_t{1} << 30;
+// The rest is for activations and for what the driver takes later.
+constexpr int64_t kDevicePercent = 85;
 
 int64_t PagesFor(int64_t tokens, int page_size) { return (tokens + page_size - 1) / page_size; }
 
@@ -16,8 +18,13 @@ std::string Mebibytes(int64_t bytes) { return absl::StrCat((bytes + (1 << 20) - 
 
 }  // namespace
 
+int64_t DefaultPoolBytes(std::optional<int64_t> free_device_memory, int64_t free_host_memory) {
+  if (free_device_memory) return *free_device_memory / 100 * kDevicePercent;
+  return std::min(free_host_memory / 4, kHostCeiling);
+}
+
 absl::StatusOr<KvBudget> PlanKvBudget(const BackendOptions& options, const KvLayout& layout, int context_length,
-                                      int64_t available_memory) {
+                                      int64_t default_bytes) {
   if (options.max_model_len > context_length) {
     return absl::InvalidArgumentError(absl::StrCat("--max-model-len must be at most ", context_length,
                                                    ", the model's own length, got ", options.max_model_len));
@@ -26,9 +33,7 @@ absl::StatusOr<KvBudget> PlanKvBudget(const BackendOptions& options, const KvLay
   const int64_t wanted_len = options.max_model_len > 0 ? options.max_model_len : context_length;
   const int64_t usable_pages = options.max_num_seqs * PagesFor(wanted_len, layout.page_size);
   int64_t pages = options.kv_cache_bytes / page_bytes;
-  if (options.kv_cache_bytes == 0) {
-    pages = std::min(usable_pages, std::min(available_memory / 4, kDefaultCeiling) / page_bytes);
-  }
+  if (options.kv_cache_bytes == 0) pages = std::min(usable_pages, default_bytes / page_bytes);
   // Slots are numbered by 32 bits.
   pages = std::min<int64_t>(pages, std::numeric_limits<int32_t>::max() / layout.page_size);
   const int64_t needed_pages = options.max_model_len > 0 ? PagesFor(wanted_len, layout.page_size) : 1;

@@ -40,7 +40,7 @@ void CompleteServerOptions(CLI::App& command, const ServerOptions& options) {
   ApplyOptionLayers(command, "--config");
   const BackendOptions& backend = options.backend;
   if (backend.model_path.empty()) throw CLI::RequiredError("MODEL");
-  if (backend.max_num_batched_tokens < backend.max_num_seqs) {
+  if (backend.max_num_batched_tokens > 0 && backend.max_num_batched_tokens < backend.max_num_seqs) {
     throw CLI::ValidationError("--max-num-batched-tokens",
                                absl::StrCat("must be at least --max-num-seqs, which is ", backend.max_num_seqs,
                                             ", got ", backend.max_num_batched_tokens));

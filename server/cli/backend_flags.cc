@@ -6,6 +6,14 @@
 namespace quire {
 
 void AddBackendFlags(CLI::App& command, BackendOptions& options) {
+  static const std::map<std::string, Device>& devices = *new std::map<std::string, Device>{
+      {"auto", Device::kAuto}, {"cpu", Device::kCpu}, {"cuda", Device::kCuda}};
+  command
+      .add_option_function<std::string>(
+          "--device", [&options](const std::string& name) { options.device = devices.at(name); },
+          "What computes: cpu, cuda, or auto: a GPU where there is one")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->default_str("auto");
   command.add_option("--threads", options.threads, "Workers that compute; 0: one for each processor")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
@@ -17,16 +25,16 @@ void AddBackendFlags(CLI::App& command, BackendOptions& options) {
       ->capture_default_str();
   command
       .add_option("--max-num-batched-tokens", options.max_num_batched_tokens,
-                  "Tokens a step, prompts and new ones together; at least --max-num-seqs")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
+                  "Tokens a step, prompts and new ones together; at least --max-num-seqs; default: 256 on a CPU, 4096 "
+                  "on a GPU, or --max-num-seqs where that is more")
+      ->check(CLI::Range(1, 1 << 20));
   command.add_option("--block-size", options.block_size, "Tokens a KV page")
       ->check(CLI::IsMember({16, 32, 64, 128}))
       ->capture_default_str();
   command
       .add_option("--kv-cache-memory", options.kv_cache_bytes,
                   "Memory for KV pages, as 512MiB or 2GiB; default: what the sequences can use, at most a quarter of "
-                  "the free memory or 1 GiB")
+                  "the free memory or 1 GiB, of a GPU most of the free memory")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
       ->check(CLI::PositiveNumber);
   AddKvDTypeFlags(command, options.kv_dtypes);

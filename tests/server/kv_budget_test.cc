@@ -25,15 +25,17 @@ TEST(KvBudget, TakesAsManyPagesAsTheSequencesCanUse) {
   EXPECT_EQ(*PlanKvBudget(Options(64, 0), kLayout, 100, kPlenty), (KvBudget{.num_pages = 8, .max_model_len = 64}));
 }
 
-TEST(KvBudget, TakesAtMostAQuarterOfTheFreeMemory) {
-  const auto budget = PlanKvBudget(Options(0, 0, 256), kLayout, 8192, 40 * kPageBytes);
+TEST(KvBudget, TakesNoMoreThanTheDefaultUnasked) {
+  const auto budget = PlanKvBudget(Options(0, 0, 256), kLayout, 8192, 10 * kPageBytes);
   EXPECT_EQ(*budget, (KvBudget{.num_pages = 10, .max_model_len = 320}));
 }
 
-TEST(KvBudget, TakesAtMostOneGibibyteUnasked) {
-  const auto budget = PlanKvBudget(Options(0, 0, 65536), kLayout, 8192, kPlenty);
-  EXPECT_EQ(budget->num_pages, (int64_t{1} << 30) / kPageBytes);
+TEST(KvBudget, TakesAQuarterOfTheHostsMemoryUpToOneGibibyte) {
+  EXPECT_EQ(DefaultPoolBytes(std::nullopt, 400), 100);
+  EXPECT_EQ(DefaultPoolBytes(std::nullopt, kPlenty), int64_t{1} << 30);
 }
+
+TEST(KvBudget, TakesMostOfADevicesMemory) { EXPECT_EQ(DefaultPoolBytes(kPlenty, 400), kPlenty / 100 * 85); }
 
 TEST(KvBudget, DoesWhatItIsToldWhereMemoryIsGiven) {
   const auto budget = PlanKvBudget(Options(0, 3 * kPageBytes + 1), kLayout, 8192, 0);

@@ -53,7 +53,8 @@ TEST(ServerOptions, HasTheDocumentedDefaults) {
   EXPECT_EQ(parsed.options.port, 50051);
   EXPECT_EQ(parsed.options.backend.max_model_len, 0);
   EXPECT_EQ(parsed.options.backend.max_num_seqs, 256);
-  EXPECT_EQ(parsed.options.backend.max_num_batched_tokens, 256);
+  EXPECT_EQ(parsed.options.backend.device, Device::kAuto);
+  EXPECT_EQ(parsed.options.backend.max_num_batched_tokens, 0);
   EXPECT_EQ(parsed.options.backend.block_size, 32);
   EXPECT_EQ(parsed.options.backend.kv_dtypes.key, KvDType::kBF16);
   EXPECT_EQ(parsed.options.backend.kv_dtypes.value, std::nullopt);
@@ -63,7 +64,8 @@ TEST(ServerOptions, HasTheDocumentedDefaults) {
 
 TEST(ServerOptions, ReadsEveryFlag) {
   const Parsed parsed(
-      "m.gguf --host 0.0.0.0 --port 0 --threads 3 --max-model-len 2048 --max-num-seqs 16 --max-num-batched-tokens 64 "
+      "m.gguf --host 0.0.0.0 --port 0 --device cpu --threads 3 --max-model-len 2048 --max-num-seqs 16 "
+      "--max-num-batched-tokens 64 "
       "--block-size 16 --kv-cache-memory 512MiB --kv-cache-dtype int8 --kv-cache-dtype-v int4 "
       "--no-enable-prefix-caching --no-kv-cache "
       "--log-level debug "
@@ -72,6 +74,7 @@ TEST(ServerOptions, ReadsEveryFlag) {
   const BackendOptions& backend = parsed.options.backend;
   EXPECT_EQ(parsed.options.host, "0.0.0.0");
   EXPECT_EQ(parsed.options.port, 0);
+  EXPECT_EQ(backend.device, Device::kCpu);
   EXPECT_EQ(backend.threads, 3);
   EXPECT_EQ(backend.max_model_len, 2048);
   EXPECT_EQ(backend.max_num_seqs, 16);
@@ -133,7 +136,7 @@ TEST(ServerOptions, NamesTheFlagOfABadValue) {
       {"m --max-num-seqs 0", "--max-num-seqs"},
       {"m --max-num-seqs 99999999999999999999", "--max-num-seqs"},
       {"m --max-num-batched-tokens 0", "--max-num-batched-tokens"},
-      {"m --max-num-seqs 512", "--max-num-batched-tokens"},
+      {"m --max-num-seqs 512 --max-num-batched-tokens 256", "--max-num-batched-tokens"},
       {"m --block-size 17", "--block-size"},
       {"m --kv-cache-dtype int3", "--kv-cache-dtype"},
       {"m --kv-cache-dtype 2", "--kv-cache-dtype"},
