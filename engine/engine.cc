@@ -162,6 +162,7 @@ bool Engine::FinishSample(RequestId id, int index) {
 
 StepOutput Engine::Step(absl::Time now) {
   EndExpired(now);
+  absl::Status model_status;
   const Schedule& schedule = scheduler_.Plan(now);
   if (schedule.num_tokens > 0) {
     BuildBatch(schedule, blocks_, batch_);
@@ -170,13 +171,14 @@ StepOutput Engine::Step(absl::Time now) {
       blocks_.FinishCopies();  // Before pages that they filled are released, and cached.
       Commit(schedule, *results);
     } else {
+      model_status = results.status();
       for (const ScheduledSequence& scheduled : schedule.sequences) {
-        EndRequest(*scheduled.sequence->request, results.status());
+        EndRequest(*scheduled.sequence->request, model_status);
       }
     }
   }
   retired_.clear();
-  return {std::exchange(outputs_, {}), schedule.num_tokens};
+  return {std::exchange(outputs_, {}), schedule.num_tokens, std::move(model_status)};
 }
 
 void Engine::EndExpired(absl::Time now) {

@@ -135,8 +135,8 @@ class Ops {
   // A copy of the host's values.
   virtual absl::StatusOr<std::unique_ptr<Buffer>> Upload(std::span<const float> values) = 0;
 
-  // To be called once a step, before the calls whose arguments have a batch: all of these, until the next BeginStep,
-  // are about this one. A backend with memory of its own copies the arrays there.
+  // To be called once a step, before the calls whose arguments have a batch: all of these are about this one, until
+  // Synchronize ends the step. A backend with memory of its own copies the arrays there.
   virtual void BeginStep(const PagedBatchView& batch) = 0;
   // output[t] = row ids[t] of table, dequantised. Ids are in range.
   virtual void Embed(const PackedMatrix& table, std::span<const int32_t> ids, MatrixView<float> output) = 0;

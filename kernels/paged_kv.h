@@ -15,6 +15,7 @@ enum class KvDType : uint8_t { kF32, kBF16, kInt8, kInt4 };
 
 struct KvLayout {
   int num_layers = 0;
+  int num_heads = 0;  // Query heads that read it, where known.
   int num_kv_heads = 0;
   int head_dim = 0;
   int page_size = 0;  // Tokens a page: a multiple of 16.

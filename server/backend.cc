@@ -31,6 +31,7 @@ int DefaultBatchedTokens(const Ops& ops) { return ops.FreeDeviceMemory() ? 4096 
 KvLayout MakeKvLayout(const ModelConfig& config, int block_size, const KvDTypeOptions& dtypes) {
   KvLayout layout;
   layout.num_layers = config.num_layers;
+  layout.num_heads = config.num_heads;
   layout.num_kv_heads = config.num_kv_heads;
   layout.head_dim = config.head_dim;
   layout.page_size = block_size;

@@ -13,10 +13,10 @@ constexpr size_t kMaxStatsRequests = 1024;
 
 }  // namespace
 
-EngineThread::EngineThread(Engine& engine, StreamThread& streams, std::function<absl::Duration()> retry_delay)
+EngineThread::EngineThread(Engine& engine, StreamThread& streams, Callbacks callbacks)
     : mailbox_(kMaxStatsRequests),
       streams_(streams),
-      retry_delay_(std::move(retry_delay)),
+      callbacks_(std::move(callbacks)),
       engine_(engine),
       thread_([this] { Run(); }) {}
 
@@ -56,7 +56,7 @@ void EngineThread::Handle(SubmitMessage& message) {
   absl::Status status = shutdown_reason_;
   if (message.context->cancelled) status.Update(absl::CancelledError("the client went away"));
   if (status.ok()) status = WithFieldFromMessage(engine_.Submit(std::move(message.request), absl::Now()));
-  if (absl::IsResourceExhausted(status)) status = WithRetryDelay(std::move(status), retry_delay_());
+  if (absl::IsResourceExhausted(status)) status = WithRetryDelay(std::move(status), callbacks_.retry_delay());
   if (status.ok()) {
     alive_.insert(id);
   } else {
@@ -68,8 +68,10 @@ void EngineThread::Handle(CancelMessage& message) { engine_.Cancel(message.id); 
 
 void EngineThread::Handle(FinishSampleMessage& message) { engine_.FinishSample(message.id, message.index); }
 
-void EngineThread::Handle(CancelAllMessage& message) {
-  shutdown_reason_ = std::move(message.reason);
+void EngineThread::Handle(CancelAllMessage& message) { EndAll(std::move(message.reason)); }
+
+void EngineThread::EndAll(absl::Status reason) {
+  shutdown_reason_ = std::move(reason);
   for (const RequestId id : alive_) engine_.Cancel(id);
 }
 
@@ -85,6 +87,10 @@ void EngineThread::Step() {
       if (absl::IsCancelled(output.status)) output.status = shutdown_reason_.ok() ? output.status : shutdown_reason_;
     }
     std::move(step.outputs.begin(), step.outputs.end(), std::back_inserter(outputs));
+    if (absl::IsUnavailable(step.model_status) && shutdown_reason_.ok()) {
+      EndAll(step.model_status);
+      callbacks_.device_lost();
+    }
   }
   if (!outputs.empty()) streams_.Push(std::move(outputs));
 }

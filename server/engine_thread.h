@@ -20,9 +20,14 @@ class EngineThread {
  public:
   using StatsCallback = absl::AnyInvocable<void(const EngineStats&)>;
 
-  // Both outlive this object. The outputs of each step go to `streams` in one push. `retry_delay` says, on the engine
-  // thread, what a request is told that the engine has no room for.
-  EngineThread(Engine& engine, StreamThread& streams, std::function<absl::Duration()> retry_delay);
+  // Both are called on the engine thread.
+  struct Callbacks {
+    std::function<absl::Duration()> retry_delay;  // What a request is told that the engine has no room for.
+    std::function<void()> device_lost;            // Once, when no step can succeed any more; all requests end then.
+  };
+
+  // Both outlive this object. The outputs of each step go to `streams` in one push.
+  EngineThread(Engine& engine, StreamThread& streams, Callbacks callbacks);
   // Finishes the step in progress and ends; requests still alive get no further output, so cancel them first.
   ~EngineThread();
 
@@ -60,16 +65,17 @@ class EngineThread {
   void Handle(CancelAllMessage& message);
   void Handle(StatsCallback& callback);
   void Step();
+  void EndAll(absl::Status reason);
 
   Mailbox<Message> mailbox_;
   StreamThread& streams_;
-  const std::function<absl::Duration()> retry_delay_;
+  const Callbacks callbacks_;
 
   // Owned by the engine thread.
   Engine& engine_;
   std::unordered_set<RequestId> alive_;
   std::vector<SequenceOutput> refused_;  // Last outputs of requests that the engine did not take on.
-  absl::Status shutdown_reason_;         // Not OK once CancelAll was asked for.
+  absl::Status shutdown_reason_;         // Not OK once CancelAll was asked for, or the device is lost.
 
   std::thread thread_;
 };

@@ -22,13 +22,21 @@ absl::Status InField(const std::string& field, const absl::Status& status) {
 
 }  // namespace
 
-ServingPipeline::ServingPipeline(ServedModel model, Engine& engine, int max_requests)
+ServingPipeline::ServingPipeline(ServedModel model, Engine& engine, int max_requests,
+                                 std::function<void()> device_lost)
     : model_(std::move(model)),
+      device_lost_(std::move(device_lost)),
       admission_(max_requests),
       stream_thread_(*model_.tokenizer,
                      {.finish_sample = [this](RequestId id, int index) { engine_thread_.FinishSample(id, index); },
                       .request_over = [this] { admission_.RequestOver(absl::Now()); }}),
-      engine_thread_(engine, stream_thread_, [this] { return admission_.RetryDelay(); }),
+      engine_thread_(engine, stream_thread_,
+                     {.retry_delay = [this] { return admission_.RetryDelay(); },
+                      .device_lost =
+                          [this] {
+                            admission_.Close();
+                            device_lost_();
+                          }}),
       text_worker_(kMaxWaitingTextJobs) {}
 
 ServingPipeline::~ServingPipeline() = default;

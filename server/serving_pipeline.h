@@ -9,6 +9,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -49,7 +50,9 @@ struct PipelineRequest {
 class ServingPipeline {
  public:
   // `engine` outlives this object, and is used by its engine thread only. At most `max_requests` are taken on at once.
-  ServingPipeline(ServedModel model, Engine& engine, int max_requests);
+  // `device_lost` is called, on that thread, when the device that computes is lost: every request has been ended with
+  // UNAVAILABLE by then, and none is taken on any more.
+  ServingPipeline(ServedModel model, Engine& engine, int max_requests, std::function<void()> device_lost);
   // REQUIRES: no request is alive (see CancelAll).
   ~ServingPipeline();
 
@@ -82,6 +85,7 @@ class ServingPipeline {
   absl::StatusOr<std::vector<TokenId>> MakePromptTokens(Prompt prompt) const;
 
   const ServedModel model_;
+  const std::function<void()> device_lost_;
   std::atomic<RequestId> next_id_{1};
   AdmissionControl admission_;
   // Destroyed in reverse order: each thread may still post to those above it. The stream thread's callback into the

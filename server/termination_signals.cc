@@ -28,6 +28,12 @@ int TerminationSignals::Wait() {
   return received_;
 }
 
+void TerminationSignals::End() {
+  std::lock_guard lock(mutex_);
+  if (received_ == 0) received_ = SIGTERM;
+  changed_.notify_all();
+}
+
 void TerminationSignals::Run() {
   for (int signal = 0; sigwait(&signals_, &signal) == 0;) {
     std::lock_guard lock(mutex_);

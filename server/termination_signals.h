@@ -20,6 +20,8 @@ class TerminationSignals {
 
   // Returns the first signal's number.
   int Wait();
+  // Ends Wait as SIGTERM would. Any thread.
+  void End();
 
  private:
   void Run();

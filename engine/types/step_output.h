@@ -46,6 +46,7 @@ struct SequenceOutput {
 struct StepOutput {
   std::vector<SequenceOutput> outputs;
   int num_scheduled_tokens = 0;  // 0: there was nothing that could run.
+  absl::Status model_status;     // Of the model's run. UNAVAILABLE: its device is lost, and no later step can succeed.
 };
 
 }  // namespace quire

@@ -3,6 +3,7 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <atomic>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -45,6 +46,14 @@ ServedModel Describe(const Backend& backend) {
   return served;
 }
 
+// When the device is lost there is nothing to wait for but that clients are told.
+void TakeLeave(GrpcServer& server, ServingPipeline& pipeline) {
+  spdlog::error("the device is lost: every request was ended, and the server stops, to be started anew");
+  server.ReportNotServing();
+  pipeline.AwaitNoStreams(absl::Now() + kFarewell);
+  server.Shutdown(absl::Now() + kLastCalls);
+}
+
 // Lets running requests finish until the deadline, then ends the rest.
 void Drain(const ServerOptions& options, GrpcServer& server, ServingPipeline& pipeline) {
   spdlog::info("draining: no new requests; running ones have {} s", options.drain_timeout_seconds);
@@ -83,9 +92,13 @@ int RunServe(const ServerOptions& options) {
 
   const EngineOptions& engine_options = backend.engine_options;
   Engine engine(engine_options, *backend.runner);
+  std::atomic<bool> device_lost = false;
   // What runs and what waits: the rest is refused before any work is done for it.
   ServingPipeline pipeline(Describe(backend), engine,
-                           engine_options.max_num_seqs + engine_options.max_waiting_requests);
+                           engine_options.max_num_seqs + engine_options.max_waiting_requests, [&] {
+                             device_lost = true;
+                             signals.End();
+                           });
   const absl::StatusOr<std::unique_ptr<GrpcServer>> server = GrpcServer::Start(options.host, options.port, pipeline);
   if (!server.ok()) return Fail(server.status());
   spdlog::info("{}; {} KV pages of {} tokens, sequences of up to {} tokens", backend.ops->Description(),
@@ -94,6 +107,10 @@ int RunServe(const ServerOptions& options) {
                (*server)->address());
 
   signals.Wait();
+  if (device_lost) {
+    TakeLeave(**server, pipeline);
+    return 1;
+  }
   Drain(options, **server, pipeline);
   return 0;
 }

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -80,7 +81,7 @@ class ServingPipelineTest : public ::testing::Test {
     served.max_model_len = kMaxModelLen;
     served.tokenizer = &tokenizer_;
     served.chat_template_error = "it has none";
-    pipeline_ = std::make_unique<ServingPipeline>(served, *engine_, kMaxRequests);
+    pipeline_ = std::make_unique<ServingPipeline>(served, *engine_, kMaxRequests, [this] { ++devices_lost_; });
   }
 
   // Streams end with their last delta here; in the server they end when the client has read it.
@@ -107,8 +108,30 @@ class ServingPipelineTest : public ::testing::Test {
   FakeModel model_{LetterTokenizer::kVocabSize, {LetterTokenizer::kEnd}};
   std::unique_ptr<FakeModelRunner> runner_;
   std::unique_ptr<Engine> engine_;
+  std::atomic<int> devices_lost_ = 0;
   std::unique_ptr<ServingPipeline> pipeline_;
 };
+
+// More requests than run at once, so that some wait when it happens.
+TEST_F(ServingPipelineTest, EndsEveryRequestWhenTheDeviceIsLost) {
+  runner_->FailNextStep(absl::UnavailableError("the device fell off the bus"));
+  std::vector<WaitingSink> sinks(20);
+  int started = 0;
+  for (WaitingSink& sink : sinks) {
+    if (!Start("tell me", 40, sink).ok()) break;  // It may have happened by now.
+    ++started;
+  }
+  ASSERT_GT(started, 0);
+  for (int i = 0; i < started; ++i) {
+    const absl::Status status = sinks[i].AwaitLast().status;
+    EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("fell off the bus"));
+    pipeline_->StreamOver();
+  }
+  WaitingSink late;
+  EXPECT_TRUE(absl::IsUnavailable(Start("tell me", 40, late).status()));
+  EXPECT_EQ(devices_lost_, 1);
+}
 
 TEST_F(ServingPipelineTest, AnswersManyClientsAtOnceAsIfEachWereAlone) {
   constexpr int kClients = 24;

@@ -43,7 +43,14 @@ class TestModel {
       names.key_norm = "attn_k_norm.weight";
     }
     weights_ = LoadWeights(*checkpoint_, config_, names, *ops_, nullptr).value();
-    const KvLayout layout = {config_.num_layers, config_.num_kv_heads, config_.head_dim, page_size, 64, kv_dtype, kv_dtype};
+    const KvLayout layout = {.num_layers = config_.num_layers,
+                             .num_heads = config_.num_heads,
+                             .num_kv_heads = config_.num_kv_heads,
+                             .head_dim = config_.head_dim,
+                             .page_size = page_size,
+                             .num_pages = 64,
+                             .key_dtype = kv_dtype,
+                             .value_dtype = kv_dtype};
     kv_cache_ = ops_->AllocateKvCache(layout).value();
     decoder_ = Decoder::Make(config_, weights_, *ops_, kMaxTokens).value();
   }

@@ -19,8 +19,13 @@ class LocalModelRunnerTest : public ::testing::Test {
  protected:
   LocalModelRunnerTest()
       : model_(LoadModel(WriteTinyModel(), ops_, nullptr).value()),
-        kv_cache_(ops_.AllocateKvCache({model_.config.num_layers, model_.config.num_kv_heads, model_.config.head_dim,
-                                        kPageSize, 32, KvDType::kF32, KvDType::kF32})
+        kv_cache_(ops_.AllocateKvCache({.num_layers = model_.config.num_layers,
+                                        .num_kv_heads = model_.config.num_kv_heads,
+                                        .head_dim = model_.config.head_dim,
+                                        .page_size = kPageSize,
+                                        .num_pages = 32,
+                                        .key_dtype = KvDType::kF32,
+                                        .value_dtype = KvDType::kF32})
                       .value()),
         runner_(LocalModelRunner::Make(model_, ops_, *kv_cache_, kMaxTokens).value()) {
     greedy_.temperature = 0;
