@@ -1,12 +1,13 @@
 // Products of quantised weights in tiles of bfloat16 (AMX), and the layouts that they read.
 //
 // Weights are expanded, a panel at a time, from the packed layout to bfloat16: word [k / 2][channel][k % 2] is feature
-// k of one of 16 channels, so that 32 features are one tile of 1 KiB. Rounding is to nearest; of a tie, away from zero,
-// which takes a single addition.
+// k of one of 16 channels, so that 32 features are one tile of 1 KiB.
 //
-// Activations are rounded to bfloat16, ties to even: word [k / 32][row][k % 32], so that 32 features of 16 rows are one
-// tile. They need neither residuals nor the rounding by groups that 8-bit products do: bfloat16 keeps a relative
-// precision whatever the neighbours.
+// Activations are rounded to bfloat16: word [k / 32][row][k % 32], so that 32 features of 16 rows are one tile. They
+// need neither residuals nor the rounding by groups that 8-bit products do: bfloat16 keeps a relative precision whatever
+// the neighbours.
+//
+// Rounding is to nearest, ties to even; denormal numbers become zeros, which they count as in a tile, too.
 //
 // One instruction adds to 16 x 16 float32 sums the products of 32 features, and a sum goes through the whole depth in
 // order. What is added to a row does not depend on the other rows of its tile or on how many there are, so that a
@@ -32,7 +33,7 @@ inline constexpr int kTilePanels = 2;
 
 struct TileKernels {
   // By dtype; none for float formats. Fetches the panel's bytes at `next`, if any, meanwhile. `out` holds 16 * cols
-  // words and begins at a multiple of 64 bytes. A weight that is NaN may become a number.
+  // words and begins at a multiple of 64 bytes.
   void (*expand[kNumDTypes])(const std::byte* panel, const std::byte* next, int64_t cols, uint16_t* out);
   // Rounds groups [begin, end) of 32 features of a row of the chunk.
   void (*round)(const float* input, int64_t begin, int64_t end, int row, const BFloat16Rows& out);

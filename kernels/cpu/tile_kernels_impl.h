@@ -5,7 +5,7 @@
 //   Tiles::MultiplyAdd<kSums, kRows, kWeights>()    adds to sums, as TDPBF16PS
 //
 // Included after "kernels/cpu/matmul_kernels_impl.h" with the lanes of AVX-512, which every processor with such tiles
-// has; everything is local to the including file.
+// has, as it has the conversions of AVX-512 BF16; everything is local to the including file.
 #pragma once
 
 #include <immintrin.h>
@@ -21,24 +21,46 @@ constexpr int kTileRowBytes = 64;
 // Words of 32 features of a panel.
 constexpr int kTileWords = kPanelChannels * kGroupSize;
 
-// Weights of features 4 * quad + kByte of a group, as floats.
+Ints LaneNumbers() { return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
+
+// The codes in byte kByte of each lane: in as few instructions as there may be, and not all by the few units that
+// permute.
+template <int kCodeBits, int kByte>
+Floats CodesToFloats(Ints codes) {
+  if constexpr (kByte == 3) {
+    return _mm512_cvtepi32_ps(_mm512_srli_epi32(codes, 24));
+  } else if constexpr (kCodeBits == 4) {
+    // A permutation heeds the four lowest bits of an index alone, and converts a code in the same instruction.
+    return _mm512_permutexvar_ps(_mm512_srli_epi32(codes, 8 * kByte), _mm512_cvtepi32_ps(LaneNumbers()));
+  } else if constexpr (kByte == 0) {
+    return _mm512_cvtepi32_ps(_mm512_and_si512(codes, _mm512_set1_epi32(255)));
+  } else {
+    // Bytes whose index is negative become zeros.
+    const __m128i byte = _mm_setr_epi32(kByte - 256, kByte - 252, kByte - 248, kByte - 244);
+    return _mm512_cvtepi32_ps(_mm512_shuffle_epi8(codes, _mm512_broadcast_i32x4(byte)));
+  }
+}
+
+// Weights of features 4 * quad + kByte of a group, rounded once: -zero_point * scale is exact.
 template <int kByte, DType kDType>
 Floats Weights(const WeightGroup<kDType>& group, int quad) {
   constexpr AffineFormat kFormat = AffineFormatOf(kDType);
-  Ints codes = _mm512_and_si512(_mm512_srli_epi32(group.codes.quads[quad], 8 * kByte), _mm512_set1_epi32(255));
-  if constexpr (!kFormat.has_offset) codes = _mm512_sub_epi32(codes, _mm512_set1_epi32(kFormat.zero_point()));
-  const Floats scaled =
-      _mm512_mul_ps(_mm512_cvtepi32_ps(codes), group.scales[quad / 4 * (kFormat.scales_per_group - 1)]);
-  if constexpr (!kFormat.has_offset) return scaled;
-  return _mm512_add_ps(scaled, group.offset);
+  const Floats codes = CodesToFloats<kFormat.code_bits, kByte>(group.codes.quads[quad]);
+  const Floats scale = group.scales[quad / 4 * (kFormat.scales_per_group - 1)];
+  if constexpr (kFormat.has_offset) {
+    return Lanes::Fma(codes, scale, group.offset);
+  } else {
+    return Lanes::Fma(codes, scale, Lanes::Mul(scale, Lanes::Broadcast(-kFormat.zero_point())));
+  }
 }
 
-// Rounds two neighbouring features of each channel to one 32-bit lane.
+// Words 0 to 15 are those of `first`.
+Ints ToBFloat16(Floats first, Floats second) { return (Ints)_mm512_cvtne2ps_pbh(second, first); }
+
+// Two neighbouring features of each channel, in one 32-bit lane.
 Ints RoundPair(Floats even, Floats odd) {
-  const Ints half = _mm512_set1_epi32(0x8000);
-  const Ints low = _mm512_srli_epi32(_mm512_add_epi32(_mm512_castps_si512(even), half), 16);
-  const Ints high = _mm512_add_epi32(_mm512_castps_si512(odd), half);
-  return _mm512_or_si512(low, _mm512_and_si512(high, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
+  const Ints from_even = LaneNumbers(), from_odd = _mm512_add_epi32(from_even, _mm512_set1_epi32(16));
+  return _mm512_permutexvar_epi16(_mm512_or_si512(from_even, _mm512_slli_epi32(from_odd, 16)), ToBFloat16(even, odd));
 }
 
 template <DType kDType>
@@ -55,22 +77,11 @@ void Expand(const std::byte* panel, const std::byte* next, int64_t cols, uint16_
   }
 }
 
-// A NaN stays one: adding to its bits could carry into the sign.
-__m256i RoundToEven(Floats x) {
-  const Ints bits = _mm512_castps_si512(x);
-  const Ints last_kept = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-  Ints rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), last_kept);
-  rounded = _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), _mm512_set1_epi32(0x7fc00000));
-  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
-}
-
 void Round(const float* input, int64_t begin, int64_t end, int row, const BFloat16Rows& out) {
   for (int64_t i = begin; i < end; ++i) {
-    uint16_t* words = out.words + (i * out.capacity + row) * kGroupSize;
-    for (int half = 0; half < kGroupSize; half += 16) {
-      const __m256i rounded = RoundToEven(Lanes::Load(input + i * kGroupSize + half));
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(words + half), rounded);
-    }
+    const float* group = input + i * kGroupSize;
+    _mm512_storeu_si512(out.words + (i * out.capacity + row) * kGroupSize,
+                        ToBFloat16(Lanes::Load(group), Lanes::Load(group + 16)));
   }
 }
 
@@ -168,7 +179,7 @@ constexpr TileKernels MakeTileKernels() {
 constexpr MatMulKernels MakeKernelsWith(const TileKernels& tiles) {
   MatMulKernels kernels = MakeFloatKernels();
   kernels.tiles = &tiles;
-  kernels.max_chunk_rows = kMaxChunkRows;  // Expanding a panel costs as much as multiplying it with some 100 rows.
+  kernels.max_chunk_rows = kMaxChunkRows;  // Expanding a panel costs as much as multiplying it with some 80 rows.
   return kernels;
 }
 

@@ -1,5 +1,4 @@
-// Matrix kernels of instruction sets that few machines have, with those instructions expressed in others. All need
-// InstructionSet::kAvx512Vnni.
+// Matrix kernels of instruction sets that few machines have, with those instructions expressed in others.
 //
 // Included by files that are compiled for one instruction set: nothing inline may be defined here.
 #pragma once
@@ -9,9 +8,10 @@
 namespace quire {
 
 #if defined(__x86_64__)
-// As kAvx2VnniMatMulKernels; the 256-bit dot product has another encoding in AVX-512, with the same meaning.
+// As kAvx2VnniMatMulKernels; the 256-bit dot product has another encoding in AVX-512, with the same meaning. Needs
+// InstructionSet::kAvx512Vnni.
 extern const MatMulKernels kEmulatedAvx2VnniMatMulKernels;
-// As kAmxMatMulKernels, on EmulatedTiles.
+// As kAmxMatMulKernels, on EmulatedTiles. Needs InstructionSet::kAvx512Bf16.
 extern const MatMulKernels kEmulatedAmxMatMulKernels;
 #endif
 

@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -67,7 +66,7 @@ std::vector<float> RoundToInt8Groups(const float* input, int64_t cols) {
   return output;
 }
 
-// As tile kernels round activations.
+// As tile kernels round activations and quantised weights.
 std::vector<float> RoundToBFloat16(const float* input, int64_t cols) {
   std::vector<float> output(cols);
   for (int64_t i = 0; i < cols; ++i) {
@@ -76,16 +75,11 @@ std::vector<float> RoundToBFloat16(const float* input, int64_t cols) {
   return output;
 }
 
-// To bfloat16, as tile kernels round quantised weights.
-float RoundTiesAwayFromZero(float value) {
-  return FromBFloat16(static_cast<uint16_t>((std::bit_cast<uint32_t>(value) + 0x8000) >> 16));
-}
-
 // |actual - expected| is within `tolerance` of the sum of the magnitudes of what was added up.
 void ExpectProducts(bool in_tiles, const RandomWeights& weights, Matrix& input, Matrix& actual, double tolerance) {
   std::vector<float> values = weights.Values();
   if (IsQuantized(weights.dtype) && in_tiles) {
-    for (float& value : values) value = RoundTiesAwayFromZero(value);
+    values = RoundToBFloat16(values.data(), static_cast<int64_t>(values.size()));
   }
   for (int64_t m = 0; m < input.rows; ++m) {
     std::vector<float> x(input.Row(m), input.Row(m) + input.cols);
