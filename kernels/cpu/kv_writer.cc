@@ -1,11 +1,13 @@
 #include "kernels/cpu/kv_writer.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <utility>
 
 #include "kernels/bfloat16.h"
 #include "kernels/check.h"
@@ -14,63 +16,126 @@
 namespace quire {
 namespace {
 
-// K or V of one token and head, as numbers of its block's type: one element after the other, codes in a byte each.
+// K or V of one token and head, as numbers of its block's type, one after the other.
 struct StoredHead {
-  std::byte elements[2 * kMaxHeadDim];
+  union {
+    uint16_t bfloat16s[kMaxHeadDim];
+    uint8_t codes[kMaxHeadDim];
+  };
   float scale;
   float minimum;
 };
 
+// From one unit of a token's key to the next, and from a token's element to the next one in a block of V.
+constexpr int kKeyStep = kKvBlockTokens * 4, kValueStep = 4;
+
+constexpr int32_t kInfinityBits = 0x7f800000;
+
 void StoreBFloat16(std::span<const float> head, StoredHead& stored) {
-  for (size_t i = 0; i < head.size(); ++i) {
-    const uint16_t bits = ToBFloat16(head[i]);
-    std::memcpy(stored.elements + 2 * i, &bits, sizeof(bits));
-  }
+  for (size_t i = 0; i < head.size(); ++i) stored.bfloat16s[i] = ToBFloat16(head[i]);
 }
 
 // Where an element is not finite the scale is NaN, so that whoever reads the token gets NaN.
 void StoreInt8(std::span<const float> head, StoredHead& stored) {
-  float max = 0;
-  bool finite = true;
-  for (const float x : head) {
-    finite &= std::isfinite(x);
-    max = std::max(max, std::abs(x));
+  int32_t max_bits = 0;
+  for (const float x : head) max_bits = std::max(max_bits, std::bit_cast<int32_t>(x) & 0x7fffffff);
+  if (max_bits >= kInfinityBits) {
+    stored.scale = std::numeric_limits<float>::quiet_NaN();
+    std::fill_n(stored.codes, head.size(), uint8_t{kInt8KvCentre});
+    return;
   }
+  const auto max = std::bit_cast<float>(max_bits);
   // The reciprocal of what is smaller would overflow; such a head counts as zeros.
-  const float inverse = finite && max > 1e-33f ? 127 / max : 0;
-  stored.scale = finite ? max / 127 : std::numeric_limits<float>::quiet_NaN();
+  const float inverse = max > 1e-33f ? 127 / max : 0;
+  stored.scale = max / 127;
   for (size_t i = 0; i < head.size(); ++i) {
-    const float scaled = finite ? head[i] * inverse : 0;
-    stored.elements[i] = static_cast<std::byte>(static_cast<int>(scaled + (kInt8KvCentre + 0.5f)));
+    stored.codes[i] = static_cast<uint8_t>(static_cast<int>(head[i] * inverse + (kInt8KvCentre + 0.5f)));
   }
 }
 
 float RoundToBFloat16(float x) { return FromBFloat16(ToBFloat16(x)); }
 
-// The codes nearest to the head's elements.
-void ChooseCodes(std::span<const float> head, StoredHead& stored) {
-  const float inverse = stored.scale > 1e-33f ? 1 / stored.scale : 0;
-  for (size_t i = 0; i < head.size(); ++i) {
-    const float code = std::clamp((head[i] - stored.minimum) * inverse + 0.5f, 0.0f, float{kInt4KvMaxCode});
-    stored.elements[i] = static_cast<std::byte>(static_cast<int>(code));
-  }
+// Four numbers, in a vector of whatever instruction set there is. gcc finds none by itself where a choice is followed
+// by a conversion, and no compiler may add in another order than the one written. Nothing is fused, so that all sets
+// make the same bits.
+constexpr int kLanes = 4;
+using Floats [[gnu::vector_size(4 * kLanes)]] = float;
+using Ints [[gnu::vector_size(4 * kLanes)]] = int32_t;
+
+Floats Load(const float* p) {
+  Floats x;
+  std::memcpy(&x, p, sizeof(x));
+  return x;
 }
 
-// The scale and the minimum with the least squared error for the codes as they are.
-void FitScale(std::span<const float> head, StoredHead& stored) {
-  const auto count = static_cast<float>(head.size());
-  float sum = 0, product = 0;
-  int code_sum = 0, square_sum = 0;
-  for (size_t i = 0; i < head.size(); ++i) {
-    const int code = static_cast<int>(stored.elements[i]);
-    sum += head[i];
-    product += head[i] * static_cast<float>(code);
-    code_sum += code;
-    square_sum += code * code;
+template <typename Vector>
+void Store(Vector x, void* p) {
+  std::memcpy(p, &x, sizeof(x));
+}
+
+float SumOf(Floats x) { return (x[0] + x[1]) + (x[2] + x[3]); }
+
+// The least and the greatest element; NaN if one is not finite.
+std::pair<float, float> RangeOf(std::span<const float> head) {
+  Floats min = Load(head.data()), max = min;
+  Ints carries = {};
+  for (size_t i = 0; i < head.size(); i += kLanes) {
+    const Floats x = Load(head.data() + i);
+    min = x < min ? x : min;
+    max = x > max ? x : max;
+    // An exponent of nothing but ones carries into the sign.
+    carries |= (std::bit_cast<Ints>(x) & 0x7fffffff) + 0x00800000;
   }
-  const float mean_code = static_cast<float>(code_sum) / count;
-  const float variance = static_cast<float>(square_sum) - mean_code * static_cast<float>(code_sum);
-  const float covariance = product - mean_code * sum;
+  if ((carries[0] | carries[1] | carries[2] | carries[3]) < 0) {
+    constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+    return {kNaN, kNaN};
+  }
+  return {std::min({min[0], min[1], min[2], min[3]}), std::max({max[0], max[1], max[2], max[3]})};
+}
+
+// Finds the codes of four bits that are nearest to numbers.
+struct Int4Coder {
+  explicit Int4Coder(const StoredHead& stored)
+      : minimum(stored.minimum), inverse(stored.scale > 1e-33f ? 1 / stored.scale : 0) {}
+
+  Ints operator()(Floats x) const {
+    const Floats code = (x - minimum) * inverse + 0.5f;
+    const Floats not_below = code > 0.0f ? code : Floats{};
+    constexpr float kMax = kInt4KvMaxCode;
+    return __builtin_convertvector(not_below < kMax ? not_below : Floats{kMax, kMax, kMax, kMax}, Ints);
+  }
+
+  float minimum;
+  float inverse;
+};
+
+void ChooseCodes(std::span<const float> head, StoredHead& stored) {
+  const Int4Coder coder(stored);
+  int32_t codes[kMaxHeadDim];
+  for (size_t i = 0; i < head.size(); i += kLanes) {
+    Store(coder(Load(head.data() + i)), codes + i);
+  }
+  for (size_t i = 0; i < head.size(); ++i) stored.codes[i] = static_cast<uint8_t>(codes[i]);
+}
+
+// The scale and the minimum with the least squared error for the codes to which the present ones lead.
+void FitScale(std::span<const float> head, StoredHead& stored) {
+  const Int4Coder coder(stored);
+  Floats sums = {}, products = {};
+  Floats code_sums = {}, square_sums = {};  // Whole and small: exact.
+  for (size_t i = 0; i < head.size(); i += kLanes) {
+    const Floats x = Load(head.data() + i);
+    const Floats code = __builtin_convertvector(coder(x), Floats);
+    sums += x;
+    products += x * code;
+    code_sums += code;
+    square_sums += code * code;
+  }
+  const auto count = static_cast<float>(head.size());
+  const float sum = SumOf(sums), code_sum = SumOf(code_sums);
+  const float mean_code = code_sum / count;
+  const float variance = SumOf(square_sums) - mean_code * code_sum;
+  const float covariance = SumOf(products) - mean_code * sum;
   if (!(variance > 0 && covariance > 0)) return;
   stored.scale = RoundToBFloat16(covariance / variance);
   stored.minimum = RoundToBFloat16(sum / count - stored.scale * mean_code);
@@ -79,23 +144,17 @@ void FitScale(std::span<const float> head, StoredHead& stored) {
 // Where an element is not finite, or the sum or the difference of some overflows, the scale is NaN as for int8. Codes
 // are chosen for the scale and the minimum as they are kept, so that these may be coarse.
 void StoreInt4(std::span<const float> head, StoredHead& stored) {
-  bool finite = true;
-  for (const float x : head) finite &= std::isfinite(x);
-  const auto [min, max] = std::ranges::minmax(head);
+  const auto [min, max] = RangeOf(head);
   // The outermost elements are few: to come a little short of them makes the steps smaller for all.
   constexpr float kShareOfRange = 0.95f;
   const float middle = (min + max) * 0.5f, half = (max - min) * (0.5f * kShareOfRange);
   stored.minimum = RoundToBFloat16(middle - half);
   stored.scale = RoundToBFloat16(half * (2.0f / kInt4KvMaxCode));
-  if (finite && std::isfinite(stored.scale)) {
-    ChooseCodes(head, stored);
-    FitScale(head, stored);
-    ChooseCodes(head, stored);
-  }
-  if (finite && std::isfinite(stored.scale) && std::isfinite(stored.minimum)) return;
+  if (std::isfinite(stored.scale)) FitScale(head, stored);
+  if (std::isfinite(stored.scale) && std::isfinite(stored.minimum)) return ChooseCodes(head, stored);
   stored.scale = std::numeric_limits<float>::quiet_NaN();
   stored.minimum = 0;
-  std::fill_n(stored.elements, head.size(), std::byte{0});
+  std::fill_n(stored.codes, head.size(), uint8_t{0});
 }
 
 void StoreHead(const KvBlockLayout& block, std::span<const float> head, StoredHead& stored) {
@@ -121,31 +180,43 @@ void PlaceScales(const KvBlockLayout& block, int token, const StoredHead& stored
 }
 
 void PlaceKey(const KvBlockLayout& block, int token, const StoredHead& stored, std::byte* keys) {
-  for (int dim = 0; dim < block.head_dim; dim += block.dims_per_unit()) {
-    std::byte* unit = keys + block.KeyOffset(token, dim);
-    if (block.dtype == KvDType::kInt4) {
-      const std::byte* codes = stored.elements + dim;
-      for (int i = 0; i < 4; ++i) unit[i] = codes[i] | codes[i + 4] << 4;
-    } else {
-      std::memcpy(unit, stored.elements + dim * block.element_bits() / 8, 4);
+  std::byte* unit = keys + block.KeyOffset(token, 0);
+  if (block.dtype == KvDType::kInt4) {
+    for (int dim = 0; dim < block.head_dim; dim += 8, unit += kKeyStep) {
+      uint32_t low, high;
+      std::memcpy(&low, stored.codes + dim, sizeof(low));
+      std::memcpy(&high, stored.codes + dim + 4, sizeof(high));
+      const uint32_t both = low | high << 4;
+      std::memcpy(unit, &both, sizeof(both));
     }
+  } else {
+    const uint8_t* from = stored.codes;
+    const uint8_t* const end = from + block.head_dim * block.element_bits() / 8;
+    for (; from != end; from += 4, unit += kKeyStep) std::memcpy(unit, from, 4);
   }
   PlaceScales(block, token, stored, keys);
 }
 
 void PlaceValue(const KvBlockLayout& block, int token, const StoredHead& stored, std::byte* values) {
-  std::byte* first = values + block.ValueOffset(token, 0);
-  if (block.dtype == KvDType::kInt4) {
-    for (int dim = 0; dim < block.head_dim; dim += kInt4KvDims) {
-      const std::byte* codes = stored.elements + dim;
-      std::byte* to = first + dim / kInt4KvDims * 64;
-      for (int i = 0; i < 16; ++i) to[4 * i] = codes[i] | codes[i + 16] << 4;
-    }
-  } else {
-    const int bytes = block.element_bits() / 8;
-    for (int dim = 0; dim < block.head_dim; ++dim) {
-      for (int i = 0; i < bytes; ++i) first[4 * dim + i] = stored.elements[dim * bytes + i];
-    }
+  std::byte* to = values + block.ValueOffset(token, 0);
+  switch (block.dtype) {
+    case KvDType::kF32:
+      QUIRE_CHECK(false);
+      break;
+    case KvDType::kBF16:
+      for (int dim = 0; dim < block.head_dim; ++dim) std::memcpy(to + kValueStep * dim, stored.bfloat16s + dim, 2);
+      break;
+    case KvDType::kInt8:
+      for (int dim = 0; dim < block.head_dim; ++dim) to[kValueStep * dim] = std::byte{stored.codes[dim]};
+      break;
+    case KvDType::kInt4:
+      for (int dim = 0; dim < block.head_dim; dim += kInt4KvDims) {
+        const uint8_t* codes = stored.codes + dim;
+        for (int i = 0; i < kInt4KvDims / 2; ++i, to += kValueStep) {
+          *to = static_cast<std::byte>(codes[i] | codes[i + kInt4KvDims / 2] << 4);
+        }
+      }
+      break;
   }
   PlaceScales(block, token, stored, values);
 }
@@ -158,23 +229,35 @@ std::span<const float> Rotate(std::span<const float> head, std::array<float, kMa
   return result;
 }
 
-// prediction += gain * (code * scale + minimum), one rounding after the other, so that it is the same whether a block
-// is gone through at once or token by token.
-void AddToPrediction(const KvBlockLayout& block, int token, const std::byte* keys, float* prediction) {
+// For tokens [begin, end): prediction += gain * (code * scale + minimum), one rounding after the other, so that it is
+// the same whether a block is gone through at once or token by token. The gain, a power of two, may come first.
+void AddToPrediction(const KvBlockLayout& block, int begin, int end, const std::byte* keys, float* prediction) {
   const auto load = [&](int offset) {
     uint16_t bits;
     std::memcpy(&bits, keys + offset, sizeof(bits));
     return FromBFloat16(bits);
   };
-  const float scale = load(block.ScaleOffset(token)), minimum = load(block.MinimumOffset(token));
-  const float gain = KeyPredictionGain(token);
-  for (int dim = 0; dim < block.head_dim; dim += block.dims_per_unit()) {
-    uint8_t unit[4];
-    std::memcpy(unit, keys + block.KeyOffset(token, dim), sizeof(unit));
-    for (int i = 0; i < 4; ++i) {
-      prediction[dim + i] += gain * (static_cast<float>(unit[i] & 15) * scale + minimum);
-      prediction[dim + 4 + i] += gain * (static_cast<float>(unit[i] >> 4) * scale + minimum);
+  // Codes are taken where they are in a unit, and are as many times too large.
+  constexpr Ints kPlaces = {0xf, 0xf00, 0xf0000, 0xf000000};
+  constexpr Floats kFactors = {1, 0x1p-8f, 0x1p-16f, 0x1p-24f};
+  Floats scales[kKvBlockTokens], minima[kKvBlockTokens];
+  for (int token = begin; token < end; ++token) {
+    scales[token] = KeyPredictionGain(token) * load(block.ScaleOffset(token)) * kFactors;
+    minima[token] = Floats{} + KeyPredictionGain(token) * load(block.MinimumOffset(token));
+  }
+  const auto difference = [&](int token, Ints unit) {
+    return __builtin_convertvector(unit & kPlaces, Floats) * scales[token] + minima[token];
+  };
+  for (int dim = 0; dim < block.head_dim; dim += 2 * kLanes) {
+    Floats low = Load(prediction + dim), high = Load(prediction + dim + kLanes);
+    for (int token = begin; token < end; ++token) {
+      int32_t unit;
+      std::memcpy(&unit, keys + block.KeyOffset(0, dim) + 4 * token, sizeof(unit));
+      low += difference(token, Ints{} + unit);
+      high += difference(token, Ints{} + (unit >> 4));
     }
+    Store(low, prediction + dim);
+    Store(high, prediction + dim + kLanes);
   }
 }
 
@@ -207,21 +290,17 @@ void KvWriter::Write(int32_t slot, int kv_head, std::span<const float> key, std:
 void KvWriter::WriteInt4Key(int32_t slot, int kv_head, std::span<const float> rotated, std::byte* keys) {
   Prediction& prediction = predictions_[kv_head];
   const int token = slot % kKvBlockTokens;
-  if (token == 0 || prediction.slot != slot) Predict(slot, keys, prediction);
+  if (token == 0 || prediction.slot != slot) {
+    prediction.key.fill(0);
+    AddToPrediction(cache_.key_block(), 0, token, keys, prediction.key.data());
+  }
   std::array<float, kMaxHeadDim> difference;
   std::ranges::transform(rotated, prediction.key, difference.begin(), std::minus<>());
   StoredHead stored;
   StoreInt4(std::span(difference).first(rotated.size()), stored);
   PlaceKey(cache_.key_block(), token, stored, keys);
-  AddToPrediction(cache_.key_block(), token, keys, prediction.key.data());
+  AddToPrediction(cache_.key_block(), token, token + 1, keys, prediction.key.data());
   prediction.slot = slot + 1;
-}
-
-void KvWriter::Predict(int32_t slot, const std::byte* keys, Prediction& prediction) const {
-  prediction.key.fill(0);
-  for (int token = 0; token < slot % kKvBlockTokens; ++token) {
-    AddToPrediction(cache_.key_block(), token, keys, prediction.key.data());
-  }
 }
 
 }  // namespace quire

@@ -27,7 +27,6 @@ class KvWriter {
   };
 
   void WriteInt4Key(int32_t slot, int kv_head, std::span<const float> rotated, std::byte* keys);
-  void Predict(int32_t slot, const std::byte* keys, Prediction& prediction) const;
 
   const CpuKvCache& cache_;
   const int layer_;

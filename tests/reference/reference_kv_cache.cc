@@ -46,14 +46,17 @@ void RoundToInt4(std::span<float> head) {
     const float inverse = scale > 1e-33f ? 1 / scale : 0;
     return std::floor(std::clamp((x - minimum) * inverse + 0.5f, 0.0f, 15.0f));
   };
-  float sum = 0, product = 0, codes = 0, squares = 0;  // The last two are whole and small: exact.
-  for (const float x : head) {
-    const float code = code_of(x);
-    sum += x;
-    product += x * code;
+  // Rounded as sums of every fourth element, then of these by pairs. The last two are whole and small: exact.
+  float sums[4] = {}, products[4] = {}, codes = 0, squares = 0;
+  for (size_t i = 0; i < head.size(); ++i) {
+    const float code = code_of(head[i]);
+    sums[i % 4] += head[i];
+    products[i % 4] += head[i] * code;
     codes += code;
     squares += code * code;
   }
+  const float sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  const float product = (products[0] + products[1]) + (products[2] + products[3]);
   const auto count = static_cast<float>(head.size());
   const float variance = squares - codes / count * codes, covariance = product - codes / count * sum;
   if (variance > 0 && covariance > 0) {
