@@ -1,0 +1,42 @@
+// Launches kernels, the same way under nvcc and under the host shim.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+
+#include "kernels/cuda/stream.h"
+
+namespace quire {
+
+struct LaunchShape {
+  dim3 grid = 1;            // Blocks.
+  dim3 block = 1;           // Threads of a block.
+  size_t shared_bytes = 0;  // What SharedMemory() has, for each block.
+  CudaStream stream = nullptr;
+};
+
+// What a block may have without asking for more, on all devices.
+constexpr size_t kDefaultSharedBytes = size_t{48} << 10;
+
+// Puts kernel(args...) on the stream and returns before it has run. Arguments are converted to the kernel's parameter
+// types first. What the launch itself gets wrong is returned, and also kept for cudaGetLastError; what the kernel does
+// wrong shows when the stream is next waited for.
+template <typename... Parameters, typename... Arguments>
+cudaError_t Launch(void (*kernel)(Parameters...), const LaunchShape& shape, Arguments&&... args) {
+  static_assert(sizeof...(Parameters) == sizeof...(Arguments));
+  if (shape.shared_bytes > kDefaultSharedBytes) {
+    const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                   static_cast<int>(shape.shared_bytes));
+    if (error != cudaSuccess) return error;
+  }
+  cudaLaunchConfig_t config = {};
+  config.gridDim = shape.grid;
+  config.blockDim = shape.block;
+  config.dynamicSmemBytes = shape.shared_bytes;
+  config.stream = shape.stream;
+  return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(args)...);
+}
+
+}  // namespace quire
