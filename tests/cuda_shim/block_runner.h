@@ -20,6 +20,7 @@ namespace quire::cuda_shim {
 
 constexpr int kMaxBlockThreads = 1024;
 constexpr size_t kMaxSharedBytes = size_t{100} << 10;
+constexpr size_t kDefaultSharedByteLimit = size_t{48} << 10;  // Until cudaFuncSetAttribute raises a kernel's.
 
 struct Grid {
   dim3 blocks;

@@ -22,12 +22,13 @@ enum class Call {
   kDevice,       // Questions about the device
 };
 
-// The next call of this kind but `after` fails with `error` and does nothing. An error that a device does not recover
-// from (cudaErrorIllegalAddress and the like) is then what every call returns until Reset. Several may be set up.
+// The next call of this kind, or the next after `after` others, fails with `error` and does nothing. An error that a
+// device does not recover from (cudaErrorIllegalAddress and the like) is then what every call returns until Reset.
+// Several may be set up; those of one kind take their turns in order.
 void FailNext(Call call, cudaError_t error, int after = 0);
 
-// As when the process started: no errors, no captures, no faults to come, usual limits and order. Memory, streams, events
-// and graphs remain; work that was deferred and not waited for is dropped.
+// As when the process started: no errors, no captures, no faults to come, usual limits and order. Memory, streams,
+// events and graphs remain; work that was deferred and not waited for is dropped.
 void Reset();
 
 // What the order of blocks, warps and lanes follows from.
@@ -37,9 +38,11 @@ void SetSchedulingSeed(uint64_t seed);
 void SetDeviceMemory(size_t bytes);
 size_t DeviceBytesInUse();
 size_t PinnedBytesInUse();
+// Frees what is in use, of both kinds: what owners could not free since the device was lost.
+void FreeLeaked();
 
-// Whether work of streams other than the default one is left undone until somebody waits for it, so that whoever forgets
-// to wait finds old contents, and whoever reuses pinned memory too early spoils it.
+// Whether work of streams other than the default one is left undone until somebody waits for it, so that whoever
+// forgets to wait finds old contents, and whoever reuses pinned memory too early spoils it.
 void SetDeferred(bool deferred);
 
 // Kernels launched and run so far, those in graphs included.

@@ -9,13 +9,13 @@
 #include "tests/cuda_shim/block_runner.h"
 #include "tests/cuda_shim/control.h"
 #include "tests/cuda_shim/runtime_state.h"
+#include "tests/cuda_shim/streams.h"
 
 namespace quire::cuda_shim {
 namespace {
 
 constexpr int kUndefined = 0xff;
 constexpr size_t kAlignment = 256;
-constexpr size_t kDefaultSharedBytes = size_t{48} << 10;
 
 struct ErrorText {
   cudaError_t error;
@@ -142,6 +142,16 @@ size_t DeviceBytesInUse() { return RuntimeState::Get().device_bytes_in_use; }
 size_t PinnedBytesInUse() { return RuntimeState::Get().pinned_bytes_in_use; }
 int64_t NumKernelsRun() { return RuntimeState::Get().num_kernels_run; }
 
+void FreeLeaked() {
+  RuntimeState& state = RuntimeState::Get();
+  const std::lock_guard lock(state.mutex);
+  for (RuntimeState::Allocations* allocations : {&state.device_memory, &state.pinned_memory}) {
+    for (const auto& [data, bytes] : *allocations) std::free(const_cast<std::byte*>(data));
+    allocations->clear();
+  }
+  state.device_bytes_in_use = state.pinned_bytes_in_use = 0;
+}
+
 void SetDeferred(bool deferred) {
   RuntimeState& state = RuntimeState::Get();
   const std::lock_guard lock(state.mutex);
@@ -195,7 +205,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device != 0) return state.Record(cudaErrorInvalidDevice);
   *properties = {.name = "host shim",
                  .totalGlobalMem = state.device_bytes,
-                 .sharedMemPerBlock = quire::cuda_shim::kDefaultSharedBytes,
+                 .sharedMemPerBlock = quire::cuda_shim::kDefaultSharedByteLimit,
                  .sharedMemPerBlockOptin = quire::cuda_shim::kMaxSharedBytes,
                  .sharedMemPerMultiprocessor = quire::cuda_shim::kMaxSharedBytes + 1024,
                  .warpSize = quire::cuda_shim::kLanes,

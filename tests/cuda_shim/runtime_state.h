@@ -56,11 +56,4 @@ class RuntimeState {
   cudaError_t lost_ = cudaSuccess;
 };
 
-// In streams.cc. No stream is capturing or has work left.
-void ResetStreams();
-// Does all work there is.
-void FinishAllStreams();
-// While a stream captures in global mode, calls that could wait for the device spoil the capture; then it returns the error.
-cudaError_t SpoilCaptures();
-
 }  // namespace quire::cuda_shim

@@ -23,9 +23,11 @@ MAY_INCLUDE = {
 # Headers of others, and the only folders that may know them.
 CONFINED = (
     ("gRPC and protobuf", r"(grpc|grpcpp|google|quire/v1)/", ("server/", "tests/")),
-    ("CUDA", r"(cuda|cublas|cooperative_groups|nvrtc|nvtx)", ("kernels/cuda/", "tests/kernels/cuda/")),
+    ("CUDA", r"(cuda|cublas|cooperative_groups|nvrtc|nvtx)", ("kernels/cuda/", "tests/cuda_shim/", "tests/kernels/cuda/")),
     ("an instruction set", r"(\w*intrin|arm_neon|arm_sve|cpuid)\.h$", ("kernels/cpu/", "tests/kernels/cpu/")),
 )
+# Headers that stand in for others': they are included by their last names, in angle brackets.
+STAND_INS = "tests/cuda_shim/"
 FORBIDDEN_TEXT = (
     ("a path of one machine", r"(?<![\w.$}])/(work|root|home|tmp)/"),
     ("an unfinished part", r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b"),
@@ -107,8 +109,11 @@ def dead_files(tree):
         for _, _, header in tree.includes(name):
             users.setdefault(header, set()).add(name)
     for name in tree.sources(HEADER):
-        own = re.sub(r"\.\w+$", ".cc", name)
-        if not users.get(name, set()) - {own, name}:
+        own = {re.sub(r"\.\w+$", suffix, name) for suffix in (".cc", ".cu")}
+        using = users.get(name, set())
+        if name.startswith(STAND_INS):
+            using = using | users.get(name[len(STAND_INS):], set())
+        if not using - own - {name}:
             yield f"{name}: nothing includes it"
     for name in tree.sources((".cc", ".cu")):
         if not any(_builds(tree.texts.get(f"{folder}/CMakeLists.txt", ""), folder, name) for folder in _parents(name)):
@@ -121,8 +126,10 @@ def _parents(name):
 
 def _builds(cmake, folder, name):
     relative = name[len(folder) + 1:]
-    everything_below = re.search(r"quire_library\(|quire_tests\(|GLOB_RECURSE", cmake)
-    here = re.search(r"\bGLOB\b", cmake) and "/" not in relative
+    # quire_library and quire_tests take every .cc and no .cu.
+    everything_below = name.endswith(".cc") and re.search(r"quire_library\(|quire_tests\(|GLOB_RECURSE", cmake)
+    pattern = r"\bGLOB\b" if name.endswith(".cc") else r"\bGLOB\b.*\*\.cu\b"
+    here = re.search(pattern, cmake) and "/" not in relative
     return everything_below or here or relative in re.split(r'[\s()"]+', cmake)
 
 

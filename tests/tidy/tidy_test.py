@@ -14,7 +14,8 @@ TIDY_TREE = {
     "kernels/CMakeLists.txt": "quire_library(quire_kernels)\n",
     "kernels/check.h": "// An assertion.\n#pragma once\n#include <cstdio>\n",
     "kernels/cpu/simd.cc": '#include <immintrin.h>\n#include "kernels/check.h"\n',
-    "kernels/cuda/gemm.cu": "#include <cuda_runtime.h>\n",
+    "kernels/cuda/gemm.cu": '#include <cuda_runtime.h>\n#include "kernels/cuda/tiles.cuh"\n',
+    "kernels/cuda/tiles.cuh": "#pragma once\n",
     "kernels/cuda/CMakeLists.txt": "add_library(quire_cuda gemm.cu)\n",
     "block_manager/CMakeLists.txt": "quire_library(quire_block_manager)\n",
     "block_manager/pool.h": "#pragma once\n",
@@ -24,6 +25,8 @@ TIDY_TREE = {
     "server/CMakeLists.txt": "add_executable(quire main.cc)\n",
     "server/main.cc": '#include <grpcpp/grpcpp.h>\n#include "engine/engine.h"\n#include "quire/v1/admin.pb.h"\n',
     "tests/CMakeLists.txt": "quire_tests(all_tests)\n",
+    "tests/cuda_shim/cuda_runtime.h": "#pragma once\n",
+    "tests/cuda_shim/shim_test.cc": "#include <cuda_runtime.h>\n",
     "tests/engine_test.cc": '#include <gtest/gtest.h>\n#include "engine/engine.h"\n',
 }
 
@@ -37,6 +40,8 @@ class TidyTest(unittest.TestCase):
     def breaches_of(self, changes):
         with tempfile.TemporaryDirectory() as root:
             for name, text in {**TIDY_TREE, **changes}.items():
+                if text is None:  # Taken away.
+                    continue
                 path = pathlib.Path(root, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
@@ -77,6 +82,7 @@ class TidyTest(unittest.TestCase):
             ("engine/engine.cc", "grpcpp/grpcpp.h"),
             ("engine/engine.cc", "google/protobuf/message.h"),
             ("kernels/cpu/simd.cc", "cuda_runtime.h"),
+            ("tests/engine_test.cc", "cuda_bf16.h"),
             ("engine/engine.cc", "cublasLt.h"),
             ("engine/engine.cc", "immintrin.h"),
         ):
@@ -100,6 +106,18 @@ class TidyTest(unittest.TestCase):
             "engine/unused.h: ",
             {"engine/unused.h": "#pragma once\n", "engine/unused.cc": '#include "engine/unused.h"\n'},
         )
+
+    def test_notices_a_kernel_header_that_only_its_own_kernels_include(self):
+        changes = {"kernels/cuda/gemm.cuh": "#pragma once\n", "kernels/cuda/gemm.cu": '#include "kernels/cuda/gemm.cuh"\n'}
+        self.expect_breach(tidy.dead_files, "kernels/cuda/gemm.cuh: ", {**changes, "kernels/cuda/tiles.cuh": None})
+
+    def test_notices_a_stand_in_that_nobody_needs(self):
+        self.expect_breach(tidy.dead_files, "tests/cuda_shim/cuda_fp4.h: ", {"tests/cuda_shim/cuda_fp4.h": "#pragma once\n"})
+
+    def test_a_pattern_for_other_sources_does_not_build_kernels(self):
+        changes = {"kernels/cuda/CMakeLists.txt": "file(GLOB sources *.cc)\n"}
+        self.expect_breach(tidy.dead_files, "kernels/cuda/gemm.cu: ", changes)
+        self.assertEqual(self.breaches_of({"kernels/cuda/CMakeLists.txt": "file(GLOB sources *.cu *.cc)\n"}), [])
 
     def test_notices_a_source_that_nothing_builds(self):
         self.expect_breach(tidy.dead_files, "server/other.cc: ", {"server/other.cc": "\n"})
