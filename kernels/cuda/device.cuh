@@ -29,8 +29,8 @@ namespace quire {
 constexpr int kWarpSize = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
-// The block's dynamic shared memory, LaunchShape::shared_bytes of it, aligned to 128 bytes; its contents are undefined at
-// first.
+// The block's dynamic shared memory, LaunchShape::shared_bytes of it, aligned to 128 bytes; its contents are undefined
+// at first.
 __device__ __forceinline__ std::byte* SharedMemory() {
 #ifdef __CUDACC__
   extern __shared__ __align__(128) std::byte shared_memory[];

@@ -13,8 +13,8 @@ namespace quire {
 class DeviceMemory {
  public:
   DeviceMemory() = default;
-  // Aligned to 256 bytes; contents are undefined. `what` names it in errors: "the KV cache". RESOURCE_EXHAUSTED when the
-  // memory cannot be had, UNAVAILABLE when the device is lost.
+  // Aligned to 256 bytes; contents are undefined. `what` names it in errors: "the KV cache". RESOURCE_EXHAUSTED when
+  // the memory cannot be had, UNAVAILABLE when the device is lost.
   static absl::StatusOr<DeviceMemory> Allocate(size_t bytes, std::string_view what);
 
   std::byte* data() const { return data_.get(); }  // Of the device: the host must not read or write there.

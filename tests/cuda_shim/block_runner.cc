@@ -37,9 +37,10 @@ alignas(256) std::byte shared_storage[kGuardBytes + kMaxSharedBytes + kGuardByte
 
 std::string Place(const Caller& caller) { return absl::StrCat(caller.file_name(), ":", caller.line()); }
 
+bool SameText(const char* a, const char* b) { return a == b || std::string_view(a) == b; }
+
 bool SamePlace(const Caller& a, const Caller& b) {
-  return a.line() == b.line() && a.column() == b.column() &&
-         (a.file_name() == b.file_name() || std::string_view(a.file_name()) == b.file_name());
+  return a.line() == b.line() && a.column() == b.column() && SameText(a.file_name(), b.file_name());
 }
 
 uint3 IndexIn(const dim3& sizes, int64_t number) {
@@ -153,8 +154,8 @@ void BlockRunner::SyncBlock(const Caller& caller) {
     first_at_barrier_ = current_;
     barrier_caller_ = caller;
   } else if (!SamePlace(caller, barrier_caller_)) {
-    Fail(absl::StrCat("thread ", first_at_barrier_, " is at SyncBlock at ", Place(barrier_caller_), ", thread ", current_,
-                      " at another at ", Place(caller)));
+    Fail(absl::StrCat("thread ", first_at_barrier_, " is at SyncBlock at ", Place(barrier_caller_), ", thread ",
+                      current_, " at another at ", Place(caller)));
   }
   ++num_at_barrier_;
   warps_[current_ / kLanes].at_barrier |= uint32_t{1} << lane();
@@ -181,7 +182,7 @@ void BlockRunner::WarpCollective(const char* operation, void* operands, void (*c
   if (warp.at_collective == 0) {
     warp.operation = operation;
     warp.caller = caller;
-  } else if (std::string_view(operation) != warp.operation || !SamePlace(caller, warp.caller)) {
+  } else if (!SameText(operation, warp.operation) || !SamePlace(caller, warp.caller)) {
     Fail(absl::StrCat("warp ", current_ / kLanes, ": some lanes are at ", warp.operation, " at ", Place(warp.caller),
                       ", lane ", lane(), " at ", operation, " at ", Place(caller)));
   }
@@ -244,8 +245,8 @@ void BlockRunner::CopyAsync(std::byte* shared, const std::byte* global, bool val
   constexpr size_t kBytes = 16;
   CheckShared(shared, kBytes, "CopyAsync16", caller);
   if (reinterpret_cast<uintptr_t>(global) % kBytes != 0) {
-    Fail(absl::StrCat("thread ", current_, ": CopyAsync16 at ", Place(caller), " from an address that is no multiple of ",
-                      kBytes));
+    Fail(absl::StrCat("thread ", current_, ": CopyAsync16 at ", Place(caller),
+                      " from an address that is no multiple of ", kBytes));
   }
   std::memset(shared, kUndefined, kBytes);
   Thread& thread = threads_[current_];
@@ -268,7 +269,8 @@ void BlockRunner::WaitCopies(int pending) {
   thread.copies.erase(thread.copies.begin(), thread.copies.begin() + static_cast<std::ptrdiff_t>(done));
 }
 
-uint64_t BlockRunner::Random() {  // SplitMix64, of Steele, Lea and Flood, "Fast splittable pseudorandom number generators"
+// SplitMix64, of Steele, Lea and Flood, "Fast splittable pseudorandom number generators".
+uint64_t BlockRunner::Random() {
   uint64_t x = random_ += 0x9e3779b97f4a7c15;
   x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
   x = (x ^ x >> 27) * 0x94d049bb133111eb;

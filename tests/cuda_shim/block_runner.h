@@ -1,6 +1,6 @@
 // Runs grids: blocks one after the other, the threads of a block as fibers. The order of blocks, of warps between two
-// barriers and of lanes between two warp collectives comes from a seed: a kernel that needs an order it has not asked for
-// gives different results with different seeds.
+// barriers and of lanes between two warp collectives comes from a seed: a kernel that needs an order it has not asked
+// for gives different results with different seeds. A block that waits for another never ends.
 #pragma once
 
 #include <cstddef>

@@ -151,7 +151,8 @@ __global__ void ReturnBeforeShuffle(int* output) {
 
 TEST_F(BlockRunnerDeathTest, ALaneThatReturnsBeforeAWarpCollectiveIsNoticed) {
   std::vector<int> output(64);
-  EXPECT_DEATH(Run(ReturnBeforeShuffle, 64, output.data()), "warp 1: 31 of 32 lanes are at ShuffleXor at .*; 1 have returned");
+  EXPECT_DEATH(Run(ReturnBeforeShuffle, 64, output.data()),
+               "warp 1: 31 of 32 lanes are at ShuffleXor at .*; 1 have returned");
 }
 
 TEST_F(BlockRunnerDeathTest, AWarpThatIsNotFullHasNoCollectives) {

@@ -1,5 +1,5 @@
-// The toolkit's binary16, as far as kernels/cuda uses it, with its rounding: to nearest even, overflow to infinity; every
-// NaN becomes 0x7fff.
+// The toolkit's binary16, as far as kernels/cuda uses it, with its rounding: to nearest even, overflow to infinity;
+// every NaN becomes 0x7fff.
 #pragma once
 
 #include <cstdint>

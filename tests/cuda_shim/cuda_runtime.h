@@ -1,5 +1,5 @@
-// The part of the CUDA runtime API that kernels/cuda uses, carried out on the host. Names, arguments and results are the
-// toolkit's; its reference manual says what they mean. What is special here:
+// The part of the CUDA runtime API that kernels/cuda uses, carried out on the host. Names, arguments and results are
+// the toolkit's; its reference manual says what they mean. What is special here:
 //   - one device is invented: 4 multiprocessors, compute capability 9.0, 100 KiB of shared memory a block, 1 GiB;
 //   - memory is the host's; it starts filled with 0xff bytes (NaNs);
 //   - work of a stream is done when it is put there, or, after SetDeferred(true), when somebody waits for it;

@@ -1,5 +1,5 @@
-// What CUDA C++ adds to C++ for code that runs on a device: qualifiers, indices, and functions of global scope. Only what
-// kernels/cuda uses and what is sure to be the same on a device.
+// What CUDA C++ adds to C++ for code that runs on a device: qualifiers, indices, and functions of global scope; what
+// kernels/cuda uses or may soon use.
 #pragma once
 
 #include <bit>

@@ -99,8 +99,8 @@ TEST(DeviceOperations, ReductionsAreThoseOfTheShufflesTheyStandFor) {
 // The manual's "Matrix Fragments for mma.m16n8k16 with floating point type", formula by formula: element i of a lane's
 // fragment.
 int RowOfA(int group_id, int i) { return (0 <= i && i < 2) || (4 <= i && i < 6) ? group_id : group_id + 8; }
-int ColumnOfA(int thread_in_group, int i) { return i < 4 ? thread_in_group * 2 + (i & 1) : thread_in_group * 2 + (i & 1) + 8; }
-int RowOfB(int thread_in_group, int i) { return i < 2 ? thread_in_group * 2 + (i & 1) : thread_in_group * 2 + (i & 1) + 8; }
+int ColumnOfA(int thread_in_group, int i) { return thread_in_group * 2 + (i & 1) + (i >= 4 ? 8 : 0); }
+int RowOfB(int thread_in_group, int i) { return thread_in_group * 2 + (i & 1) + (i >= 2 ? 8 : 0); }
 int ColumnOfB(int group_id) { return group_id; }
 int RowOfD(int group_id, int i) { return i < 2 ? group_id : group_id + 8; }
 int ColumnOfD(int thread_in_group, int i) { return thread_in_group * 2 + (i & 1); }
@@ -172,8 +172,8 @@ constexpr int kRowBytes = 16 + 48;  // Rows need not be neighbours.
 __global__ void LoadMatrices(uint32_t (*plain)[4], uint32_t (*transposed)[4]) {
   const int lane = static_cast<int>(threadIdx.x);
   auto* const row = reinterpret_cast<uint16_t*>(SharedMemory() + lane * kRowBytes);
-  // Matrix, row and column of each element.
-  for (int column = 0; column < 8; ++column) row[column] = static_cast<uint16_t>(lane / 8 * 100 + lane % 8 * 10 + column);
+  const int first = lane / 8 * 100 + lane % 8 * 10;  // An element's digits are its matrix, row and column.
+  for (int column = 0; column < 8; ++column) row[column] = static_cast<uint16_t>(first + column);
   SyncBlock();
   LoadMatrix4(plain[lane], row);
   LoadMatrix4Transposed(transposed[lane], row);

@@ -10,8 +10,8 @@ namespace quire::cuda_shim {
 
 class Fiber {
  public:
-  // Resume() will run `body`, again from the start whenever it has returned. The fiber lives as long as the process: its
-  // stack is used for one block after the other.
+  // Resume() will run `body`, again from the start whenever it has returned. The fiber lives as long as the process:
+  // its stack is used for one block after the other.
   explicit Fiber(std::function<void()> body);
   Fiber(const Fiber&) = delete;
 

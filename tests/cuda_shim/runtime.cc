@@ -32,7 +32,7 @@ constexpr ErrorText kErrorTexts[] = {
     {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
     {cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
     {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
-    {cudaErrorStreamCaptureInvalidated, "cudaErrorStreamCaptureInvalidated", "the capture was spoilt by an earlier call"},
+    {cudaErrorStreamCaptureInvalidated, "cudaErrorStreamCaptureInvalidated", "an earlier call spoilt the capture"},
 };
 
 bool LosesDevice(cudaError_t error) {
@@ -60,7 +60,8 @@ bool LosesDevice(cudaError_t error) {
 cudaError_t Allocate(void** pointer, size_t bytes, RuntimeState::Allocations& allocations, size_t& bytes_in_use) {
   *pointer = nullptr;
   if (bytes == 0) return cudaSuccess;
-  auto* data = static_cast<std::byte*>(std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment));
+  const size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  auto* const data = static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded));
   if (data == nullptr) return RuntimeState::Get().Record(cudaErrorMemoryAllocation);
   std::memset(data, kUndefined, bytes);
   allocations[data] = bytes;
@@ -287,7 +288,9 @@ cudaError_t cudaMallocHost(void** pointer, size_t bytes, unsigned) {
   return quire::cuda_shim::Allocate(pointer, bytes, state.pinned_memory, state.pinned_bytes_in_use);
 }
 
-cudaError_t cudaHostAlloc(void** pointer, size_t bytes, unsigned flags) { return cudaMallocHost(pointer, bytes, flags); }
+cudaError_t cudaHostAlloc(void** pointer, size_t bytes, unsigned flags) {
+  return cudaMallocHost(pointer, bytes, flags);
+}
 
 cudaError_t cudaFreeHost(void* pointer) {
   RuntimeState& state = RuntimeState::Get();
