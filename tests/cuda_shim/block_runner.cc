@@ -12,13 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
 #include "tests/cuda_shim/device_functions.h"
-
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
-#define ASAN_UNPOISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
-#endif
+#include "tests/cuda_shim/sanitizer.h"
 
 uint3 threadIdx;
 uint3 blockIdx;
@@ -210,16 +204,16 @@ std::byte* BlockRunner::shared_memory() { return shared_storage + kGuardBytes; }
 void BlockRunner::FillSharedMemory() {
   std::byte* const begin = shared_memory();
   std::byte* const end = begin + shared_bytes_;
-  ASAN_UNPOISON_MEMORY_REGION(shared_storage, sizeof(shared_storage));
+  Allow(shared_storage, sizeof(shared_storage));
   std::fill(begin - kGuardBytes, begin, kGuard);
   std::memset(begin, kUndefined, shared_bytes_);
   std::fill(end, end + kGuardBytes, kGuard);
-  ASAN_POISON_MEMORY_REGION(begin - kGuardBytes, kGuardBytes);
-  ASAN_POISON_MEMORY_REGION(end, sizeof(shared_storage) - kGuardBytes - shared_bytes_);
+  Forbid(begin - kGuardBytes, kGuardBytes);
+  Forbid(end, sizeof(shared_storage) - kGuardBytes - shared_bytes_);
 }
 
 void BlockRunner::CheckGuards() {
-  ASAN_UNPOISON_MEMORY_REGION(shared_storage, sizeof(shared_storage));
+  Allow(shared_storage, sizeof(shared_storage));
   const std::byte* const begin = shared_memory();
   const std::byte* const end = begin + shared_bytes_;
   const auto is_guard = [](std::byte byte) { return byte == kGuard; };

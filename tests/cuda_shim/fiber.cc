@@ -5,20 +5,14 @@
 #include <utility>
 
 #include "kernels/check.h"
-
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/common_interface_defs.h>
-#endif
+#include "tests/cuda_shim/sanitizer.h"
 
 namespace quire::cuda_shim {
 namespace {
 
 constexpr size_t kGuardBytes = size_t{4} << 10;
-#ifdef __SANITIZE_ADDRESS__
-constexpr size_t kStackBytes = size_t{256} << 10;  // Checked code keeps its variables apart.
-#else
-constexpr size_t kStackBytes = size_t{64} << 10;
-#endif
+// Checked code keeps its variables apart.
+constexpr size_t kStackBytes = size_t{kChecksAddresses ? 256 : 64} << 10;
 
 // Stacks for boost::context::fiber; what grows out of one meets a page that nobody may touch.
 struct GuardedStack {
@@ -37,20 +31,6 @@ struct GuardedStack {
 
   const void** bottom;
 };
-
-void StartSwitch([[maybe_unused]] void** fake_stack, [[maybe_unused]] const void* bottom,
-                 [[maybe_unused]] size_t size) {
-#ifdef __SANITIZE_ADDRESS__
-  __sanitizer_start_switch_fiber(fake_stack, bottom, size);
-#endif
-}
-
-void FinishSwitch([[maybe_unused]] void* fake_stack, [[maybe_unused]] const void** old_bottom,
-                  [[maybe_unused]] size_t* old_size) {
-#ifdef __SANITIZE_ADDRESS__
-  __sanitizer_finish_switch_fiber(fake_stack, old_bottom, old_size);
-#endif
-}
 
 }  // namespace
 

@@ -35,6 +35,7 @@ constexpr ErrorText kErrorTexts[] = {
     {cudaErrorStreamCaptureInvalidated, "cudaErrorStreamCaptureInvalidated", "an earlier call spoilt the capture"},
 };
 
+// Written apart from kernels/cuda/cuda_status.cu, so that tests can compare the two.
 bool LosesDevice(cudaError_t error) {
   switch (error) {
     case cudaErrorECCUncorrectable:
@@ -138,10 +139,25 @@ void Reset() {
 }
 
 void SetSchedulingSeed(uint64_t seed) { BlockRunner::Get().SetSeed(seed); }
-void SetDeviceMemory(size_t bytes) { RuntimeState::Get().device_bytes = bytes; }
-size_t DeviceBytesInUse() { return RuntimeState::Get().device_bytes_in_use; }
-size_t PinnedBytesInUse() { return RuntimeState::Get().pinned_bytes_in_use; }
-int64_t NumKernelsRun() { return RuntimeState::Get().num_kernels_run; }
+void SetDeviceMemory(size_t bytes) {
+  const std::lock_guard lock(RuntimeState::Get().mutex);
+  RuntimeState::Get().device_bytes = bytes;
+}
+
+size_t DeviceBytesInUse() {
+  const std::lock_guard lock(RuntimeState::Get().mutex);
+  return RuntimeState::Get().device_bytes_in_use;
+}
+
+size_t PinnedBytesInUse() {
+  const std::lock_guard lock(RuntimeState::Get().mutex);
+  return RuntimeState::Get().pinned_bytes_in_use;
+}
+
+int64_t NumKernelsRun() {
+  const std::lock_guard lock(RuntimeState::Get().mutex);
+  return RuntimeState::Get().num_kernels_run;
+}
 
 void FreeLeaked() {
   RuntimeState& state = RuntimeState::Get();
@@ -165,8 +181,16 @@ void SetDeferred(bool deferred) {
 using quire::cuda_shim::Call;
 using quire::cuda_shim::RuntimeState;
 
-cudaError_t cudaGetLastError() { return RuntimeState::Get().TakeLastError(); }
-cudaError_t cudaPeekAtLastError() { return RuntimeState::Get().PeekAtLastError(); }
+// The toolkit's is kept for each thread; this one is everybody's.
+cudaError_t cudaGetLastError() {
+  const std::lock_guard lock(RuntimeState::Get().mutex);
+  return RuntimeState::Get().TakeLastError();
+}
+
+cudaError_t cudaPeekAtLastError() {
+  const std::lock_guard lock(RuntimeState::Get().mutex);
+  return RuntimeState::Get().PeekAtLastError();
+}
 
 const char* cudaGetErrorName(cudaError_t error) {
   for (const auto& known : quire::cuda_shim::kErrorTexts) {
@@ -184,6 +208,7 @@ const char* cudaGetErrorString(cudaError_t error) {
 
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = 0;
+  const std::lock_guard lock(RuntimeState::Get().mutex);
   if (const cudaError_t error = RuntimeState::Get().Begin(Call::kDevice); error != cudaSuccess) return error;
   *count = 1;
   return cudaSuccess;
@@ -196,12 +221,14 @@ cudaError_t cudaGetDevice(int* device) {
 
 cudaError_t cudaSetDevice(int device) {
   RuntimeState& state = RuntimeState::Get();
+  const std::lock_guard lock(state.mutex);
   if (const cudaError_t error = state.Begin(Call::kDevice); error != cudaSuccess) return error;
   return device == 0 ? cudaSuccess : state.Record(cudaErrorInvalidDevice);
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   RuntimeState& state = RuntimeState::Get();
+  const std::lock_guard lock(state.mutex);
   if (const cudaError_t error = state.Begin(Call::kDevice); error != cudaSuccess) return error;
   if (device != 0) return state.Record(cudaErrorInvalidDevice);
   *properties = {.name = "host shim",

@@ -119,6 +119,17 @@ TEST_F(CudaShimRuntime, StatusesTellLostDevicesFromBugs) {
             "copy a page: invalid argument (cudaErrorInvalidValue)");
 }
 
+TEST_F(CudaShimRuntime, AfterWhichErrorsADeviceIsLostIsKnownTwice) {
+  for (int code = 1; code < 1000; ++code) {
+    const auto error = static_cast<cudaError_t>(code);
+    FailNext(Call::kDevice, error);
+    int count = 0;
+    EXPECT_EQ(cudaGetDeviceCount(&count), error);
+    EXPECT_EQ(cudaGetDeviceCount(&count), LosesDevice(error) ? error : cudaSuccess) << code;
+    cuda_shim::Reset();
+  }
+}
+
 TEST_F(CudaShimRuntime, LaunchesThatADeviceCannotCarryOutAreRefused) {
   float x = 0;
   const LaunchShape impossible[] = {{.grid = 0}, {.block = 1025}, {.grid = {1, 65536}}, {.block = {1, 1, 65}},

@@ -109,6 +109,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
 }
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+  const std::lock_guard lock(RuntimeState::Get().mutex);
   if (const cudaError_t error = quire::cuda_shim::SpoilCaptures(); error != cudaSuccess) return error;
   return cudaMemcpyAsync(to, from, bytes, kind, nullptr);
 }
