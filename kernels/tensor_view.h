@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <type_traits>
 
 #include "kernels/dtype.h"
 
@@ -18,7 +19,12 @@ struct MatrixView {
   int64_t stride = 0;
 
   T* Row(int64_t row) const { return data + row * stride; }
-  operator MatrixView<const T>() const { return {data, rows, cols, stride}; }
+  // A template, because nvcc warns of a conversion to the type itself where T is const.
+  template <typename ReadOnly>
+    requires(!std::is_const_v<T> && std::is_same_v<ReadOnly, const T>)
+  operator MatrixView<ReadOnly>() const {
+    return {data, rows, cols, stride};
+  }
 };
 
 // A weight matrix as a model file stores it: `rows` output features of `cols` input features each, row-major, every row a

@@ -1,0 +1,59 @@
+// Ops::MatMul on the device: rounds the input rows to bfloat16 (kernels/cuda/prepare_rows.h), multiplies them with each
+// segment of the weights and applies the epilogue (kernels/cuda/matmul_kernel.h).
+//
+// Products of two bfloat16 values are exact; they are added up in float32, by matrix instructions. Against exact
+// arithmetic on unrounded inputs and weights a product is off by up to 2^-8 of its magnitude, most of the time far less.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/packed_matrix.h"
+#include "kernels/cuda/stream.h"
+#include "kernels/ops.h"
+
+namespace quire {
+
+// MatMulArgs of kernels/ops.h; all pointers are to device memory.
+struct CudaMatMulArgs {
+  MatrixView<const float> input;
+  const float* norm_weight = nullptr;  // [K]; nullptr: no normalisation.
+  float norm_epsilon = 0;
+  const CudaPackedMatrix* weights = nullptr;
+  const float* bias = nullptr;  // [N] or nullptr.
+  Epilogue epilogue = Epilogue::kStore;
+  Activation activation = Activation::kSilu;
+  MatrixView<float> output;
+};
+
+// What MatMul needs besides its arguments. Calls that share one go to one stream.
+class MatMulScratch {
+ public:
+  // With fewer pairs of slice and tile of the output than that, slices are blocks of their own, whose sums need memory.
+  static constexpr int64_t kMostPartialTiles = 1024;
+
+  // Makes room for inputs of up to `max_rows` rows and `max_cols` columns. It only grows, and waits for the stream: not
+  // to be called while the stream is captured. `most_partial_tiles` is for tests. RESOURCE_EXHAUSTED when memory cannot
+  // be had.
+  absl::Status Reserve(int64_t max_rows, int64_t max_cols, CudaStream stream,
+                       int64_t most_partial_tiles = kMostPartialTiles);
+
+  uint16_t* rows() { return reinterpret_cast<uint16_t*>(rows_.data()); }
+  float* partial_sums() { return reinterpret_cast<float*>(partial_sums_.data()); }
+  int* tickets() { return reinterpret_cast<int*>(tickets_.data()); }
+  int64_t most_partial_tiles() const { return most_partial_tiles_; }
+  int64_t bytes() const;
+  // Whether inputs of this shape fit.
+  bool HasRoomFor(int64_t num_rows, int64_t num_cols) const;
+
+ private:
+  DeviceMemory rows_, partial_sums_, tickets_;
+  int64_t most_partial_tiles_ = 0;
+  int64_t max_rows_ = 0;
+};
+
+// REQUIRES: args.weights is gated if and only if the epilogue is kGate, and the scratch memory has been reserved.
+void MatMul(const CudaMatMulArgs& args, MatMulScratch& scratch, CudaStream stream);
+
+}  // namespace quire

@@ -1,0 +1,66 @@
+#include "kernels/cuda/prepare_rows.h"
+
+#include <cuda_runtime.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "kernels/check.h"
+#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/weight_fragments.cuh"
+
+namespace quire {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kWarps = kThreads / kWarpSize;
+
+// The sum over the block's threads, the same in all of them.
+__device__ float SumOfBlock(float x) {
+  auto* const sums = reinterpret_cast<float*>(SharedMemory());
+  const float of_warp = WarpSum(x);
+  if (threadIdx.x % kWarpSize == 0) sums[threadIdx.x / kWarpSize] = of_warp;
+  SyncBlock();
+  float sum = 0;
+  for (int warp = 0; warp < kWarps; ++warp) sum += sums[warp];
+  return sum;
+}
+
+// A block for each row; a thread takes every kThreads-th pair of elements.
+__global__ void __launch_bounds__(kThreads)
+    PrepareRowsKernel(const float* input, int64_t stride, int cols, const float* norm_weight, float epsilon,
+                      uint16_t* rows, int padded_cols) {
+  const int64_t row = blockIdx.x;
+  input += row * stride;
+  float scale = 1;
+  if (norm_weight != nullptr) {
+    float squares = 0;
+    for (int i = static_cast<int>(threadIdx.x); i < cols; i += kThreads) squares = fmaf(input[i], input[i], squares);
+    scale = 1 / sqrtf(SumOfBlock(squares) / static_cast<float>(cols) + epsilon);
+  }
+  const auto element = [&](int i) {
+    if (i >= cols) return 0.0f;
+    return norm_weight != nullptr ? input[i] * scale * norm_weight[i] : input[i];
+  };
+  auto* const pairs = reinterpret_cast<uint32_t*>(rows + row * padded_cols);
+  for (int pair = static_cast<int>(threadIdx.x); pair < padded_cols / 2; pair += kThreads) {
+    pairs[pair] = RoundToBFloat16Pair(element(2 * pair), element(2 * pair + 1));
+  }
+}
+
+}  // namespace
+
+void PrepareRows(MatrixView<const float> input, const float* norm_weight, float epsilon, uint16_t* rows,
+                 int64_t padded_cols, CudaStream stream) {
+  QUIRE_CHECK(input.rows > 0 && padded_cols % 2 == 0 && padded_cols >= input.cols);
+  const LaunchShape shape = {.grid = static_cast<unsigned>(input.rows),
+                             .block = kThreads,
+                             .shared_bytes = kWarps * sizeof(float),
+                             .stream = stream};
+  // What fails is kept for cudaGetLastError.
+  Launch(PrepareRowsKernel, shape, input.data, input.stride, static_cast<int>(input.cols), norm_weight, epsilon, rows,
+         static_cast<int>(padded_cols));
+}
+
+}  // namespace quire

@@ -1,0 +1,145 @@
+// Weights of kernels/cuda/weight_format.h, on their way from a tile into the registers of a matrix instruction.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/cuda/weight_format.h"
+
+namespace quire {
+
+// Two floats rounded to bfloat16, the first in the low half.
+__device__ __forceinline__ uint32_t RoundToBFloat16Pair(float low, float high) {
+  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+  uint32_t bits;
+  memcpy(&bits, &pair, sizeof(bits));
+  return bits;
+}
+
+__device__ __forceinline__ float Float16ToFloat(uint32_t bits) {
+  return __half2float(__ushort_as_half(static_cast<unsigned short>(bits)));
+}
+
+// Of channels g and g + 8 and one part of a group.
+struct PairOfScales {
+  float scales[2];
+  float offsets[2];
+};
+
+template <WeightFormat kFormat>
+__device__ __forceinline__ PairOfScales LoadScales(const std::byte* entry) {
+  constexpr WeightLayout kLayout = LayoutOf(kFormat);
+  uint32_t words[kLayout.scale_entry_bytes() / 4];
+  memcpy(words, __builtin_assume_aligned(entry, kLayout.scale_entry_bytes()), sizeof(words));
+  PairOfScales pair = {};
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    if constexpr (kLayout.scale_bytes == 2) {
+      pair.scales[i] = Float16ToFloat(words[0] >> 16 * i & 0xffff);
+      if constexpr (kLayout.has_offset) pair.offsets[i] = Float16ToFloat(words[1] >> 16 * i & 0xffff);
+    } else {
+      pair.scales[i] = __uint_as_float(words[i]);
+      if constexpr (kLayout.has_offset) pair.offsets[i] = __uint_as_float(words[2 + i]);
+    }
+  }
+  return pair;
+}
+
+// What a lane holds of one tile.
+template <WeightFormat kFormat>
+class LaneOfTile {
+ public:
+  static constexpr WeightLayout kLayout = LayoutOf(kFormat);
+
+  // `tile` is in shared memory; the lane's scales are read when they are needed.
+  __device__ __forceinline__ LaneOfTile(const std::byte* tile, int lane) : tile_(tile), lane_(lane) {
+#pragma unroll
+    for (int i = 0; i < kLayout.vectors(); ++i) {
+      const uint4 vector = *reinterpret_cast<const uint4*>(tile + (i * kLanes + lane) * kVectorBytes);
+      words_[4 * i] = vector.x;
+      words_[4 * i + 1] = vector.y;
+      words_[4 * i + 2] = vector.z;
+      words_[4 * i + 3] = vector.w;
+    }
+  }
+
+  // The operands of the two instructions for features [32 * group, 32 * group + 32). `group` is a constant.
+  __device__ __forceinline__ void Expand(int group, uint32_t (&first)[4], uint32_t (&second)[4]) const {
+    if constexpr (kFormat == WeightFormat::kBFloat16) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        first[i] = words_[8 * group + i];
+        second[i] = words_[8 * group + 4 + i];
+      }
+    } else {
+      const int part = kLayout.scales_per_group == 2 ? 2 * group + lane_ % 4 / 2 : group;
+      const int entry = part * 8 + lane_ / 4;
+      const PairOfScales scales =
+          LoadScales<kFormat>(tile_ + kLayout.code_bytes_of_tile() + entry * kLayout.scale_entry_bytes());
+      ExpandFragment(2 * group, scales, first);
+      ExpandFragment(2 * group + 1, scales, second);
+    }
+  }
+
+ private:
+  __device__ __forceinline__ void ExpandFragment(int fragment, const PairOfScales& scales,
+                                                 uint32_t (&registers)[4]) const {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const float scale = scales.scales[i % 2], offset = scales.offsets[i % 2];
+      registers[i] = RoundToBFloat16Pair(fmaf(scale, CenteredCode(fragment, 2 * i), offset),
+                                         fmaf(scale, CenteredCode(fragment, 2 * i + 1), offset));
+    }
+  }
+
+  // code - zero_point, exactly: as the lowest bits of a float of 2^23 a code becomes 2^23 + code.
+  __device__ __forceinline__ float CenteredCode(int fragment, int index) const {
+    constexpr uint32_t kTwoTo23 = 0x4b000000;
+    uint32_t bits;
+    if constexpr (kLayout.code_bits == 4) {
+      bits = (words_[fragment] >> 4 * index & 15) | kTwoTo23;
+    } else {
+      bits = __byte_perm(words_[2 * fragment + index / 4], kTwoTo23, 0x7440 | index % 4);
+    }
+    return __uint_as_float(bits) - static_cast<float>((1 << 23) + kLayout.zero_point());
+  }
+
+  const std::byte* tile_;
+  int lane_;
+  uint32_t words_[4 * kLayout.vectors()];
+};
+
+// The weight of one channel and feature of a tile, as exact as a float can be.
+__device__ __forceinline__ float WeightOfTile(const WeightLayout& layout, const std::byte* tile, int channel,
+                                              int feature) {
+  const int bit = layout.CodeBit(channel, feature);
+  if (layout.scales_per_group == 0) {
+    unsigned short bits;
+    memcpy(&bits, tile + bit / 8, sizeof(bits));
+    return __uint_as_float(static_cast<uint32_t>(bits) << 16);
+  }
+  const int code = static_cast<int>(tile[bit / 8]) >> bit % 8 & ((1 << layout.code_bits) - 1);
+  const std::byte* const at = tile + layout.ScaleByte(channel, feature);
+  float scale, offset = 0;
+  if (layout.scale_bytes == 2) {
+    unsigned short bits[3];
+    memcpy(bits, at, sizeof(bits[0]));
+    scale = Float16ToFloat(bits[0]);
+    if (layout.has_offset) memcpy(&bits[2], at + 2 * sizeof(bits[0]), sizeof(bits[2]));
+    if (layout.has_offset) offset = Float16ToFloat(bits[2]);
+  } else {
+    memcpy(&scale, at, sizeof(scale));
+    if (layout.has_offset) memcpy(&offset, at + 2 * sizeof(scale), sizeof(offset));
+  }
+  // Rounded twice, as DequantizeRow does it.
+  const float product = __fmul_rn(scale, static_cast<float>(code - layout.zero_point()));
+  return layout.has_offset ? __fadd_rn(product, offset) : product;
+}
+
+}  // namespace quire
