@@ -40,16 +40,15 @@ absl::Status Upload(const SegmentSource& source, WeightSegment& segment, WeightS
                     ParallelFor parallel_for) {
   const int64_t panel_bytes = PanelBytesOf(source.format, source.panels.cols());
   const size_t wanted = std::min<size_t>(kStagingBytes, segment.num_panels * panel_bytes);
-  absl::Status status = staging.Reserve(std::max<size_t>(wanted, panel_bytes));
-  if (!status.ok()) return status;
+  if (absl::Status status = staging.Reserve(std::max<size_t>(wanted, panel_bytes)); !status.ok()) return status;
   const int64_t most = static_cast<int64_t>(staging.size()) / panel_bytes;
   for (int64_t first = 0; first < segment.num_panels; first += most) {
     const int64_t count = std::min(most, segment.num_panels - first);
     parallel_for(count, [&](int64_t i) {
       PackPanel(source.panels, source.format, first + i, staging.data() + i * panel_bytes);
     });
-    status = staging.CopyTo(segment.memory.data() + first * panel_bytes, count * panel_bytes);
-    if (!status.ok()) return status;
+    std::byte* const to = segment.memory.data() + first * panel_bytes;
+    if (absl::Status copied = staging.CopyTo(to, count * panel_bytes); !copied.ok()) return copied;
   }
   return absl::OkStatus();
 }

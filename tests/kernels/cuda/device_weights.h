@@ -1,0 +1,33 @@
+// Weights on the emulated device, whose memory the host can address: pointers to host memory serve as the device's.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/cuda/packed_matrix.h"
+#include "tests/kernels/random_weights.h"
+
+namespace quire {
+
+inline absl::StatusOr<std::unique_ptr<CudaPackedMatrix>> PackOnDevice(std::span<const RawMatrix> parts,
+                                                                      bool gated = false) {
+  WeightStaging staging(nullptr);
+  const auto one_after_another = [](int64_t count, absl::FunctionRef<void(int64_t)> fn) {
+    for (int64_t i = 0; i < count; ++i) fn(i);
+  };
+  return CudaPackedMatrix::Create(parts, gated, staging, one_after_another);
+}
+
+inline std::unique_ptr<CudaPackedMatrix> PackOnDevice(const RandomWeights& weights) {
+  const RawMatrix part = weights.raw();
+  return PackOnDevice({&part, 1}).value();
+}
+
+inline std::unique_ptr<CudaPackedMatrix> PackGatedOnDevice(const RandomWeights& gate, const RandomWeights& up) {
+  const RawMatrix parts[] = {gate.raw(), up.raw()};
+  return PackOnDevice(parts, /*gated=*/true).value();
+}
+
+}  // namespace quire
