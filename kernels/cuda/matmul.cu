@@ -100,16 +100,19 @@ absl::Status MatMulScratch::Reserve(int64_t max_rows, int64_t max_cols, CudaStre
   if (absl::Status status = ToStatus(cudaStreamSynchronize(stream), "wait for the device"); !status.ok()) {
     return status;
   }
-  max_rows_ = std::max(max_rows_, max_rows);
-  most_partial_tiles_ = most_partial_tiles;
+  max_rows = std::max(max_rows_, max_rows);
+  max_rows_ = 0;  // If memory cannot be had, there is no room for anything.
   const int64_t row_bytes = TilesOf(max_cols) * kTileFeatures * int64_t{sizeof(uint16_t)};
-  if (absl::Status status = Grow(rows_, max_rows_ * row_bytes); !status.ok()) return status;
-  const int64_t tile_bytes =
-      int64_t{kPanelsPerBlock} * kPanelRows * TokensPerBlock(max_rows_) * int64_t{sizeof(float)};
+  if (absl::Status status = Grow(rows_, max_rows * row_bytes); !status.ok()) return status;
+  const int64_t tile_bytes = int64_t{kPanelsPerBlock} * kPanelRows * TokensPerBlock(max_rows) * int64_t{sizeof(float)};
   if (absl::Status status = Grow(partial_sums_, most_partial_tiles * tile_bytes); !status.ok()) return status;
   const int64_t ticket_bytes = most_partial_tiles * int64_t{sizeof(int)};
   if (absl::Status status = Grow(tickets_, ticket_bytes); !status.ok()) return status;
-  return ToStatus(cudaMemsetAsync(tickets_.data(), 0, ticket_bytes, stream), "clear scratch memory");
+  const cudaError_t error = cudaMemsetAsync(tickets_.data(), 0, ticket_bytes, stream);
+  if (error != cudaSuccess) return ToStatus(error, "clear scratch memory");
+  max_rows_ = max_rows;
+  most_partial_tiles_ = most_partial_tiles;
+  return absl::OkStatus();
 }
 
 int64_t MatMulScratch::bytes() const {

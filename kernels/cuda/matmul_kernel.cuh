@@ -110,6 +110,7 @@ class Multiplier {
     for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
 #pragma unroll
       for (int token_tile = 0; token_tile < kTokenTiles; ++token_tile) {
+        if (!HasTokens(token_tile)) break;
         const float(&values)[4] = sums.values[panel][token_tile];
         at(static_cast<int>(blockIdx.z), panel, token_tile) = make_float4(values[0], values[1], values[2], values[3]);
       }
@@ -121,6 +122,7 @@ class Multiplier {
       for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
 #pragma unroll
         for (int token_tile = 0; token_tile < kTokenTiles; ++token_tile) {
+          if (!HasTokens(token_tile)) break;
           const float4 sum = at(slice, panel, token_tile);
           float(&values)[4] = sums.values[panel][token_tile];
           values[0] += sum.x;
@@ -158,6 +160,10 @@ class Multiplier {
   }
 
  private:
+  __device__ __forceinline__ bool HasTokens(int token_tile) const {
+    return first_token_ + 8 * token_tile < args_.num_tokens;
+  }
+
   // Calls multiply(tile, its stage) for the tiles in order, while the next ones are being copied. A stage is written
   // again only after the barrier behind its last reading.
   template <typename Multiply>
@@ -220,7 +226,7 @@ class Multiplier {
       for (int panel = 0; panel < kPanelsPerWarp; ++panel) lanes[panel].Expand(group, first[panel], second[panel]);
 #pragma unroll
       for (int token_tile = 0; token_tile < kTokenTiles; ++token_tile) {
-        if (first_token_ + 8 * token_tile >= args_.num_tokens) break;
+        if (!HasTokens(token_tile)) break;
         const uint4 vector = activations[ActivationVector(8 * token_tile + lane_ / 4, 4 * group + lane_ % 4)];
         const uint32_t of_first[2] = {vector.x, vector.y}, of_second[2] = {vector.z, vector.w};
 #pragma unroll
