@@ -8,6 +8,7 @@
 #include "kernels/check.h"
 #include "kernels/cuda/cuda_status.h"
 #include "kernels/cuda/matmul_kernel.h"
+#include "kernels/cuda/packed_matrix.h"
 #include "kernels/cuda/prepare_rows.h"
 
 namespace quire {
@@ -29,17 +30,19 @@ MultiplyShape ShapeFor(int64_t num_tokens, int64_t num_panels, int num_slices, i
   return {kMostTokensPerBlock, /*serial=*/true};
 }
 
-void Check(const CudaMatMulArgs& args, const MatMulScratch& scratch) {
+void Check(const MatMulArgs& args, const CudaPackedMatrix& weights, const MatMulScratch& scratch) {
   const bool gated = args.epilogue == Epilogue::kGate;
-  QUIRE_CHECK(args.weights->gated() == gated);
-  QUIRE_CHECK(args.input.cols == args.weights->cols());
+  QUIRE_CHECK(weights.gated() == gated);
+  QUIRE_CHECK(args.input.cols == weights.cols());
   QUIRE_CHECK(args.output.rows == args.input.rows);
-  QUIRE_CHECK(args.output.cols == (gated ? args.weights->rows() / 2 : args.weights->rows()));
+  QUIRE_CHECK(args.output.cols == (gated ? weights.rows() / 2 : weights.rows()));
+  QUIRE_CHECK(args.bias.empty() || static_cast<int64_t>(args.bias.size()) == weights.rows());
+  QUIRE_CHECK(args.norm.weight.empty() || static_cast<int64_t>(args.norm.weight.size()) == weights.cols());
   QUIRE_CHECK(scratch.HasRoomFor(args.input.rows, args.input.cols));
 }
 
-MultiplyArgs ArgsFor(const CudaMatMulArgs& args, const WeightSegment& segment, MatMulScratch& scratch) {
-  const bool gated = args.weights->gated();
+MultiplyArgs ArgsFor(const MatMulArgs& args, const WeightSegment& segment, MatMulScratch& scratch) {
+  const bool gated = args.epilogue == Epilogue::kGate;
   MultiplyArgs multiply;
   multiply.panels = segment.memory.data();
   multiply.num_panels = static_cast<int>(segment.num_panels);
@@ -53,8 +56,8 @@ MultiplyArgs ArgsFor(const CudaMatMulArgs& args, const WeightSegment& segment, M
   multiply.tickets = scratch.tickets();
   multiply.epilogue = args.epilogue;
   multiply.activation = args.activation;
-  if (args.bias != nullptr) {
-    multiply.bias = args.bias + segment.first_channel;
+  if (!args.bias.empty()) {
+    multiply.bias = args.bias.data() + segment.first_channel;
     if (gated) multiply.up_bias = multiply.bias + segment.num_channels;
   }
   multiply.output = args.output.data + segment.first_channel;
@@ -94,8 +97,7 @@ absl::Status Grow(DeviceMemory& memory, int64_t bytes) {
 
 }  // namespace
 
-absl::Status MatMulScratch::Reserve(int64_t max_rows, int64_t max_cols, CudaStream stream,
-                                    int64_t most_partial_tiles) {
+absl::Status MatMulScratch::Reserve(int64_t max_rows, int64_t max_cols, CudaStream stream, int64_t most_partial_tiles) {
   // What is freed may still be in use.
   if (absl::Status status = ToStatus(cudaStreamSynchronize(stream), "wait for the device"); !status.ok()) {
     return status;
@@ -124,12 +126,13 @@ bool MatMulScratch::HasRoomFor(int64_t num_rows, int64_t num_cols) const {
   return num_rows <= max_rows_ && bytes <= static_cast<int64_t>(rows_.size());
 }
 
-void MatMul(const CudaMatMulArgs& args, MatMulScratch& scratch, CudaStream stream) {
+void MatMul(const MatMulArgs& args, MatMulScratch& scratch, CudaStream stream) {
   if (args.input.rows == 0) return;
-  Check(args, scratch);
+  const auto& weights = static_cast<const CudaPackedMatrix&>(*args.weights);
+  Check(args, weights, scratch);
   const int64_t padded_cols = TilesOf(args.input.cols) * kTileFeatures;
-  PrepareRows(args.input, args.norm_weight, args.norm_epsilon, scratch.rows(), padded_cols, stream);
-  for (const WeightSegment& segment : args.weights->segments()) {
+  PrepareRows(args.input, args.norm, scratch.rows(), padded_cols, stream);
+  for (const WeightSegment& segment : weights.segments()) {
     const MultiplyArgs multiply = ArgsFor(args, segment, scratch);
     const MultiplyShape shape =
         ShapeFor(args.input.rows, segment.num_panels, multiply.num_slices, scratch.most_partial_tiles());

@@ -2,30 +2,18 @@
 // segment of the weights and applies the epilogue (kernels/cuda/matmul_kernel.h).
 //
 // Products of two bfloat16 values are exact; they are added up in float32, by matrix instructions. Against exact
-// arithmetic on unrounded inputs and weights a product is off by up to 2^-8 of its magnitude, most of the time far less.
+// arithmetic on unrounded inputs and weights a product is off by up to 2^-8 of its magnitude, most of the time far
+// less.
 #pragma once
 
 #include <cstdint>
 
 #include "absl/status/status.h"
 #include "kernels/cuda/device_memory.h"
-#include "kernels/cuda/packed_matrix.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/ops.h"
 
 namespace quire {
-
-// MatMulArgs of kernels/ops.h; all pointers are to device memory.
-struct CudaMatMulArgs {
-  MatrixView<const float> input;
-  const float* norm_weight = nullptr;  // [K]; nullptr: no normalisation.
-  float norm_epsilon = 0;
-  const CudaPackedMatrix* weights = nullptr;
-  const float* bias = nullptr;  // [N] or nullptr.
-  Epilogue epilogue = Epilogue::kStore;
-  Activation activation = Activation::kSilu;
-  MatrixView<float> output;
-};
 
 // What MatMul needs besides its arguments. Calls that share one go to one stream.
 class MatMulScratch {
@@ -53,7 +41,8 @@ class MatMulScratch {
   int64_t max_rows_ = 0;
 };
 
-// REQUIRES: args.weights is gated if and only if the epilogue is kGate, and the scratch memory has been reserved.
-void MatMul(const CudaMatMulArgs& args, MatMulScratch& scratch, CudaStream stream);
+// All that args refers to is in device memory. REQUIRES: args.weights is a CudaPackedMatrix, gated if and only if the
+// epilogue is kGate, and the scratch memory has been reserved.
+void MatMul(const MatMulArgs& args, MatMulScratch& scratch, CudaStream stream);
 
 }  // namespace quire

@@ -1,5 +1,5 @@
-// The body of the kernel of kernels/cuda/matmul_kernel.h. Included by one file for each width of codes, so that they are
-// compiled beside each other.
+// The body of the kernel of kernels/cuda/matmul_kernel.h. Included by one file for each width of codes, so that they
+// are compiled beside each other.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -16,8 +16,7 @@ namespace quire {
 
 // x / (1 + e^-x), and 0.5 x (1 + tanh(z)) = x / (1 + e^-2z) with z = sqrt(2 / pi) (x + 0.044715 x^3).
 __device__ __forceinline__ float Activate(Activation activation, float x) {
-  const float argument =
-      activation == Activation::kSilu ? x : x * fmaf(x * x, 0.044715f, 1.0f) * (2 * 0.797884561f);
+  const float argument = activation == Activation::kSilu ? x : x * fmaf(x * x, 0.044715f, 1.0f) * (2 * 0.797884561f);
   return x / (1 + expf(-argument));
 }
 
@@ -56,7 +55,7 @@ class Multiplier {
   static constexpr int kTileBytes = LayoutOf(kFormat).tile_bytes();
   static constexpr int kStageBytes = kPanelsPerBlock * kTileBytes + kTokens * kTileFeatures * 2;
   static constexpr int kWantedBytes = 44 << 10;
-  static constexpr int kStages = kWantedBytes / kStageBytes < 3 ? 3
+  static constexpr int kStages = kWantedBytes / kStageBytes < 3   ? 3
                                  : kWantedBytes / kStageBytes > 8 ? 8
                                                                   : kWantedBytes / kStageBytes;
   static constexpr int kSharedBytes = kStages * kStageBytes;

@@ -2,7 +2,8 @@
 //
 // A block of 4 warps multiplies 8 panels of weights with up to 64 rows of activations ("tokens" here, since a weight
 // matrix has rows as well), tile by tile along the features. Weights and activations are copied to shared memory a few
-// tiles ahead; each warp expands two panels to bfloat16 in registers and multiplies them with all of the block's tokens.
+// tiles ahead; each warp expands two panels to bfloat16 in registers and multiplies them with all of the block's
+// tokens.
 //
 // The features are cut into slices, as many as follow from the shape of the weights alone. The products of a slice are
 // added up in one chain of matrix instructions, features ascending, and the slices' sums in ascending order, from 0. It
@@ -67,8 +68,8 @@ struct MultiplyShape {
   bool serial = false;
 };
 
-// Launches the variant for a format, on ceil(panels / kPanelsPerBlock) x ceil(tokens / tokens_per_block) x (1, or split:
-// num_slices) blocks. What fails is kept for cudaGetLastError.
+// Launches the variant for a format, on ceil(panels / kPanelsPerBlock) x ceil(tokens / tokens_per_block) x (1, or
+// split: num_slices) blocks. What fails is kept for cudaGetLastError.
 template <WeightFormat kFormat>
 void LaunchMultiply(const MultiplyArgs& args, MultiplyShape shape, CudaStream stream);
 

@@ -39,8 +39,8 @@ class WeightStaging {
   CudaStream stream_;
 };
 
-// Neighbouring output channels of one format. Parts of equal formats, such as Q and K of most files, become one segment,
-// without padding between them.
+// Neighbouring output channels of one format. Parts of equal formats, such as Q and K of most files, become one
+// segment, without padding between them.
 struct WeightSegment {
   WeightFormat format = WeightFormat::kBFloat16;
   int64_t first_channel = 0;

@@ -3,7 +3,6 @@
 #include <cuda_runtime.h>
 
 #include <cmath>
-#include <cstring>
 
 #include "kernels/check.h"
 #include "kernels/cuda/device.cuh"
@@ -51,16 +50,16 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void PrepareRows(MatrixView<const float> input, const float* norm_weight, float epsilon, uint16_t* rows,
-                 int64_t padded_cols, CudaStream stream) {
+void PrepareRows(MatrixView<const float> input, const RmsNorm& norm, uint16_t* rows, int64_t padded_cols,
+                 CudaStream stream) {
   QUIRE_CHECK(input.rows > 0 && padded_cols % 2 == 0 && padded_cols >= input.cols);
   const LaunchShape shape = {.grid = static_cast<unsigned>(input.rows),
                              .block = kThreads,
                              .shared_bytes = kWarps * sizeof(float),
                              .stream = stream};
   // What fails is kept for cudaGetLastError.
-  Launch(PrepareRowsKernel, shape, input.data, input.stride, static_cast<int>(input.cols), norm_weight, epsilon, rows,
-         static_cast<int>(padded_cols));
+  Launch(PrepareRowsKernel, shape, input.data, input.stride, static_cast<int>(input.cols),
+         norm.weight.empty() ? nullptr : norm.weight.data(), norm.epsilon, rows, static_cast<int>(padded_cols));
 }
 
 }  // namespace quire

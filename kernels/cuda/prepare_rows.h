@@ -4,14 +4,14 @@
 #include <cstdint>
 
 #include "kernels/cuda/stream.h"
-#include "kernels/tensor_view.h"
+#include "kernels/ops.h"
 
 namespace quire {
 
 // rows[m] = norm(input row m) in bfloat16 (to nearest even), followed by zeros up to `padded_cols` elements, on the
-// device. RMSNorm as in kernels/ops.h, with norm_weight [input.cols]; nullptr means none. Its sum of squares is added up
-// in an order that depends on input.cols alone. REQUIRES: padded_cols is even and at least input.cols; input.rows > 0.
-void PrepareRows(MatrixView<const float> input, const float* norm_weight, float epsilon, uint16_t* rows,
-                 int64_t padded_cols, CudaStream stream);
+// device. The norm's sum of squares is added up in an order that depends on input.cols alone. REQUIRES: padded_cols is
+// even and at least input.cols; input.rows > 0.
+void PrepareRows(MatrixView<const float> input, const RmsNorm& norm, uint16_t* rows, int64_t padded_cols,
+                 CudaStream stream);
 
 }  // namespace quire

@@ -41,11 +41,11 @@
 
 namespace quire {
 
-inline constexpr int kPanelRows = 16;      // Output channels of a panel.
-inline constexpr int kTileFeatures = 64;   // Input features of a tile.
-inline constexpr int kLanes = 32;          // Of a warp.
-inline constexpr int kVectorBytes = 16;    // What a lane loads at once.
-inline constexpr int kTileFragments = 4;   // Of a lane.
+inline constexpr int kPanelRows = 16;     // Output channels of a panel.
+inline constexpr int kTileFeatures = 64;  // Input features of a tile.
+inline constexpr int kLanes = 32;         // Of a warp.
+inline constexpr int kVectorBytes = 16;   // What a lane loads at once.
+inline constexpr int kTileFragments = 4;  // Of a lane.
 inline constexpr int kFragmentWeights = 8;
 
 enum class WeightFormat : uint8_t {

@@ -1,13 +1,12 @@
 // MatMul's kernels on the emulated device: against exact sums of the rounded operands, and against the reference.
 #include "kernels/cuda/matmul.h"
 
+#include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
-#include <memory>
 #include <numeric>
 #include <random>
 #include <vector>
@@ -18,16 +17,13 @@
 #include "tests/cuda_shim/control.h"
 #include "tests/kernels/cpu/paged_batch.h"
 #include "tests/kernels/cuda/device_weights.h"
+#include "tests/kernels/cuda/matmul_fixture.h"
 #include "tests/reference/reference_ops.h"
 
 namespace quire {
 namespace {
 
-constexpr int kMostRows = 200;
 constexpr int kAllRowCounts[] = {1, 2, 7, 8, 9, 16, 17, 32, 33, 63, 64, 65, 128, kMostRows};
-// What rounding both factors to bfloat16 can do to a product, and a little for the sums.
-constexpr double kRoundingOfProducts = 0x1p-8 * 1.01;
-
 // The weights that the kernels multiply with: dequantised in one step and rounded to bfloat16.
 std::vector<float> RoundedWeights(const RandomWeights& weights) {
   std::vector<float> values = weights.Values();
@@ -61,43 +57,11 @@ void ExpectProducts(const RandomWeights& weights, Matrix& input, Matrix& actual,
   }
 }
 
-void ExpectSameBits(Matrix& actual, int64_t actual_row, Matrix& expected, int64_t expected_row) {
-  ASSERT_EQ(actual.cols, expected.cols);
-  ASSERT_EQ(std::memcmp(actual.Row(actual_row), expected.Row(expected_row), actual.cols * sizeof(float)), 0)
-      << "row " << actual_row << " differs";
-}
-
 Matrix Rows(Matrix& matrix, int64_t begin, int64_t count) {
   Matrix rows(count, matrix.cols);
   std::copy_n(matrix.Row(begin), count * matrix.cols, rows.data.begin());
   return rows;
 }
-
-class CudaMatMul : public testing::Test {
- protected:
-  CudaMatMul() {
-    cuda_shim::Reset();
-    EXPECT_TRUE(scratch_.Reserve(kMostRows, 2048, nullptr).ok());
-    EXPECT_TRUE(serial_scratch_.Reserve(kMostRows, 2048, nullptr, /*most_partial_tiles=*/0).ok());
-  }
-
-  Matrix Multiply(const CudaPackedMatrix& weights, Matrix& input, CudaMatMulArgs args = {}) {
-    return Multiply(scratch_, weights, input, args);
-  }
-  static Matrix Multiply(MatMulScratch& scratch, const CudaPackedMatrix& weights, Matrix& input, CudaMatMulArgs args) {
-    Matrix output(input.rows, args.epilogue == Epilogue::kGate ? weights.rows() / 2 : weights.rows());
-    args.input = input.view();
-    args.weights = &weights;
-    args.output = output.view();
-    MatMul(args, scratch, nullptr);
-    EXPECT_EQ(cudaGetLastError(), cudaSuccess);
-    return output;
-  }
-
-  std::mt19937 random_{20261124};
-  MatMulScratch scratch_;
-  MatMulScratch serial_scratch_;  // In which slices always follow each other.
-};
 
 TEST_F(CudaMatMul, MultipliesEveryFormatExactlyButForRounding) {
   for (DType dtype : kAllDTypes) {
@@ -148,9 +112,8 @@ TEST_F(CudaMatMul, GivesARowTheSameBitsInEveryBatch) {
       SCOPED_TRACE(testing::Message() << TraitsOf(dtype).name << (gated ? ", gated" : ""));
       const RandomWeights first(dtype, 72, cols, random_), second(dtype, 72, cols, random_);
       const auto packed = gated ? PackGatedOnDevice(first, second) : PackOnDevice(first);
-      CudaMatMulArgs args;
-      args.norm_weight = norm_weight.data();
-      args.norm_epsilon = 1e-5f;
+      MatMulArgs args;
+      args.norm = {norm_weight, 1e-5f};
       args.epilogue = gated ? Epilogue::kGate : Epilogue::kStore;
       Matrix all = RandomMatrix(kMostRows, cols, random_);
       Matrix expected = Multiply(*packed, all, args);
@@ -207,8 +170,8 @@ TEST_F(CudaMatMul, KeepsNonFiniteRowsToThemselves) {
       for (bool normalized : {false, true}) {
         SCOPED_TRACE(testing::Message() << TraitsOf(dtype).name << ", " << poison
                                         << (normalized ? ", normalised" : ""));
-        CudaMatMulArgs args;
-        if (normalized) args.norm_weight = norm_weight.data();
+        MatMulArgs args;
+        if (normalized) args.norm = {norm_weight, 1e-5f};
         Matrix input = RandomMatrix(13, 256, random_);
         Matrix expected = Multiply(*packed, input, args);
         input.Row(2)[7] = poison;
@@ -220,119 +183,6 @@ TEST_F(CudaMatMul, KeepsNonFiniteRowsToThemselves) {
           } else {
             EXPECT_TRUE(
                 std::none_of(actual.Row(row), actual.Row(row) + actual.cols, [](float y) { return std::isfinite(y); }));
-          }
-        }
-      }
-    }
-  }
-}
-
-// The sum of |input||weight| for each element of a product, the input normalised as the reference does it.
-std::vector<double> Magnitudes(const RandomWeights& weights, Matrix& input, const float* norm_weight, float epsilon) {
-  const std::vector<float> values = weights.Values();
-  std::vector<double> magnitudes;
-  for (int64_t m = 0; m < input.rows; ++m) {
-    double squares = 0;
-    for (int64_t k = 0; k < input.cols; ++k) squares += double{input.Row(m)[k]} * input.Row(m)[k];
-    const double scale =
-        norm_weight != nullptr ? 1 / std::sqrt(squares / static_cast<double>(input.cols) + epsilon) : 1;
-    for (int64_t n = 0; n < weights.rows; ++n) {
-      double magnitude = 0;
-      for (int64_t k = 0; k < input.cols; ++k) {
-        const double x = input.Row(m)[k] * scale * (norm_weight != nullptr ? norm_weight[k] : 1);
-        magnitude += std::abs(x * values[n * input.cols + k]);
-      }
-      magnitudes.push_back(magnitude);
-    }
-  }
-  return magnitudes;
-}
-
-struct EpilogueCase {
-  Epilogue epilogue = Epilogue::kStore;
-  Activation activation = Activation::kSilu;
-  bool normalized = false;
-  bool with_bias = false;
-};
-
-std::vector<EpilogueCase> AllEpilogueCases() {
-  std::vector<EpilogueCase> cases;
-  for (bool normalized : {false, true}) {
-    for (bool with_bias : {false, true}) {
-      for (Epilogue epilogue : {Epilogue::kStore, Epilogue::kAdd, Epilogue::kGate}) {
-        cases.push_back({epilogue, Activation::kSilu, normalized, with_bias});
-      }
-      cases.push_back({Epilogue::kGate, Activation::kGelu, normalized, with_bias});
-    }
-  }
-  return cases;
-}
-
-// Norm, bias and every epilogue, within what rounding the factors to bfloat16 can do. A gate of slope up to 1.13 and its
-// up-projection both carry that error.
-TEST_F(CudaMatMul, FusesNormBiasAndEpiloguesAsTheReferenceDoes) {
-  ReferenceOps reference;
-  for (const auto& [dtype, cols] : {std::pair<DType, int>{DType::kF32, 51}, {DType::kQ4_1, 576}, {DType::kQ6_K, 512}}) {
-    const RandomWeights first(dtype, 41, cols, random_), second(dtype, 41, cols, random_);
-    const RawMatrix parts[] = {first.raw(), second.raw()};
-    Matrix norm_weight = RandomMatrix(1, cols, random_), bias = RandomMatrix(1, 82, random_);
-    for (const EpilogueCase& test : AllEpilogueCases()) {
-      const bool gated = test.epilogue == Epilogue::kGate;
-      const auto packed = PackOnDevice(parts, gated).value();
-      const auto expected_packed =
-          gated ? reference.PackGated(parts[0], parts[1]).value() : reference.Pack(parts).value();
-      for (int m : {1, 20, 70}) {
-        SCOPED_TRACE(testing::Message() << TraitsOf(dtype).name << ", epilogue " << static_cast<int>(test.epilogue)
-                                        << ", activation " << static_cast<int>(test.activation) << ", norm "
-                                        << test.normalized << ", bias " << test.with_bias << ", M = " << m);
-        Matrix input = RandomMatrix(m, cols, random_), output = RandomMatrix(m, gated ? 41 : 82, random_);
-        Matrix expected = output;
-        CudaMatMulArgs args;
-        args.input = input.view();
-        if (test.normalized) args.norm_weight = norm_weight.data.data();
-        args.norm_epsilon = 1e-5f;
-        args.weights = packed.get();
-        if (test.with_bias) args.bias = bias.data.data();
-        args.epilogue = test.epilogue;
-        args.activation = test.activation;
-        args.output = output.view();
-        MatMul(args, scratch_, nullptr);
-
-        MatMulArgs reference_args;
-        reference_args.input = input.view();
-        if (test.normalized) reference_args.norm = {norm_weight.data, 1e-5f};
-        reference_args.weights = expected_packed.get();
-        if (test.with_bias) reference_args.bias = bias.data;
-        reference_args.epilogue = test.epilogue;
-        reference_args.activation = test.activation;
-        reference_args.output = expected.view();
-        reference.MatMul(reference_args);
-
-        // Of gate and up apart, to weigh their errors with each other.
-        Matrix halves(m, 82);
-        const auto plain_packed = reference.Pack(parts).value();
-        reference_args.weights = plain_packed.get();
-        reference_args.epilogue = Epilogue::kStore;
-        reference_args.output = halves.view();
-        reference.MatMul(reference_args);
-        const float* const weight = test.normalized ? norm_weight.data.data() : nullptr;
-        const std::vector<double> of_first = Magnitudes(first, input, weight, 1e-5f);
-        const std::vector<double> of_second = Magnitudes(second, input, weight, 1e-5f);
-        for (int64_t row = 0; row < m; ++row) {
-          for (int64_t channel = 0; channel < output.cols; ++channel) {
-            const double actual = output.Row(row)[channel], wanted = expected.Row(row)[channel];
-            double tolerance;
-            if (gated) {
-              const double gate_error = kRoundingOfProducts * of_first[row * 41 + channel] * 1.13;
-              const double up_error = kRoundingOfProducts * of_second[row * 41 + channel];
-              const double gate = std::abs(halves.Row(row)[channel]), up = std::abs(halves.Row(row)[channel + 41]);
-              tolerance = gate_error * up + gate * up_error + gate_error * up_error;
-            } else {
-              const bool in_first = channel < 41;
-              tolerance =
-                  kRoundingOfProducts * (in_first ? of_first[row * 41 + channel] : of_second[row * 41 + channel - 41]);
-            }
-            ASSERT_NEAR(actual, wanted, tolerance + 1e-6 * (1 + std::abs(wanted))) << row << ", " << channel;
           }
         }
       }
@@ -364,31 +214,6 @@ TEST_F(CudaMatMul, IsAsNearToTheReferenceAsBFloat16Allows) {
   }
 }
 
-TEST_F(CudaMatMul, GatesFarFromZeroWithoutOverflow) {
-  // Identity weights: the gate sees the input itself, and up is 1.
-  std::vector<float> identity(16 * 16, 0.0f), ones(16 * 16, 0.0f);
-  for (int i = 0; i < 16; ++i) identity[i * 16 + i] = 1;
-  for (int i = 0; i < 16; ++i) ones[i * 16 + 15] = 1;
-  const RawMatrix parts[] = {{DType::kF32, 16, 16, std::as_bytes(std::span(identity))},
-                             {DType::kF32, 16, 16, std::as_bytes(std::span(ones))}};
-  const auto packed = PackOnDevice(parts, /*gated=*/true).value();
-  Matrix input(1, 16);
-  input.data = {-1e30f, -1000, -100, -88, -20, -5, -1, -0.25f, 0, 0.25f, 1, 5, 20, 100, 1e30f, 1};
-  for (Activation activation : {Activation::kSilu, Activation::kGelu}) {
-    CudaMatMulArgs args;
-    args.epilogue = Epilogue::kGate;
-    args.activation = activation;
-    const Matrix output = Multiply(*packed, input, args);
-    for (int i = 0; i < 16; ++i) {
-      const double x = FromBFloat16(ToBFloat16(input.data[i]));
-      const double expected = activation == Activation::kSilu
-                                  ? x / (1 + std::exp(-x))
-                                  : 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-      EXPECT_NEAR(output.data[i], expected, 1e-6 * std::max(1.0, std::abs(expected))) << x;
-    }
-  }
-}
-
 // As in files whose V is kept at a higher precision than its neighbours.
 TEST_F(CudaMatMul, StacksPartsOfDifferentFormats) {
   const RandomWeights parts[] = {{DType::kQ4_K, 40, 512, random_},
@@ -408,27 +233,13 @@ TEST_F(CudaMatMul, StacksPartsOfDifferentFormats) {
   }
 }
 
-TEST_F(CudaMatMul, GatesPartsOfDifferentFormats) {
-  const RandomWeights gate(DType::kQ4_K, 40, 256, random_), up(DType::kQ6_K, 40, 256, random_);
-  const auto packed = PackGatedOnDevice(gate, up);
-  Matrix input = RandomMatrix(5, 256, random_);
-  CudaMatMulArgs args;
-  args.epilogue = Epilogue::kGate;
-  Matrix output = Multiply(*packed, input, args);
-  Matrix gates = Multiply(*PackOnDevice(gate), input), ups = Multiply(*PackOnDevice(up), input);
-  for (size_t i = 0; i < output.data.size(); ++i) {
-    const double x = gates.data[i];
-    EXPECT_NEAR(output.data[i], x / (1 + std::exp(-x)) * ups.data[i], 1e-2 * (1 + std::abs(x * ups.data[i])));
-  }
-}
-
 TEST_F(CudaMatMul, ReadsAndWritesStridedRows) {
   const RandomWeights weights(DType::kQ8_0, 20, 64, random_);
   const auto packed = PackOnDevice(weights);
   Matrix input = RandomMatrix(9, 64, random_), wide_input = RandomMatrix(9, 101, random_);
   for (int64_t row = 0; row < 9; ++row) std::copy_n(input.Row(row), 64, wide_input.Row(row) + 13);
   Matrix expected = Multiply(*packed, input), wide_output(9, 51);
-  CudaMatMulArgs args;
+  MatMulArgs args;
   args.input = {wide_input.data.data() + 13, 9, 64, 101};
   args.weights = packed.get();
   args.output = {wide_output.data.data() + 7, 9, 20, 51};
@@ -438,20 +249,6 @@ TEST_F(CudaMatMul, ReadsAndWritesStridedRows) {
     EXPECT_EQ(wide_output.Row(row)[6], 0);
     EXPECT_EQ(wide_output.Row(row)[27], 0);
   }
-}
-
-TEST_F(CudaMatMul, AddsToItsOwnInput) {
-  const RandomWeights weights(DType::kQ8_0, 64, 64, random_);
-  const auto packed = PackOnDevice(weights);
-  Matrix input = RandomMatrix(9, 64, random_);
-  Matrix products = Multiply(*packed, input), both = input;
-  CudaMatMulArgs args;
-  args.input = both.view();
-  args.weights = packed.get();
-  args.epilogue = Epilogue::kAdd;
-  args.output = both.view();
-  MatMul(args, scratch_, nullptr);
-  for (size_t i = 0; i < both.data.size(); ++i) EXPECT_EQ(both.data[i], input.data[i] + products.data[i]);
 }
 
 TEST_F(CudaMatMul, TakesInputsOfAnyMagnitude) {
@@ -481,7 +278,7 @@ TEST_F(CudaMatMul, ReplaysWhatWasCaptured) {
   const RandomWeights weights(DType::kQ4_1, 40, 512, random_);
   const auto packed = PackOnDevice(weights);
   Matrix input = RandomMatrix(7, 512, random_), output(7, 40);
-  CudaMatMulArgs args;
+  MatMulArgs args;
   args.input = input.view();
   args.weights = packed.get();
   args.output = output.view();

@@ -15,10 +15,9 @@
 namespace quire {
 namespace {
 
-constexpr WeightFormat kAllFormats[] = {WeightFormat::kBFloat16,        WeightFormat::k4Bit,
-                                        WeightFormat::k4BitOffset,      WeightFormat::k4BitFloatOffset,
-                                        WeightFormat::k8Bit,            WeightFormat::k8BitOffset,
-                                        WeightFormat::k8BitFloatOffset, WeightFormat::k8BitFloatHalves};
+constexpr WeightFormat kAllFormats[] = {
+    WeightFormat::kBFloat16, WeightFormat::k4Bit,       WeightFormat::k4BitOffset,      WeightFormat::k4BitFloatOffset,
+    WeightFormat::k8Bit,     WeightFormat::k8BitOffset, WeightFormat::k8BitFloatOffset, WeightFormat::k8BitFloatHalves};
 
 TEST(WeightLayout, GivesEveryCodeItsOwnBits) {
   for (WeightFormat format : kAllFormats) {
@@ -69,8 +68,8 @@ TEST(CudaPackedMatrix, KeepsNeighboursOfOneFormatTogether) {
   EXPECT_EQ(matrix->segments()[0].num_panels, 4);
   EXPECT_EQ(matrix->segments()[1].first_channel, 64);
   EXPECT_EQ(matrix->segments()[1].num_panels, 2);
-  EXPECT_EQ(matrix->bytes(), 4 * PanelBytesOf(WeightFormat::k8Bit, 512) +
-                                 2 * PanelBytesOf(WeightFormat::k8BitFloatHalves, 512));
+  EXPECT_EQ(matrix->bytes(),
+            4 * PanelBytesOf(WeightFormat::k8Bit, 512) + 2 * PanelBytesOf(WeightFormat::k8BitFloatHalves, 512));
 }
 
 TEST(CudaPackedMatrix, KeepsTheFilesPrecision) {
