@@ -18,7 +18,7 @@ namespace quire {
 // What MatMul needs besides its arguments. Calls that share one go to one stream.
 class MatMulScratch {
  public:
-  // With fewer pairs of slice and tile of the output than that, slices are blocks of their own, whose sums need memory.
+  // Up to so many pairs of slice and tile of the output, slices are blocks of their own, whose sums need memory.
   static constexpr int64_t kMostPartialTiles = 1024;
 
   // Makes room for inputs of up to `max_rows` rows and `max_cols` columns. It only grows, and waits for the stream: not
