@@ -9,9 +9,10 @@ namespace quire {
 
 // What K or V is kept in; K and V need not be the same.
 //   kInt8  for each token and head, codes of 8 bits and one float, max |x| / 127, that they are multiples of
+//   kFp8   for each token and head, codes in float8 (e4m3) and one float, max |x| / 448, that they are multiples of
 //   kInt4  for each token and head, codes of 4 bits and two numbers in bfloat16, a scale and a minimum:
 //          x = code * scale + minimum; of V itself, of K's difference from what the tokens before it let expect
-enum class KvDType : uint8_t { kF32, kBF16, kInt8, kInt4 };
+enum class KvDType : uint8_t { kF32, kBF16, kInt8, kInt4, kFp8 };
 
 struct KvLayout {
   int num_layers = 0;
@@ -31,6 +32,7 @@ struct KvLayout {
       case KvDType::kBF16:
         return int64_t{2} * head_dim;
       case KvDType::kInt8:
+      case KvDType::kFp8:
         return head_dim + int64_t{4};
       case KvDType::kInt4:
         return head_dim / 2 + int64_t{4};

@@ -160,6 +160,7 @@ void StoreInt4(std::span<const float> head, StoredHead& stored) {
 void StoreHead(const KvBlockLayout& block, std::span<const float> head, StoredHead& stored) {
   switch (block.dtype) {
     case KvDType::kF32:
+    case KvDType::kFp8:
       QUIRE_CHECK(false);
       break;
     case KvDType::kBF16:

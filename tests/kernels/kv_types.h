@@ -32,6 +32,8 @@ inline std::string NameOf(KvDType dtype) {
       return "int8";
     case KvDType::kInt4:
       return "int4";
+    case KvDType::kFp8:
+      return "fp8";
   }
   return "";
 }

@@ -34,6 +34,18 @@ void RoundToInt8(std::span<float> head) {
   for (float& x : head) x = (std::floor(x * inverse + 128.5f) - 128) * (max / 127);
 }
 
+// To the nearest number of 4 bits in e4m3, where 448 stands for the largest element; ties to even.
+void RoundToFp8(std::span<float> head) {
+  float max = 0;
+  for (float x : head) max = std::max(max, std::abs(x));
+  const float inverse = max > 1e-33f ? 448 / max : 0;
+  for (float& x : head) {
+    const float scaled = x * inverse;
+    const float step = std::abs(scaled) < 0x1p-6f ? 0x1p-9f : std::ldexp(1.0f, std::ilogb(scaled) - 3);
+    x = std::clamp(std::nearbyint(scaled / step) * step, -448.0f, 448.0f) * (max / 448);
+  }
+}
+
 float RoundToBFloat16(float x) { return FromBFloat16(ToBFloat16(x)); }
 
 // 16 levels over 95 % of the range, then as the least squared error for the levels chosen has them.
@@ -79,6 +91,7 @@ std::vector<float> RoundedKey(KvDType dtype, std::span<const float> key) {
   std::vector<float> rounded(key.begin(), key.end());
   if (dtype == KvDType::kBF16) std::ranges::transform(rounded, rounded.begin(), RoundToBFloat16);
   if (dtype == KvDType::kInt8) Rotated(rounded, RoundToInt8);
+  if (dtype == KvDType::kFp8) RoundToFp8(rounded);
   return rounded;
 }
 
@@ -86,6 +99,7 @@ std::vector<float> RoundedValue(KvDType dtype, std::span<const float> value) {
   std::vector<float> rounded(value.begin(), value.end());
   if (dtype == KvDType::kBF16) std::ranges::transform(rounded, rounded.begin(), RoundToBFloat16);
   if (dtype == KvDType::kInt8) RoundToInt8(rounded);
+  if (dtype == KvDType::kFp8) RoundToFp8(rounded);
   if (dtype == KvDType::kInt4) Rotated(rounded, RoundToInt4);
   return rounded;
 }
