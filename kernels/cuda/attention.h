@@ -1,0 +1,45 @@
+// Paged attention on the device: carries out a CudaAttentionPlan for one layer. All pointers are to device memory.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/attention_plan.h"
+#include "kernels/cuda/kv_layout.h"
+#include "kernels/cuda/stream.h"
+
+namespace quire {
+
+struct CudaAttentionArgs {
+  const float* queries = nullptr;  // [T, num_heads * head_dim], rotated.
+  int64_t query_stride = 0;
+  float* output = nullptr;    // [T, num_heads * head_dim], aligned to 8 bytes.
+  int64_t output_stride = 0;  // Even.
+  int num_heads = 0;
+  float scale = 0;
+  int sliding_window = 0;  // As in the plan.
+  CudaKvLayer layer;
+  const int32_t* positions = nullptr;      // Of PagedBatchView, as are
+  const int32_t* block_indices = nullptr;  // these.
+  CudaAttentionPlanView plan;
+  float* partials = nullptr;  // CudaAttentionPartialFloats(...) of scratch memory, aligned to 8 bytes.
+};
+
+// The most query rows of a plan's item: CudaAttentionPlan::Shape::max_tile_rows.
+int CudaAttentionTileRows(int head_dim);
+
+// Scratch memory for the states of cut tokens, in floats: each is a maximum, a sum and head_dim weighted values.
+constexpr int64_t CudaAttentionPartialFloats(int64_t num_partials, int num_heads, int head_dim) {
+  return num_partials * num_heads * (head_dim + int64_t{2});
+}
+
+// Ops::Attention: puts it on the stream and returns. Errors of the launches are kept for cudaGetLastError.
+//
+// Arithmetic, the same for every row whoever else is in the call. Queries times scale * log2(e) are rounded to
+// bfloat16, rotated before that where keys are in int8; codes of K and V are exact in bfloat16. Scores are sums in
+// float32 of exact products, times the key's scale. For each chunk of positions: the largest score, weights 2^(score -
+// largest), their sum in a fixed order, and the sum of values weighted with (weight * value's scale) rounded to
+// bfloat16. Chunks and splits are then added up as kernels/cuda/attention_plan.h says. A row that sees a token whose
+// value is kept as NaN becomes NaN as a whole; what a row does not see has no influence on it, whatever it is.
+void AttentionOnCuda(const CudaAttentionArgs& args, CudaStream stream);
+
+}  // namespace quire

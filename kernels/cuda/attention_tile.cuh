@@ -1,0 +1,362 @@
+// The work of a block: the query rows of an item with one KV head, over the item's positions.
+#pragma once
+
+#include <cuda_bf16.h>
+
+#include <cstdint>
+
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/attention_loads.cuh"
+#include "kernels/cuda/attention_state.cuh"
+#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/rotation.cuh"
+
+namespace quire {
+
+// What the kernels take: the arguments, with what is derived from them.
+struct AttentionParameters {
+  CudaAttentionArgs args;
+  int group;            // Query heads of one KV head.
+  float query_factor;   // To be multiplied with queries, after a rotation where
+  bool rotate_queries;  // this is set.
+};
+
+// head_dim is at most kHeadDim; the dimensions beyond it are zeros.
+template <int kHeadDim, int kWarps>
+struct AttentionShared {
+  static constexpr int kPanelDims = kHeadDim < 128 ? kHeadDim : 128;
+  static constexpr int kQueryRowBytes = 2 * kHeadDim + 16;  // As in KvPanel.
+
+  alignas(16) std::byte queries[kWarps * kCudaWarpRows][kQueryRowBytes];
+  KvPanel<kPanelDims> panels[2];
+  alignas(16) std::byte codes[kCudaChunkTokens][kPanelDims];
+  alignas(16) float4 totals[kWarps][kHeadDim / 8][kWarpSize];  // The weighted values of the splits before this one.
+  alignas(16) float key_scales[kCudaChunkTokens];
+  alignas(16) float value_scales[kCudaChunkTokens];
+};
+
+// Each warp has kCudaWarpRows rows; a lane has parts of two of them, rows lane / 4 and lane / 4 + 8, as fragments of
+// matrix products have them (kernels/cuda/device.cuh). All warps of a block load K and V together; the copies of one
+// panel are under way while another is used.
+template <int kHeadDim, int kWarps>
+class AttentionTile {
+ public:
+  using Shared = AttentionShared<kHeadDim, kWarps>;
+
+  __device__ AttentionTile(const AttentionParameters& parameters, const CudaAttentionItem& item, int kv_head,
+                           Shared& shared)
+      : args_(parameters.args),
+        parameters_(parameters),
+        item_(item),
+        kv_head_(kv_head),
+        shared_(shared),
+        warp_(threadIdx.x / kWarpSize),
+        lane_(threadIdx.x % kWarpSize),
+        loader_(args_.layer, item, args_.block_indices, kv_head, shared.codes) {}
+
+  __device__ __forceinline__ void Run() {
+    const int begin_chunk = item_.begin / kCudaChunkTokens;
+    const int end_chunk = (item_.end + kCudaChunkTokens - 1) / kCudaChunkTokens;
+    loader_.Begin(args_.layer.keys, begin_chunk, 0, shared_.panels[0], shared_.key_scales);
+    FindRows();
+    LoadQueries();
+    Reset();
+    constexpr int kSplitChunks = kCudaSplitTokens / kCudaChunkTokens;
+    for (int chunk = begin_chunk; chunk < end_chunk; ++chunk) {
+      AttendChunk(chunk, chunk + 1 == end_chunk);
+      if (chunk + 1 == end_chunk || (chunk + 1) % kSplitChunks == 0) EndSplit(chunk / kSplitChunks);
+    }
+    if (item_.is_cut == 0) WriteOutput();
+  }
+
+ private:
+  static constexpr int kPanelDims = Shared::kPanelDims;
+  static constexpr int kPanels = kHeadDim / kPanelDims;
+  static constexpr int kDimTiles = kHeadDim / 8;               // Columns of fragments of weighted values,
+  static constexpr int kPositionTiles = kCudaChunkTokens / 8;  // and of scores.
+  static_assert(kHeadDim % kPanelDims == 0 && kPanelDims % 16 == 0);
+
+  // One of the lane's two rows.
+  struct Row {
+    int token;  // -1: there is none.
+    int head;
+    int begin;  // Positions [begin, end) of the item are visible.
+    int end;
+    int first_state;  // The state of split s is first_state + s, in units of tokens.
+    SoftmaxState split;
+    SoftmaxState total;
+
+    __device__ bool SeesAnyOf(int from, int count) const { return begin < from + count && end > from && begin < end; }
+  };
+
+  __device__ __forceinline__ Row RowAt(int index) const {
+    if (index >= item_.num_tokens * parameters_.group) return {-1, 0, 0, 0, 0, {}, {}};
+    const int token = args_.plan.tokens[item_.first_token + index / parameters_.group];
+    const int end = args_.positions[token] + 1;
+    const int begin = args_.sliding_window > 0 ? max(0, end - args_.sliding_window) : 0;
+    Row row{token,
+            kv_head_ * parameters_.group + index % parameters_.group,
+            max(begin, item_.begin),
+            min(end, item_.end),
+            args_.plan.first_partials[token] - begin / kCudaSplitTokens,
+            {},
+            {}};
+    return row;
+  }
+
+  __device__ __forceinline__ void FindRows() {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) rows_[half] = RowAt(warp_ * kCudaWarpRows + half * 8 + lane_ / 4);
+  }
+
+  // The warp's rows, in bfloat16.
+  __device__ __forceinline__ void LoadQueries() {
+    constexpr int kPerLane = (kHeadDim + kWarpSize - 1) / kWarpSize;
+    const int head_dim = args_.layer.head_dim;
+    for (int i = 0; i < kCudaWarpRows; ++i) {
+      const int index = warp_ * kCudaWarpRows + i;
+      const Row row = RowAt(index);
+      const float* query = args_.queries + row.token * args_.query_stride + static_cast<int64_t>(row.head) * head_dim;
+      float head[kPerLane];
+#pragma unroll
+      for (int j = 0; j < kPerLane; ++j) {
+        const int dim = lane_ + j * kWarpSize;
+        head[j] = row.token >= 0 && dim < head_dim ? query[dim] : 0;
+      }
+      if (parameters_.rotate_queries) RotateHead(head, CudaRotatedPart(head_dim));
+#pragma unroll
+      for (int j = 0; j < kPerLane; ++j) {
+        const int dim = lane_ + j * kWarpSize;
+        if (dim >= kHeadDim) continue;
+        const float scaled = __fmul_rn(head[j], parameters_.query_factor);
+        reinterpret_cast<__nv_bfloat16*>(shared_.queries[index])[dim] = __float2bfloat16_rn(scaled);
+      }
+    }
+    SyncWarp();
+  }
+
+  __device__ __forceinline__ void Reset() {
+    // In bfloat16 keys have no scales to be loaded.
+    const int index = threadIdx.x;
+    if (args_.layer.keys.dtype == KvDType::kBF16) {
+      for (int i = index; i < kCudaChunkTokens; i += kWarps * kWarpSize) shared_.key_scales[i] = 1;
+    }
+#pragma unroll
+    for (int i = 0; i < kDimTiles; ++i) {
+      shared_.totals[warp_][i][lane_] = make_float4(0, 0, 0, 0);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) weighted_[i][j] = 0;
+    }
+  }
+
+  // Adds the chunk to the split's state. Panel after panel is waited for, the next one begun, and this one used; the
+  // barrier in between makes the panel visible and says that nobody uses the other one any more.
+  __device__ __forceinline__ void AttendChunk(int chunk, bool is_last) {
+    const CudaKvPlane &keys = args_.layer.keys, &values = args_.layer.values;
+    const int origin = chunk * kCudaChunkTokens;
+    const bool sees[2] = {rows_[0].SeesAnyOf(origin, kCudaChunkTokens), rows_[1].SeesAnyOf(origin, kCudaChunkTokens)};
+    const bool warp_sees = Any(sees[0] || sees[1]);
+    float scores[kPositionTiles][4] = {};
+#pragma unroll
+    for (int panel = 0; panel < kPanels; ++panel) {
+      loader_.FinishKeys(keys, shared_.panels[current_]);
+      SyncBlock();
+      if (panel + 1 < kPanels) {
+        loader_.Begin(keys, chunk, (panel + 1) * kPanelDims, shared_.panels[1 - current_], shared_.key_scales);
+      } else {
+        loader_.Begin(values, chunk, 0, shared_.panels[1 - current_], shared_.value_scales);
+      }
+      if (warp_sees) AddScores(panel, scores);
+      current_ = 1 - current_;
+    }
+    MergeFactors factors[2];
+    if (warp_sees) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) Weigh(half, origin, sees[half], scores, factors[half]);
+    }
+    uint32_t weights[kPositionTiles / 2][4];
+#pragma unroll
+    for (int panel = 0; panel < kPanels; ++panel) {
+      loader_.FinishValues(values, panel * kPanelDims, shared_.panels[current_], shared_.value_scales);
+      SyncBlock();
+      if (panel + 1 < kPanels) {
+        loader_.Begin(values, chunk, (panel + 1) * kPanelDims, shared_.panels[1 - current_], shared_.value_scales);
+      } else if (!is_last) {
+        loader_.Begin(keys, chunk + 1, 0, shared_.panels[1 - current_], shared_.key_scales);
+      }
+      if (warp_sees) {
+        if (panel == 0) RoundWeights(origin, scores, weights);
+        AddValues(panel, sees, factors, weights);
+      }
+      current_ = 1 - current_;
+    }
+  }
+
+  // Scores of the chunk's positions, over the panel's dimensions.
+  __device__ __forceinline__ void AddScores(int panel, float (&scores)[kPositionTiles][4]) const {
+    const auto& rows = shared_.panels[current_].rows;
+    const std::byte* query = shared_.queries[warp_ * kCudaWarpRows + lane_ % 16] + lane_ / 16 * 16;
+#pragma unroll
+    for (int dim = 0; dim < kPanelDims; dim += 16) {
+      uint32_t a[4];
+      LoadMatrix4(a, query + 2 * (panel * kPanelDims + dim));
+#pragma unroll
+      for (int tile = 0; tile < kPositionTiles; tile += 2) {
+        uint32_t b[4];
+        LoadMatrix4(b, rows[tile * 8 + lane_ % 8 + lane_ / 16 * 8] + 2 * dim + lane_ / 8 % 2 * 16);
+        MmaBFloat16(scores[tile], a, {b[0], b[1]});
+        MmaBFloat16(scores[tile + 1], a, {b[2], b[3]});
+      }
+    }
+  }
+
+  // Makes weights of a row's scores, and adds their maximum and sum to the row's state.
+  __device__ __forceinline__ void Weigh(int half, int origin, bool sees, float (&scores)[kPositionTiles][4],
+                                        MergeFactors& factors) {
+    Row& row = rows_[half];
+    SoftmaxState chunk;
+#pragma unroll
+    for (int i = 0; i < kPositionTiles * 2; ++i) {
+      const int offset = OffsetOf(i);
+      float& score = scores[i / 2][half * 2 + i % 2];
+      score = IsVisible(row, origin + offset) ? __fmul_rn(score, shared_.key_scales[offset]) : -INFINITY;
+      chunk.max = fmaxf(chunk.max, score);
+    }
+    chunk.max = fmaxf(chunk.max, ShuffleXor(chunk.max, 1));
+    chunk.max = fmaxf(chunk.max, ShuffleXor(chunk.max, 2));
+#pragma unroll
+    for (int i = 0; i < kPositionTiles * 2; ++i) {
+      float& score = scores[i / 2][half * 2 + i % 2];
+      score = IsVisible(row, origin + OffsetOf(i)) ? Exp2(__fsub_rn(score, chunk.max)) : 0;
+      chunk.sum = __fadd_rn(chunk.sum, score);
+    }
+    chunk.sum = __fadd_rn(chunk.sum, ShuffleXor(chunk.sum, 1));
+    chunk.sum = __fadd_rn(chunk.sum, ShuffleXor(chunk.sum, 2));
+    if (sees) factors = MergeState(row.split, chunk);
+  }
+
+  // Weights times values' scales, as fragments of the left side of a product.
+  __device__ __forceinline__ void RoundWeights(int origin, const float (&scores)[kPositionTiles][4],
+                                               uint32_t (&weights)[kPositionTiles / 2][4]) const {
+#pragma unroll
+    for (int tile = 0; tile < kPositionTiles; ++tile) {
+      const int offset = OffsetOf(2 * tile);
+      const float low = shared_.value_scales[offset], high = shared_.value_scales[offset + 1];
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const float* weight = scores[tile] + 2 * half;
+        const float first = IsVisible(rows_[half], origin + offset) ? __fmul_rn(weight[0], low) : 0;
+        const float second = IsVisible(rows_[half], origin + offset + 1) ? __fmul_rn(weight[1], high) : 0;
+        weights[tile / 2][tile % 2 * 2 + half] = RoundTwo(first, second);
+      }
+    }
+  }
+
+  // Adds the panel's dimensions of the chunk's values to the split's.
+  __device__ __forceinline__ void AddValues(int panel, const bool (&sees)[2], const MergeFactors (&factors)[2],
+                                            const uint32_t (&weights)[kPositionTiles / 2][4]) {
+    const auto& rows = shared_.panels[current_].rows;
+#pragma unroll
+    for (int dim = 0; dim < kPanelDims; dim += 16) {
+      float sums[2][4] = {};
+#pragma unroll
+      for (int i = 0; i < kPositionTiles / 2; ++i) {
+        uint32_t b[4];
+        LoadMatrix4Transposed(b, rows[i * 16 + lane_ % 16] + 2 * dim + lane_ / 16 * 16);
+        MmaBFloat16(sums[0], weights[i], {b[0], b[1]});
+        MmaBFloat16(sums[1], weights[i], {b[2], b[3]});
+      }
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        float& weighted = weighted_[(panel * kPanelDims + dim) / 8 + i / 4][i % 4];
+        const int half = i % 4 / 2;
+        if (sees[half]) weighted = MergeWeighted(weighted, sums[i / 4][i % 4], factors[half]);
+      }
+    }
+  }
+
+  // Adds the split's state to the total, or leaves it to be merged, and makes it empty again.
+  __device__ __forceinline__ void EndSplit(int split) {
+    const int origin = split * kCudaSplitTokens;
+    MergeFactors factors[2];
+    bool sees[2];
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      Row& row = rows_[half];
+      sees[half] = row.SeesAnyOf(origin, kCudaSplitTokens);
+      if (sees[half] && item_.is_cut != 0) WritePartial(half, split);
+      if (sees[half]) factors[half] = MergeState(row.total, row.split);
+      row.split = {};
+    }
+#pragma unroll
+    for (int tile = 0; tile < kDimTiles; ++tile) {
+      float4& total = shared_.totals[warp_][tile][lane_];
+      float(&weighted)[4] = weighted_[tile];
+      if (item_.is_cut == 0 && sees[0]) total.x = MergeWeighted(total.x, weighted[0], factors[0]);
+      if (item_.is_cut == 0 && sees[0]) total.y = MergeWeighted(total.y, weighted[1], factors[0]);
+      if (item_.is_cut == 0 && sees[1]) total.z = MergeWeighted(total.z, weighted[2], factors[1]);
+      if (item_.is_cut == 0 && sees[1]) total.w = MergeWeighted(total.w, weighted[3], factors[1]);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) weighted[i] = 0;
+    }
+  }
+
+  __device__ __forceinline__ void WritePartial(int half, int split) const {
+    const Row& row = rows_[half];
+    const int head_dim = args_.layer.head_dim;
+    const int64_t index = static_cast<int64_t>(row.first_state + split) * args_.num_heads + row.head;
+    float* state = args_.partials + index * (head_dim + 2);
+    if (lane_ % 4 == 0) *reinterpret_cast<float2*>(state) = make_float2(row.split.max, row.split.sum);
+#pragma unroll
+    for (int tile = 0; tile < kDimTiles; ++tile) {
+      const int dim = DimOf(tile);
+      const float* weighted = weighted_[tile] + 2 * half;
+      if (dim < head_dim) *reinterpret_cast<float2*>(state + 2 + dim) = make_float2(weighted[0], weighted[1]);
+    }
+  }
+
+  __device__ __forceinline__ void WriteOutput() const {
+    const int head_dim = args_.layer.head_dim;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const Row& row = rows_[half];
+      if (row.token < 0) continue;
+      float* output = args_.output + row.token * args_.output_stride + static_cast<int64_t>(row.head) * head_dim;
+#pragma unroll
+      for (int tile = 0; tile < kDimTiles; ++tile) {
+        const int dim = DimOf(tile);
+        const float4 total = shared_.totals[warp_][tile][lane_];
+        const float x = half == 0 ? total.x : total.z, y = half == 0 ? total.y : total.w;
+        if (dim >= head_dim) continue;
+        *reinterpret_cast<float2*>(output + dim) =
+            make_float2(__fdiv_rn(x, row.total.sum), __fdiv_rn(y, row.total.sum));
+      }
+    }
+  }
+
+  // From the beginning of the chunk to the lane's i'th position.
+  __device__ __forceinline__ int OffsetOf(int i) const { return i / 2 * 8 + lane_ % 4 * 2 + i % 2; }
+  // The first of the lane's two dimensions in a column of fragments.
+  __device__ __forceinline__ int DimOf(int tile) const { return tile * 8 + lane_ % 4 * 2; }
+  __device__ __forceinline__ static bool IsVisible(const Row& row, int position) {
+    return position >= row.begin && position < row.end;
+  }
+  __device__ __forceinline__ static uint32_t RoundTwo(float low, float high) {
+    const uint32_t low_bits = __bfloat16_as_ushort(__float2bfloat16_rn(low));
+    return low_bits | static_cast<uint32_t>(__bfloat16_as_ushort(__float2bfloat16_rn(high))) << 16;
+  }
+
+  const CudaAttentionArgs& args_;
+  const AttentionParameters& parameters_;
+  const CudaAttentionItem& item_;
+  const int kv_head_;
+  Shared& shared_;
+  const int warp_;
+  const int lane_;
+  PanelLoader<kPanelDims, kWarps * kWarpSize> loader_;
+  int current_ = 0;  // The panel to be used next.
+  Row rows_[2];
+  float weighted_[kDimTiles][4];  // The sums of weighted values of the split at hand.
+};
+
+}  // namespace quire

@@ -1,0 +1,167 @@
+#include "kernels/cuda/attention_plan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tests/kernels/cpu/paged_batch.h"
+
+namespace quire {
+namespace {
+
+constexpr uint32_t kSeed = 20260302;
+
+std::vector<CudaAttentionItem> AllItems(const CudaAttentionPlan& plan) {
+  std::vector<CudaAttentionItem> items(plan.small_items().begin(), plan.small_items().end());
+  items.insert(items.end(), plan.large_items().begin(), plan.large_items().end());
+  return items;
+}
+
+std::pair<int, int> Visible(const PagedBatchView& batch, int token, int window) {
+  const int end = batch.positions[token] + 1;
+  return {window > 0 ? std::max(0, end - window) : 0, end};
+}
+
+int SequenceOf(const PagedBatchView& batch, int token) {
+  return static_cast<int>(std::ranges::upper_bound(batch.query_start, token) - batch.query_start.begin()) - 1;
+}
+
+// Checks what kernels rely on: every visible position of every token is in one item, of which it is told the right
+// pages; items begin and end between splits or where nobody sees more; states have places of their own.
+void CheckPlan(const CudaAttentionPlan& plan, const PagedBatchView& batch, const CudaAttentionPlan::Shape& shape) {
+  std::vector<std::vector<int>> covered(batch.num_tokens());
+  for (int token = 0; token < batch.num_tokens(); ++token) covered[token].resize(batch.positions[token] + 1);
+  std::vector<int> items_of(batch.num_tokens());
+  for (const CudaAttentionItem& item : AllItems(plan)) {
+    ASSERT_LT(item.begin, item.end);
+    ASSERT_GE(item.num_tokens, 1);
+    ASSERT_LE(item.num_tokens * shape.group, shape.max_tile_rows);
+    int begin = item.end, end = item.begin;
+    for (const int32_t token : plan.tokens().subspan(item.first_token, item.num_tokens)) {
+      const auto [visible_begin, visible_end] = Visible(batch, token, shape.sliding_window);
+      const int token_begin = std::max(visible_begin, item.begin), token_end = std::min(visible_end, item.end);
+      ASSERT_EQ(item.is_cut == 1, plan.first_partials()[token] >= 0);
+      if (token_begin >= token_end) continue;
+      ++items_of[token];
+      begin = std::min(begin, token_begin);
+      end = std::max(end, token_end);
+      for (int position = token_begin; position < token_end; ++position) ++covered[token][position];
+      const int sequence_page = batch.block_indptr[SequenceOf(batch, token)];
+      for (int page = token_begin / shape.page_size; page <= (token_end - 1) / shape.page_size; ++page) {
+        ASSERT_EQ(batch.block_indices[item.first_page + page], batch.block_indices[sequence_page + page]);
+      }
+      ASSERT_TRUE(token_begin == visible_begin || token_begin % kCudaSplitTokens == 0);
+      ASSERT_TRUE(token_end == visible_end || token_end % kCudaSplitTokens == 0);
+    }
+    EXPECT_LE(item.begin, begin);
+    EXPECT_GE(item.end, end);
+  }
+  int64_t num_partials = 0;
+  std::vector<int32_t> cut_tokens;
+  for (const int32_t token : plan.tokens()) {
+    const auto [begin, end] = Visible(batch, token, shape.sliding_window);
+    for (int position = 0; position < end; ++position) ASSERT_EQ(covered[token][position], position >= begin ? 1 : 0);
+    ASSERT_TRUE(items_of[token] == 1 || plan.first_partials()[token] >= 0);
+    if (plan.first_partials()[token] < 0) continue;
+    ASSERT_EQ(plan.first_partials()[token], num_partials);
+    num_partials += (end + kCudaSplitTokens - 1) / kCudaSplitTokens - begin / kCudaSplitTokens;
+    cut_tokens.push_back(token);
+  }
+  EXPECT_EQ(plan.tokens().size(), static_cast<size_t>(batch.num_tokens()));
+  EXPECT_EQ(plan.num_partials(), num_partials);
+  EXPECT_THAT(plan.cut_tokens(), testing::ElementsAreArray(cut_tokens));
+}
+
+TEST(CudaAttentionPlan, HasEveryVisiblePositionOfEveryTokenOnce) {
+  std::mt19937 random(kSeed);
+  CudaAttentionPlan plan;
+  for (int round = 0; round < 300; ++round) {
+    SCOPED_TRACE(absl::StrCat("seed ", kSeed, " round ", round));
+    const auto draw = [&](int low, int high) { return std::uniform_int_distribution(low, high)(random); };
+    const int page_size = 16 * draw(1, 9);
+    std::vector<SequenceShape> shapes;
+    for (int s = draw(1, 20); s > 0; --s) {
+      const int pages = shapes.empty() ? 0 : (shapes.back().context_len - 1) / page_size;
+      const int num_shared = draw(0, 2) > 0 ? draw(0, pages) * page_size : 0;
+      const int num_new = draw(1, 900);
+      shapes.push_back({num_shared + num_new, draw(0, 3) > 0 ? 1 : draw(0, num_new), num_shared});
+    }
+    const PagedBatch batch(shapes, page_size, PagesFor(shapes, page_size), random);
+    const CudaAttentionPlan::Shape shape{.num_kv_heads = draw(1, 3),
+                                         .group = draw(1, kCudaWarpRows),
+                                         .page_size = page_size,
+                                         .num_pages = 1 << 20,
+                                         .sliding_window = draw(0, 2) == 0 ? draw(1, 1500) : 0,
+                                         .max_tile_rows = draw(0, 1) == 0 ? 64 : 32,
+                                         .num_workers = draw(1, 40),
+                                         .share_pages = draw(0, 3) > 0};
+    plan.Update(batch.view(), shape);
+    CheckPlan(plan, batch.view(), shape);
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST(CudaAttentionPlan, PutsSplitsOnCommonPagesIntoOneItem) {
+  std::mt19937 random(kSeed);
+  std::vector<SequenceShape> shapes(16, {.context_len = 1124, .num_queries = 1, .num_shared = 1024});
+  shapes[0].num_shared = 0;
+  const PagedBatch batch(shapes, 32, PagesFor(shapes, 32), random);
+  CudaAttentionPlan::Shape shape{.num_kv_heads = 3, .group = 3, .page_size = 32, .num_pages = 1000, .num_workers = 2};
+  CudaAttentionPlan plan;
+  plan.Update(batch.view(), shape);
+  ASSERT_EQ(plan.large_items().size(), 1u);  // 48 rows
+  EXPECT_EQ(plan.large_items()[0].num_tokens, 16);
+  EXPECT_EQ(plan.large_items()[0].begin, 0);
+  EXPECT_EQ(plan.large_items()[0].end, 1024);
+  EXPECT_EQ(plan.small_items().size(), 16u);
+  for (const CudaAttentionItem& item : plan.small_items()) EXPECT_EQ(item.begin, 1024);
+  EXPECT_EQ(plan.num_partials(), 16 * 3);
+  shape.share_pages = false;
+  plan.Update(batch.view(), shape);
+  EXPECT_TRUE(plan.large_items().empty());
+  EXPECT_EQ(plan.small_items().size(), 16u);
+  EXPECT_EQ(plan.num_partials(), 0);
+}
+
+TEST(CudaAttentionPlan, CutsALongContextForManyWorkersOnly) {
+  std::mt19937 random(kSeed);
+  const std::vector<SequenceShape> shapes = {{.context_len = 10000, .num_queries = 1}, {100, 1}};
+  const PagedBatch batch(shapes, 16, PagesFor(shapes, 16), random);
+  CudaAttentionPlan::Shape shape{.num_kv_heads = 2, .group = 4, .page_size = 16, .num_pages = 1000};
+  CudaAttentionPlan plan;
+  for (const auto& [num_workers, num_items] : {std::pair{1, 2}, {8, 6}, {1000, 21}}) {
+    shape.num_workers = num_workers;
+    plan.Update(batch.view(), shape);
+    EXPECT_EQ(plan.small_items().size(), static_cast<size_t>(num_items)) << num_workers;
+    EXPECT_EQ(plan.num_partials(), num_workers == 1 ? 0 : 20) << num_workers;
+    // The longest first.
+    EXPECT_TRUE(std::ranges::is_sorted(plan.small_items(), std::greater<>(),
+                                       [](const CudaAttentionItem& item) { return item.end - item.begin; }));
+  }
+}
+
+TEST(CudaAttentionPlan, TellsKernelsWhereItsPartsLie) {
+  std::mt19937 random(kSeed);
+  const std::vector<SequenceShape> shapes = {{2000, 1}, {300, 300}, {1000, 0}, {40, 2}};
+  const PagedBatch batch(shapes, 16, PagesFor(shapes, 16), random);
+  CudaAttentionPlan plan;
+  plan.Update(batch.view(), {.num_kv_heads = 1, .group = 8, .page_size = 16, .num_pages = 1000, .num_workers = 100});
+  const CudaAttentionPlanView view = plan.ViewAt(plan.words().data());
+  ASSERT_EQ(view.num_small_items, static_cast<int>(plan.small_items().size()));
+  ASSERT_EQ(view.num_large_items, static_cast<int>(plan.large_items().size()));
+  ASSERT_GT(view.num_large_items, 0);
+  EXPECT_EQ(view.large_items[0].end, plan.large_items()[0].end);
+  EXPECT_TRUE(std::ranges::equal(std::span(view.tokens, 303), plan.tokens()));
+  EXPECT_TRUE(std::ranges::equal(std::span(view.first_partials, 303), plan.first_partials()));
+  ASSERT_EQ(view.num_cut_tokens, 1);
+  EXPECT_EQ(view.cut_tokens[0], 0);
+  EXPECT_EQ(view.cut_tokens + 1, plan.words().data() + plan.words().size());
+}
+
+}  // namespace
+}  // namespace quire
