@@ -86,6 +86,7 @@ TEST(CpuKvCache, RefusesLayoutsWithoutKernels) {
           l.head_dim = 48;
         }),
         error([](KvLayout& l) { l.key_dtype = l.value_dtype = KvDType::kF32; }),
+        error([](KvLayout& l) { l.key_dtype = l.value_dtype = KvDType::kFp8; }),
         error([](KvLayout& l) { l.head_dim = 40; }), error([](KvLayout& l) { l.head_dim = 272; }),
         error([](KvLayout& l) { l.page_size = 8; }), error([](KvLayout& l) { l.page_size = 40; }),
         error([](KvLayout& l) { l.num_pages = 0; }), error([](KvLayout& l) { l.num_layers = -1; }),
