@@ -9,12 +9,6 @@ namespace {
 constexpr int32_t kUnseen = -1;
 constexpr float kForbidden = -std::numeric_limits<float>::infinity();
 
-bool Repeats(const SamplingParams& params) { return params.repetition_penalty != 1.0f; }
-
-bool Penalizes(const SamplingParams& params) {
-  return Repeats(params) || params.presence_penalty != 0.0f || params.frequency_penalty != 0.0f;
-}
-
 }  // namespace
 
 LogitsProcessor::LogitsProcessor(int vocab_size, std::vector<TokenId> eos_token_ids)
@@ -22,14 +16,14 @@ LogitsProcessor::LogitsProcessor(int vocab_size, std::vector<TokenId> eos_token_
 
 std::span<const float> LogitsProcessor::Apply(std::span<const float> logits, const LogitRow& row) {
   const SamplingParams& params = *row.params;
-  if (params.logit_bias.empty() && !row.forbid_stop && !Penalizes(params)) return logits;
+  if (params.logit_bias.empty() && !row.forbid_stop && !params.penalizes()) return logits;
   logits_.assign(logits.begin(), logits.end());
   for (const auto& [token, bias] : params.logit_bias) logits_[token] += bias;
   if (row.forbid_stop) {
     for (TokenId token : eos_token_ids_) logits_[token] = kForbidden;
     for (TokenId token : params.stop_token_ids) logits_[token] = kForbidden;
   }
-  if (Penalizes(params)) Penalize(row);
+  if (params.penalizes()) Penalize(row);
   return logits_;
 }
 
@@ -39,7 +33,7 @@ void LogitsProcessor::Penalize(const LogitRow& row) {
   const SamplingParams& params = *row.params;
   seen_tokens_.clear();
   const size_t num_prompt_tokens = row.num_prompt_tokens;
-  for (size_t i = Repeats(params) ? 0 : num_prompt_tokens; i < row.tokens.size(); ++i) {
+  for (size_t i = params.repeats() ? 0 : num_prompt_tokens; i < row.tokens.size(); ++i) {
     int32_t& count = counts_[row.tokens[i]];
     if (count == kUnseen) {
       count = 0;

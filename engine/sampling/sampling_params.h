@@ -31,6 +31,8 @@ struct SamplingParams {
   int prompt_logprobs = -1;  // The same for the prompt.
 
   bool greedy() const { return temperature == 0.0f; }
+  bool repeats() const { return repetition_penalty != 1.0f; }
+  bool penalizes() const { return repeats() || presence_penalty != 0.0f || frequency_penalty != 0.0f; }
 };
 
 // INVALID_ARGUMENT with "sampling_params.<field> must be ..., got ..." for the first value out of range. Token ids are
