@@ -25,6 +25,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/paged_kv.h"
+#include "kernels/sampling.h"
 #include "kernels/tensor_view.h"
 
 namespace quire {
@@ -148,6 +149,14 @@ class Ops {
   virtual void CopyPages(KvCache& kv_cache, std::span<const PageCopy> copies) = 0;
   // The same elements where the host may read them once Synchronize() has returned, until the next call of ToHost.
   virtual MatrixView<const float> ToHost(MatrixView<const float> matrix) = 0;
+  // Whether Sample may be called; where not, the host chooses from what ToHost gives.
+  virtual bool can_sample() const { return false; }
+  // Chooses a token for each of num_rows rows, which `row` tells one after the other, from logits [rows, vocabulary] in
+  // memory that kernels can address. What it returns may be read once Synchronize() has returned, until the next call.
+  virtual std::span<const SampledRow> Sample(MatrixView<const float> /*logits*/, int /*num_rows*/,
+                                             absl::FunctionRef<SampleRow(int index)> /*row*/) {
+    return {};
+  }
   // Waits for all calls before it. UNAVAILABLE when the device has failed since the last time: nothing that was
   // computed in between may be relied upon.
   virtual absl::Status Synchronize() = 0;

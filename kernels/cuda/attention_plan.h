@@ -54,6 +54,8 @@ class CudaAttentionPlan {
     int max_tile_rows = 64;   // CudaAttentionTileRows of the head's dimensions.
     int num_workers = 0;      // Blocks that the device runs at a time, about.
     bool share_pages = true;  // Whether sequences pass together over splits that they have on the same pages.
+
+    bool operator==(const Shape&) const = default;
   };
 
   // Replaces the plan. Allocates nothing for a step no larger than one before it.

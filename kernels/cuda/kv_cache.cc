@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "kernels/cuda/attention_plan.h"
 
 namespace quire {
 namespace {
@@ -23,6 +24,11 @@ absl::Status Validate(const KvLayout& layout) {
   if (layout.head_dim < 16 || layout.head_dim > kMaxCudaHeadDim || layout.head_dim % 16 != 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("head_dim must be a multiple of 16 up to ", kMaxCudaHeadDim, ", not ", layout.head_dim));
+  }
+  if (layout.num_heads > kCudaWarpRows * layout.num_kv_heads) {
+    return absl::InvalidArgumentError(absl::StrCat("on a GPU, at most ", kCudaWarpRows,
+                                                   " query heads may share a KV head, not ",
+                                                   layout.num_heads / layout.num_kv_heads));
   }
   return absl::OkStatus();
 }

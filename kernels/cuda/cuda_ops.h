@@ -1,0 +1,115 @@
+// CudaOps: Ops on an NVIDIA GPU of compute capability 8.0 or later. All calls go to one stream, in order.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kernels/cpu/work_shares.h"
+#include "kernels/cpu/worker_pool.h"
+#include "kernels/cuda/attention_plan.h"
+#include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/matmul.h"
+#include "kernels/cuda/packed_matrix.h"
+#include "kernels/cuda/sample_plan.h"
+#include "kernels/cuda/stream.h"
+#include "kernels/cuda/upload_arena.h"
+#include "kernels/ops.h"
+
+namespace quire {
+
+class CudaOps : public Ops {
+ public:
+  // The first device. UNAVAILABLE when there is none that can be used, INVALID_ARGUMENT when it is too old.
+  static absl::StatusOr<std::unique_ptr<CudaOps>> Create();
+  ~CudaOps() override;
+
+  std::string Description() const override { return description_; }
+
+  absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::span<const RawMatrix> parts) override;
+  absl::StatusOr<std::unique_ptr<PackedMatrix>> PackGated(const RawMatrix& gate, const RawMatrix& up) override;
+  absl::StatusOr<std::unique_ptr<KvCache>> AllocateKvCache(const KvLayout& layout) override;
+  std::optional<int64_t> FreeDeviceMemory() const override;
+  absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t floats) override;
+  absl::StatusOr<std::unique_ptr<Buffer>> Upload(std::span<const float> values) override;
+
+  void BeginStep(const PagedBatchView& batch) override;
+  void Embed(const PackedMatrix& table, std::span<const int32_t> ids, MatrixView<float> output) override;
+  void MatMul(const MatMulArgs& args) override;
+  void RopeAppend(const RopeAppendArgs& args) override;
+  void Attention(const AttentionArgs& args) override;
+  void GatherRows(MatrixView<const float> input, std::span<const int32_t> rows, MatrixView<float> output) override;
+  void CopyPages(KvCache& kv_cache, std::span<const PageCopy> copies) override;
+  MatrixView<const float> ToHost(MatrixView<const float> matrix) override;
+  bool can_sample() const override { return true; }
+  std::span<const SampledRow> Sample(MatrixView<const float> logits, int num_rows,
+                                     absl::FunctionRef<SampleRow(int index)> row) override;
+  absl::Status Synchronize() override;
+  int num_host_workers() const override { return pool_.size(); }
+  void ForEach(int64_t count, absl::FunctionRef<void(int64_t index, int worker)> fn) override;
+
+ private:
+  // The arrays of a step's batch on the device.
+  struct StepArrays {
+    int num_tokens = 0;
+    const int32_t* positions = nullptr;
+    const int32_t* slot_mapping = nullptr;
+    const int32_t* block_indices = nullptr;
+  };
+  // What layers of one kind share: made by the first of them in a step.
+  struct LayerPlan {
+    CudaAttentionPlan plan;
+    CudaAttentionPlan::Shape shape;
+    CudaAttentionPlanView view;
+    uint64_t step = 0;
+  };
+
+  explicit CudaOps(CudaStream stream);
+
+  absl::StatusOr<std::unique_ptr<PackedMatrix>> PackParts(std::span<const RawMatrix> parts, bool gated);
+  // Keeps the first error until Synchronize reports it. What comes after it computes nothing, or nonsense that is never
+  // read. True where there is none.
+  bool Note(const absl::Status& status);
+  // Of launches, which leave theirs with the runtime.
+  void NoteLaunches(const char* what);
+  // The array on the device; nullptr after an error.
+  template <typename T>
+  const T* ToDevice(std::span<const T> values);
+  // Makes it at least `bytes`; false when they cannot be had, or after an error.
+  template <typename Memory>
+  bool Grow(size_t bytes, const char* what, Memory& memory);
+  LayerPlan* PlanFor(const CudaAttentionPlan::Shape& shape);
+
+  const CudaStream stream_;
+  std::string description_;
+  int num_multiprocessors_ = 0;
+  WorkerPool pool_;    // For what the host does: packing and sampling.
+  WorkShares shares_;  // Of ForEach.
+  WeightStaging staging_;
+
+  absl::Status status_;  // Since the last Synchronize, or for ever where the device is lost.
+  UploadArena arena_;
+  uint64_t step_ = 0;
+  PagedBatchView batch_;
+  StepArrays arrays_;
+  std::vector<std::unique_ptr<LayerPlan>> plans_;
+  MatMulScratch mat_mul_scratch_;
+  DeviceMemory rotations_;
+  const float* rotated_frequencies_ = nullptr;  // Whose rotations of this step there are.
+  DeviceMemory partials_;
+  SamplePlan sample_plan_;
+  DeviceMemory sample_memory_;  // Tokens, sampled rows, then scratch.
+  PinnedMemory host_matrix_;
+  PinnedMemory host_sampled_;
+};
+
+// Whether there is a device that CudaOps::Create would try.
+bool HasCudaDevice();
+absl::StatusOr<std::unique_ptr<Ops>> MakeCudaOps();
+
+}  // namespace quire
