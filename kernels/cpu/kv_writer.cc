@@ -202,6 +202,7 @@ void PlaceValue(const KvBlockLayout& block, int token, const StoredHead& stored,
   std::byte* to = values + block.ValueOffset(token, 0);
   switch (block.dtype) {
     case KvDType::kF32:
+    case KvDType::kFp8:
       QUIRE_CHECK(false);
       break;
     case KvDType::kBF16:
