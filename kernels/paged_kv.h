@@ -10,8 +10,9 @@ namespace quire {
 // What K or V is kept in; K and V need not be the same.
 //   kInt8  for each token and head, codes of 8 bits and one float, max |x| / 127, that they are multiples of
 //   kFp8   for each token and head, codes in float8 (e4m3) and one float, max |x| / 448, that they are multiples of
-//   kInt4  for each token and head, codes of 4 bits and two numbers in bfloat16, a scale and a minimum:
-//          x = code * scale + minimum; of V itself, of K's difference from what the tokens before it let expect
+//   kInt4  for each token and head, codes of 4 bits and two numbers in bfloat16, a scale and a middle:
+//          x = level of the code * scale + middle; of V itself, of K's difference from what the tokens before it let
+//          expect
 enum class KvDType : uint8_t { kF32, kBF16, kInt8, kInt4, kFp8 };
 
 struct KvLayout {

@@ -33,16 +33,14 @@ struct Avx2Int8 {
   };
 
   static Codes LoadCodes(const std::byte* p) {
+    return Widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+                 _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32)));
+  }
+  static void LoadLevels(const std::byte* p, Codes* codes) {
     const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     const __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32));
-    const __m256i even_byte = _mm256_set1_epi16(0xff);
-    return {{_mm256_and_si256(low, even_byte), _mm256_and_si256(high, even_byte)},
-            {_mm256_srli_epi16(low, 8), _mm256_srli_epi16(high, 8)}};
-  }
-  static void LoadNibbles(const std::byte* p, Codes* codes) {
-    const Codes pairs = LoadCodes(p);
-    codes[0] = {LowNibbles(pairs.even), LowNibbles(pairs.odd)};
-    codes[1] = {HighNibbles(pairs.even), HighNibbles(pairs.odd)};
+    codes[0] = Widen(LevelsOf(low), LevelsOf(high));
+    codes[1] = Widen(LevelsOf(_mm256_srli_epi16(low, 4)), LevelsOf(_mm256_srli_epi16(high, 4)));
   }
   static Sums Zero() { return Lanes::BroadcastInt(0); }
   static void PackWords(Ints x, int32_t* words) {
@@ -76,12 +74,17 @@ struct Avx2Int8 {
   static Ints Total(const Sums& sums) { return sums; }
 
  private:
-  // Of bytes widened to 16 bits.
-  static Ints LowNibbles(Ints x) {
-    const __m256i low = _mm256_set1_epi16(15);
-    return {_mm256_and_si256(x.low, low), _mm256_and_si256(x.high, low)};
+  // Bytes as even and odd integers of 16 bits.
+  static Codes Widen(__m256i low, __m256i high) {
+    const __m256i even_byte = _mm256_set1_epi16(0xff);
+    return {{_mm256_and_si256(low, even_byte), _mm256_and_si256(high, even_byte)},
+            {_mm256_srli_epi16(low, 8), _mm256_srli_epi16(high, 8)}};
   }
-  static Ints HighNibbles(Ints x) { return {_mm256_srli_epi16(x.low, 4), _mm256_srli_epi16(x.high, 4)}; }
+  // Of the low half of each byte.
+  static __m256i LevelsOf(__m256i codes) {
+    const __m128i levels = _mm_load_si128(reinterpret_cast<const __m128i*>(kCentredLevels.of));
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(levels), _mm256_and_si256(codes, _mm256_set1_epi8(15)));
+  }
   template <int kStride>
   static __m256 ButterflyHalf(__m256 x) {
     __m256 other;  // Lane i ^ kStride.

@@ -30,10 +30,11 @@ struct Avx512Int8 {
   };
 
   static Codes LoadCodes(const std::byte* p) { return _mm512_loadu_si512(p); }
-  static void LoadNibbles(const std::byte* p, Codes* codes) {
+  static void LoadLevels(const std::byte* p, Codes* codes) {
     const __m512i pairs = _mm512_loadu_si512(p), low = _mm512_set1_epi8(15);
-    codes[0] = _mm512_and_si512(pairs, low);
-    codes[1] = _mm512_and_si512(_mm512_srli_epi16(pairs, 4), low);
+    const __m512i levels = _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(kCentredLevels.of)));
+    codes[0] = _mm512_shuffle_epi8(levels, _mm512_and_si512(pairs, low));
+    codes[1] = _mm512_shuffle_epi8(levels, _mm512_and_si512(_mm512_srli_epi16(pairs, 4), low));
   }
   static Sums Zero() { return {_mm512_setzero_si512(), _mm512_setzero_si512()}; }
   static void PackWords(Ints x, int32_t* words) {

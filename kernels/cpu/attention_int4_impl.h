@@ -1,11 +1,9 @@
 // Attention kernels for K, V or both in int4, as templates over Q, of which attention_int8_impl.h tells.
 //
-// A token's V is (code - 8) * scale + middle in all rotated dimensions, middle being minimum + 8 * scale. So weights
-// times scales are rounded and multiplied with codes as for int8, exactly, and the middles add one number to all
-// dimensions:
+// A token's V is level * scale + middle in all rotated dimensions. So weights times scales are rounded and multiplied
+// with levels as with the codes of int8, exactly, and the middles add one number to all dimensions:
 //   weighted V = dot * scale_of_weights + sum(weight * middle)
-// That sum goes by lane (position modulo 16), then over lanes as a tree. Without the 8, rounded weights would be off by
-// about the same in all dimensions, which rotating back gathers in one. A key's difference from its prediction is kept
+// That sum goes by lane (position modulo 16), then over lanes as a tree. A key's difference from its prediction is kept
 // in the same way (kernels/cpu/kv_block.h):
 //   d = (dot * scale + sum_of_query * middle) * scale_of_query,  score = d + the block's earlier gain * d
 // where the sum over earlier tokens is one over lanes, in four steps of 1, 2, 4 and 8.
@@ -18,14 +16,11 @@
 namespace quire {
 namespace {
 
-constexpr int kInt4KvCentre = 8;
-
 inline const uint16_t* Int4Scales(const std::byte* block, int head_dim) {
   return reinterpret_cast<const uint16_t*>(block + head_dim * kKvBlockTokens / 2);
 }
-inline Floats Int4Middles(const std::byte* block, int head_dim, Floats scales) {
-  const Floats minima = Lanes::LoadBFloat16(Int4Scales(block, head_dim) + kKvBlockTokens);
-  return Lanes::Fma(scales, Lanes::Broadcast(kInt4KvCentre), minima);
+inline Floats Int4Middles(const std::byte* block, int head_dim) {
+  return Lanes::LoadBFloat16(Int4Scales(block, head_dim) + kKvBlockTokens);
 }
 
 // Of lane i, the sum of gain * x of the lanes before it, added to x; a NaN does not reach the lanes before it.
@@ -44,7 +39,7 @@ static_assert(KeyPredictionGain(0) == 1 && KeyPredictionGain(1) == .5f && KeyPre
 template <typename Q>
 struct Int4Codes {
   static constexpr int kPerLoad = 2;
-  static void Load(const std::byte* p, typename Q::Codes* codes) { Q::LoadNibbles(p, codes); }
+  static void Load(const std::byte* p, typename Q::Codes* codes) { Q::LoadLevels(p, codes); }
 };
 
 template <typename Q>
@@ -54,11 +49,10 @@ struct Int4Keys : Int4Codes<Q> {
     Floats middles;
   };
   static Factors LoadFactors(const std::byte* keys, int head_dim) {
-    const Floats scales = Lanes::LoadBFloat16(Int4Scales(keys, head_dim));
-    return {scales, Int4Middles(keys, head_dim, scales)};
+    return {Lanes::LoadBFloat16(Int4Scales(keys, head_dim)), Int4Middles(keys, head_dim)};
   }
   static Floats Score(const typename Q::Sums& sums, const Factors& factors, const Rounding& query) {
-    const Ints dots = Lanes::AddInt(Q::Total(sums), Lanes::BroadcastInt(-kInt4KvCentre * query.sum));
+    const Ints dots = Centred(Q::Total(sums), query);
     const Floats of_middles = Lanes::Mul(factors.middles, Lanes::Broadcast(static_cast<float>(query.sum)));
     const Floats differences = Lanes::Mul(Lanes::Fma(Lanes::ToFloats(dots), factors.scales, of_middles),
                                           Lanes::Broadcast(query.scale));
@@ -69,14 +63,13 @@ struct Int4Keys : Int4Codes<Q> {
 template <typename Q>
 struct Int4Values : Int4Codes<Q> {
   struct Weights {
-    float scale;
-    float middle;    // Weighted, of all tokens.
-    int32_t centre;  // To be added to dot products.
+    Rounding rounding;
+    float middle;  // Weighted, of all tokens.
   };
 
   static Floats Weighted(const typename Q::Sums& sums, const Weights& weights) {
-    const Ints dots = Lanes::AddInt(Q::Total(sums), Lanes::BroadcastInt(weights.centre));
-    return Lanes::Fma(Lanes::ToFloats(dots), Lanes::Broadcast(weights.scale), Lanes::Broadcast(weights.middle));
+    const Floats dots = Lanes::ToFloats(Centred(Q::Total(sums), weights.rounding));
+    return Lanes::Fma(dots, Lanes::Broadcast(weights.rounding.scale), Lanes::Broadcast(weights.middle));
   }
 
   // As Int8Values does.
@@ -94,9 +87,8 @@ struct Int4Values : Int4Codes<Q> {
         const auto of_seen = [&](Floats of_token) {
           return Lanes::ZeroWhereLess(weight, kLeastWeight, Lanes::Mul(weight, of_token));
         };
-        const Floats scales = Lanes::LoadBFloat16(Int4Scales(values, chunk.head_dim));
-        scaled = of_seen(scales);
-        middles = Lanes::Add(middles, of_seen(Int4Middles(values, chunk.head_dim, scales)));
+        scaled = of_seen(Lanes::LoadBFloat16(Int4Scales(values, chunk.head_dim)));
+        middles = Lanes::Add(middles, of_seen(Int4Middles(values, chunk.head_dim)));
       }
       max_bits = Lanes::MaxInt(max_bits, Lanes::MagnitudeBits(scaled));
       Lanes::Store(scaled, x);
@@ -104,7 +96,7 @@ struct Int4Values : Int4Codes<Q> {
     const Rounding rounding =
         RoundRow<Q>(weights + begin_block * kKvBlockTokens, (end_block - begin_block) * kKvBlockTokens,
                     Lanes::ReduceMax(max_bits), words + begin_block * kKvBlockTokens / 4 * kWordsPerQuad);
-    return {rounding.scale, SumOfLanes(middles), -kInt4KvCentre * rounding.sum};
+    return {rounding, SumOfLanes(middles)};
   }
 };
 

@@ -2,7 +2,7 @@
 // file defines besides:
 //   kAccumulators           how many Sums stay in registers, beside operands
 //   Codes, LoadCodes(p)     16 quads of codes, as they lie in a block
-//   LoadNibbles(p, codes)   codes[0] and codes[1], the low and the high halves of 64 bytes
+//   LoadLevels(p, codes)    codes[0] and codes[1], kCentredLevels of the low and of the high halves of 64 bytes
 //   Sums, Zero()            16 dot products in the making
 //   PackWords(x, words)     16 integers of 16 bits as 4 quads, of two words each
 //   AddQuad(words, codes, sums)    sums + the products of a quad of integers and each quad of codes
@@ -25,6 +25,16 @@ namespace quire {
 namespace {
 
 using Ints = Lanes::Ints;
+
+// What the codes of int4 stand for, as the codes of int8 are stored.
+struct CentredLevels {
+  alignas(16) uint8_t of[16];
+};
+constexpr CentredLevels kCentredLevels = [] {
+  CentredLevels levels = {};
+  for (int code = 0; code < 16; ++code) levels.of[code] = static_cast<uint8_t>(kInt8KvCentre + kInt4KvLevels[code]);
+  return levels;
+}();
 
 // Integers go up to this, so that the upper byte does to 127. 256 products with codes fit 32 bits.
 constexpr float kMaxInteger = 127 * 256;

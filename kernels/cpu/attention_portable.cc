@@ -37,12 +37,12 @@ struct PortableInt8 {
     }
     return codes;
   }
-  static void LoadNibbles(const std::byte* p, Codes* codes) {
+  static void LoadLevels(const std::byte* p, Codes* codes) {
     const Codes pairs = LoadCodes(p);
     for (int i = 0; i < 4; ++i) {
       for (int lane = 0; lane < 16; ++lane) {
-        codes[0].lane[i][lane] = pairs.lane[i][lane] & 15;
-        codes[1].lane[i][lane] = pairs.lane[i][lane] >> 4;
+        codes[0].lane[i][lane] = kCentredLevels.of[pairs.lane[i][lane] & 15];
+        codes[1].lane[i][lane] = kCentredLevels.of[pairs.lane[i][lane] >> 4];
       }
     }
   }

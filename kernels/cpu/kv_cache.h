@@ -20,7 +20,7 @@ struct KvBlockLayout {
   KvDType dtype = KvDType::kBF16;  // Not kF32.
 
   bool has_scales() const { return dtype != KvDType::kBF16; }
-  bool has_minima() const { return dtype == KvDType::kInt4; }
+  bool has_middles() const { return dtype == KvDType::kInt4; }
   int element_bits() const { return dtype == KvDType::kBF16 ? 16 : dtype == KvDType::kInt8 ? 8 : 4; }
   int scale_bytes() const { return dtype == KvDType::kInt8 ? 4 : 2; }
   int bytes() const { return codes_bytes() + (has_scales() ? kKvBlockTokens * 4 : 0); }
@@ -30,18 +30,18 @@ struct KvBlockLayout {
 
   // The byte in which the element lies or begins. In int4 it is the high half of it where Is...High.
   int KeyOffset(int token, int dim) const {
-    const int place = has_minima() ? dim % 4 : dim % dims_per_unit() * element_bits() / 8;
+    const int place = has_middles() ? dim % 4 : dim % dims_per_unit() * element_bits() / 8;
     return (dim / dims_per_unit() * kKvBlockTokens + token) * 4 + place;
   }
   int ValueOffset(int token, int dim) const {
     const int row = token / tokens_per_unit(), place = token % tokens_per_unit();
-    if (!has_minima()) return (row * head_dim + dim) * 4 + place * element_bits() / 8;
+    if (!has_middles()) return (row * head_dim + dim) * 4 + place * element_bits() / 8;
     return (row * head_dim / 2 + dim / kInt4KvDims * 16 + dim % 16) * 4 + place;
   }
-  bool IsKeyHigh(int dim) const { return has_minima() && dim % 8 >= 4; }
-  bool IsValueHigh(int dim) const { return has_minima() && dim % kInt4KvDims >= 16; }
+  bool IsKeyHigh(int dim) const { return has_middles() && dim % 8 >= 4; }
+  bool IsValueHigh(int dim) const { return has_middles() && dim % kInt4KvDims >= 16; }
   int ScaleOffset(int token) const { return codes_bytes() + token * scale_bytes(); }
-  int MinimumOffset(int token) const { return codes_bytes() + (kKvBlockTokens + token) * scale_bytes(); }
+  int MiddleOffset(int token) const { return codes_bytes() + (kKvBlockTokens + token) * scale_bytes(); }
 };
 
 // Whether attention can read K and V of these types.

@@ -1,6 +1,7 @@
 #include "kernels/cpu/kv_writer.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstddef>
@@ -23,7 +24,7 @@ struct StoredHead {
     uint8_t codes[kMaxHeadDim];
   };
   float scale;
-  float minimum;
+  float middle;  // Of int4.
 };
 
 // From one unit of a token's key to the next, and from a token's element to the next one in a block of V.
@@ -93,67 +94,74 @@ std::pair<float, float> RangeOf(std::span<const float> head) {
   return {std::min({min[0], min[1], min[2], min[3]}), std::max({max[0], max[1], max[2], max[3]})};
 }
 
-// Finds the codes of four bits that are nearest to numbers.
-struct Int4Coder {
-  explicit Int4Coder(const StoredHead& stored)
-      : minimum(stored.minimum), inverse(stored.scale > 1e-33f ? 1 / stored.scale : 0) {}
-
-  Ints operator()(Floats x) const {
-    const Floats code = (x - minimum) * inverse + 0.5f;
-    const Floats not_below = code > 0.0f ? code : Floats{};
-    constexpr float kMax = kInt4KvMaxCode;
-    return __builtin_convertvector(not_below < kMax ? not_below : Floats{kMax, kMax, kMax, kMax}, Ints);
+// By integer in [-128, 127] + 128: the code of int4 whose level is nearest to it, the lower one of two.
+constexpr std::array<uint8_t, 256> kNearestCodes = [] {
+  std::array<uint8_t, 256> codes = {};
+  for (int i = 0; i < 256; ++i) {
+    const auto distance = [i](int code) {
+      const int d = i - kInt8KvCentre - kInt4KvLevels[code];
+      return d < 0 ? -d : d;
+    };
+    for (int code = 1; code < 16; ++code) {
+      if (distance(code) < distance(codes[i])) codes[i] = static_cast<uint8_t>(code);
+    }
   }
+  return codes;
+}();
 
-  float minimum;
-  float inverse;
-};
-
+// The nearest codes of int4, for the scale and the middle that `stored` has.
 void ChooseCodes(std::span<const float> head, StoredHead& stored) {
-  const Int4Coder coder(stored);
-  int32_t codes[kMaxHeadDim];
+  const float inverse = stored.scale > 1e-33f ? 1 / stored.scale : 0;
+  int32_t integers[kMaxHeadDim];
   for (size_t i = 0; i < head.size(); i += kLanes) {
-    Store(coder(Load(head.data() + i)), codes + i);
+    const Floats x = (Load(head.data() + i) - stored.middle) * inverse + (kInt8KvCentre + 0.5f);
+    const Floats not_below = x > 0.0f ? x : Floats{};
+    constexpr Floats kMax = {255, 255, 255, 255};
+    Store(__builtin_convertvector(not_below < kMax ? not_below : kMax, Ints), integers + i);
   }
-  for (size_t i = 0; i < head.size(); ++i) stored.codes[i] = static_cast<uint8_t>(codes[i]);
+  for (size_t i = 0; i < head.size(); ++i) stored.codes[i] = kNearestCodes[integers[i]];
 }
 
-// The scale and the minimum with the least squared error for the codes to which the present ones lead.
+// The scale and the middle with the least squared error for the codes as they are.
 void FitScale(std::span<const float> head, StoredHead& stored) {
-  const Int4Coder coder(stored);
+  float levels[kMaxHeadDim];
+  for (size_t i = 0; i < head.size(); ++i) levels[i] = static_cast<float>(kInt4KvLevels[stored.codes[i]]);
   Floats sums = {}, products = {};
-  Floats code_sums = {}, square_sums = {};  // Whole and small: exact.
+  Floats level_sums = {}, square_sums = {};  // Whole and small: exact.
   for (size_t i = 0; i < head.size(); i += kLanes) {
-    const Floats x = Load(head.data() + i);
-    const Floats code = __builtin_convertvector(coder(x), Floats);
+    const Floats x = Load(head.data() + i), level = Load(levels + i);
     sums += x;
-    products += x * code;
-    code_sums += code;
-    square_sums += code * code;
+    products += x * level;
+    level_sums += level;
+    square_sums += level * level;
   }
   const auto count = static_cast<float>(head.size());
-  const float sum = SumOf(sums), code_sum = SumOf(code_sums);
-  const float mean_code = code_sum / count;
-  const float variance = SumOf(square_sums) - mean_code * code_sum;
-  const float covariance = SumOf(products) - mean_code * sum;
+  const float sum = SumOf(sums), level_sum = SumOf(level_sums);
+  const float mean_level = level_sum / count;
+  const float variance = SumOf(square_sums) - mean_level * level_sum;
+  const float covariance = SumOf(products) - mean_level * sum;
   if (!(variance > 0 && covariance > 0)) return;
   stored.scale = RoundToBFloat16(covariance / variance);
-  stored.minimum = RoundToBFloat16(sum / count - stored.scale * mean_code);
+  stored.middle = RoundToBFloat16(sum / count - stored.scale * mean_level);
 }
 
 // Where an element is not finite, or the sum or the difference of some overflows, the scale is NaN as for int8. Codes
-// are chosen for the scale and the minimum as they are kept, so that these may be coarse.
+// are chosen for the scale and the middle as they are kept, so that these may be coarse.
 void StoreInt4(std::span<const float> head, StoredHead& stored) {
   const auto [min, max] = RangeOf(head);
   // The outermost elements are few: to come a little short of them makes the steps smaller for all.
   constexpr float kShareOfRange = 0.95f;
-  const float middle = (min + max) * 0.5f, half = (max - min) * (0.5f * kShareOfRange);
-  stored.minimum = RoundToBFloat16(middle - half);
-  stored.scale = RoundToBFloat16(half * (2.0f / kInt4KvMaxCode));
-  if (std::isfinite(stored.scale)) FitScale(head, stored);
-  if (std::isfinite(stored.scale) && std::isfinite(stored.minimum)) return ChooseCodes(head, stored);
+  constexpr int kFits = 2;  // A third one would gain a hundredth.
+  stored.middle = RoundToBFloat16((min + max) * 0.5f);
+  stored.scale = RoundToBFloat16((max - min) * (0.5f * kShareOfRange / kInt4KvLevels[15]));
+  const auto is_finite = [&] { return std::isfinite(stored.scale) && std::isfinite(stored.middle); };
+  for (int i = 0; is_finite() && i <= kFits; ++i) {
+    if (i > 0) FitScale(head, stored);
+    if (is_finite()) ChooseCodes(head, stored);
+  }
+  if (is_finite()) return;
   stored.scale = std::numeric_limits<float>::quiet_NaN();
-  stored.minimum = 0;
+  stored.middle = 0;
   std::fill_n(stored.codes, head.size(), uint8_t{0});
 }
 
@@ -174,10 +182,10 @@ void StoreHead(const KvBlockLayout& block, std::span<const float> head, StoredHe
 
 void PlaceScales(const KvBlockLayout& block, int token, const StoredHead& stored, std::byte* to) {
   if (block.dtype == KvDType::kInt8) std::memcpy(to + block.ScaleOffset(token), &stored.scale, sizeof(stored.scale));
-  if (!block.has_minima()) return;
-  const uint16_t scale = ToBFloat16(stored.scale), minimum = ToBFloat16(stored.minimum);
+  if (!block.has_middles()) return;
+  const uint16_t scale = ToBFloat16(stored.scale), middle = ToBFloat16(stored.middle);
   std::memcpy(to + block.ScaleOffset(token), &scale, sizeof(scale));
-  std::memcpy(to + block.MinimumOffset(token), &minimum, sizeof(minimum));
+  std::memcpy(to + block.MiddleOffset(token), &middle, sizeof(middle));
 }
 
 void PlaceKey(const KvBlockLayout& block, int token, const StoredHead& stored, std::byte* keys) {
@@ -231,7 +239,21 @@ std::span<const float> Rotate(std::span<const float> head, std::array<float, kMa
   return result;
 }
 
-// For tokens [begin, end): prediction += gain * (code * scale + minimum), one rounding after the other, so that it is
+// What the two codes in a byte stand for.
+struct LevelPair {
+  float low;
+  float high;
+};
+
+constexpr std::array<LevelPair, 256> kLevelPairs = [] {
+  std::array<LevelPair, 256> pairs = {};
+  for (int byte = 0; byte < 256; ++byte) {
+    pairs[byte] = {static_cast<float>(kInt4KvLevels[byte & 15]), static_cast<float>(kInt4KvLevels[byte >> 4])};
+  }
+  return pairs;
+}();
+
+// For tokens [begin, end): prediction += gain * (level * scale + middle), one rounding after the other, so that it is
 // the same whether a block is gone through at once or token by token. The gain, a power of two, may come first.
 void AddToPrediction(const KvBlockLayout& block, int begin, int end, const std::byte* keys, float* prediction) {
   const auto load = [&](int offset) {
@@ -239,24 +261,19 @@ void AddToPrediction(const KvBlockLayout& block, int begin, int end, const std::
     std::memcpy(&bits, keys + offset, sizeof(bits));
     return FromBFloat16(bits);
   };
-  // Codes are taken where they are in a unit, and are as many times too large.
-  constexpr Ints kPlaces = {0xf, 0xf00, 0xf0000, 0xf000000};
-  constexpr Floats kFactors = {1, 0x1p-8f, 0x1p-16f, 0x1p-24f};
-  Floats scales[kKvBlockTokens], minima[kKvBlockTokens];
+  float scales[kKvBlockTokens], middles[kKvBlockTokens];
   for (int token = begin; token < end; ++token) {
-    scales[token] = KeyPredictionGain(token) * load(block.ScaleOffset(token)) * kFactors;
-    minima[token] = Floats{} + KeyPredictionGain(token) * load(block.MinimumOffset(token));
+    scales[token] = KeyPredictionGain(token) * load(block.ScaleOffset(token));
+    middles[token] = KeyPredictionGain(token) * load(block.MiddleOffset(token));
   }
-  const auto difference = [&](int token, Ints unit) {
-    return __builtin_convertvector(unit & kPlaces, Floats) * scales[token] + minima[token];
-  };
   for (int dim = 0; dim < block.head_dim; dim += 2 * kLanes) {
     Floats low = Load(prediction + dim), high = Load(prediction + dim + kLanes);
-    for (int token = begin; token < end; ++token) {
-      int32_t unit;
-      std::memcpy(&unit, keys + block.KeyOffset(0, dim) + 4 * token, sizeof(unit));
-      low += difference(token, Ints{} + unit);
-      high += difference(token, Ints{} + (unit >> 4));
+    const std::byte* unit = keys + block.KeyOffset(begin, dim);
+    for (int token = begin; token < end; ++token, unit += kLanes) {
+      const auto pair = [unit](int i) { return kLevelPairs[static_cast<uint8_t>(unit[i])]; };
+      const LevelPair a = pair(0), b = pair(1), c = pair(2), d = pair(3);
+      low += Floats{a.low, b.low, c.low, d.low} * scales[token] + middles[token];
+      high += Floats{a.high, b.high, c.high, d.high} * scales[token] + middles[token];
     }
     Store(low, prediction + dim);
     Store(high, prediction + dim + kLanes);

@@ -29,7 +29,7 @@ void CopyValues(const KvBlockLayout& block, int num_tokens, const std::byte* fro
 void CopyScales(const KvBlockLayout& block, int num_tokens, const std::byte* from, std::byte* to) {
   const auto copy = [&](int offset) { std::copy_n(from + offset, num_tokens * block.scale_bytes(), to + offset); };
   if (block.has_scales()) copy(block.ScaleOffset(0));
-  if (block.has_minima()) copy(block.MinimumOffset(0));
+  if (block.has_middles()) copy(block.MiddleOffset(0));
 }
 
 void CopyHead(CpuKvCache& cache, int layer, int kv_head, const PageCopy& copy) {

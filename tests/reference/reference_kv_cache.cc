@@ -48,34 +48,39 @@ void RoundToFp8(std::span<float> head) {
 
 float RoundToBFloat16(float x) { return FromBFloat16(ToBFloat16(x)); }
 
-// 16 levels over 95 % of the range, then as the least squared error for the levels chosen has them.
+// To the nearest of 16 levels that reach over 95 % of the range; scale and middle are then, twice, what has the least
+// squared error for the levels chosen. The levels are those of kernels/cpu/kv_block.h; a number is compared with them
+// as an integer.
 void RoundToInt4(std::span<float> head) {
+  constexpr float kLevels[] = {-127, -101, -80, -63, -48, -33, -20, -7, 7, 20, 33, 48, 63, 80, 101, 127};
   const auto [min, max] = std::ranges::minmax(head);
-  const float half = (max - min) * (0.5f * 0.95f);
-  float minimum = RoundToBFloat16((min + max) * 0.5f - half);
-  float scale = RoundToBFloat16(half * (2.0f / 15));
-  const auto code_of = [&](float x) {
+  float middle = RoundToBFloat16((min + max) * 0.5f);
+  float scale = RoundToBFloat16((max - min) * (0.5f * 0.95f / 127));
+  const auto level_of = [&](float x) {
     const float inverse = scale > 1e-33f ? 1 / scale : 0;
-    return std::floor(std::clamp((x - minimum) * inverse + 0.5f, 0.0f, 15.0f));
+    const float integer = std::floor(std::clamp((x - middle) * inverse + 128.5f, 0.0f, 255.0f)) - 128;
+    return *std::ranges::min_element(kLevels, {}, [&](float level) { return std::abs(integer - level); });
   };
-  // Rounded as sums of every fourth element, then of these by pairs. The last two are whole and small: exact.
-  float sums[4] = {}, products[4] = {}, codes = 0, squares = 0;
-  for (size_t i = 0; i < head.size(); ++i) {
-    const float code = code_of(head[i]);
-    sums[i % 4] += head[i];
-    products[i % 4] += head[i] * code;
-    codes += code;
-    squares += code * code;
+  for (int fit = 0; fit < 2; ++fit) {
+    // Rounded as sums of every fourth element, then of these by pairs. The last two are whole and small: exact.
+    float sums[4] = {}, products[4] = {}, levels = 0, squares = 0;
+    for (size_t i = 0; i < head.size(); ++i) {
+      const float level = level_of(head[i]);
+      sums[i % 4] += head[i];
+      products[i % 4] += head[i] * level;
+      levels += level;
+      squares += level * level;
+    }
+    const float sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    const float product = (products[0] + products[1]) + (products[2] + products[3]);
+    const auto count = static_cast<float>(head.size());
+    const float variance = squares - levels / count * levels, covariance = product - levels / count * sum;
+    if (variance > 0 && covariance > 0) {
+      scale = RoundToBFloat16(covariance / variance);
+      middle = RoundToBFloat16(sum / count - scale * (levels / count));
+    }
   }
-  const float sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-  const float product = (products[0] + products[1]) + (products[2] + products[3]);
-  const auto count = static_cast<float>(head.size());
-  const float variance = squares - codes / count * codes, covariance = product - codes / count * sum;
-  if (variance > 0 && covariance > 0) {
-    scale = RoundToBFloat16(covariance / variance);
-    minimum = RoundToBFloat16(sum / count - scale * (codes / count));
-  }
-  for (float& x : head) x = code_of(x) * scale + minimum;
+  for (float& x : head) x = level_of(x) * scale + middle;
 }
 
 template <typename Function>

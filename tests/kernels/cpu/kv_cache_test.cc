@@ -34,7 +34,7 @@ void ForPlacesOf(const CpuKvCache& cache, int layer, int page, int head, int off
       fn(memory + offset_of(dim) - cache.data(), std::max(block.element_bits() / 8, 1), is_high(dim));
     }
     if (block.has_scales()) fn(memory + block.ScaleOffset(token) - cache.data(), block.scale_bytes(), false);
-    if (block.has_minima()) fn(memory + block.MinimumOffset(token) - cache.data(), block.scale_bytes(), false);
+    if (block.has_middles()) fn(memory + block.MiddleOffset(token) - cache.data(), block.scale_bytes(), false);
   };
   const KvBlockLayout &keys = cache.key_block(), &values = cache.value_block();
   visit(

@@ -53,8 +53,9 @@ std::pair<std::vector<float>, std::vector<float>> StoredAt(const CpuKvCache& cac
     if (block.dtype == KvDType::kBF16) return load_bfloat16(place);
     const int code = static_cast<int>(memory[place]);
     if (block.dtype == KvDType::kInt4) {
-      return static_cast<float>(high ? code >> 4 : code & 15) * load_bfloat16(block.ScaleOffset(token)) +
-             load_bfloat16(block.MinimumOffset(token));
+      const int level = kInt4KvLevels[high ? code >> 4 : code & 15];
+      return static_cast<float>(level) * load_bfloat16(block.ScaleOffset(token)) +
+             load_bfloat16(block.MiddleOffset(token));
     }
     float scale;
     std::memcpy(&scale, memory + block.ScaleOffset(token), sizeof(scale));
@@ -155,7 +156,7 @@ TEST(RopeAppender, AgreesWithTheReferenceForEveryKind) {
           if (c.types.key == KvDType::kInt8) unit = max_key / 127;
           if (c.types.key == KvDType::kInt4) unit = max_key / 8;
           ASSERT_NEAR(keys[dim], expected_key, unit + 1e-6);
-          // Rotated back, minima and codes are added up in other orders.
+          // Rotated back, middles and levels are added up in other orders.
           const float noise = c.types.value == KvDType::kInt4 ? 1e-5f : 0;
           ASSERT_NEAR(values[dim], oracle.Value(2, slot, head)[dim], noise);
         }
