@@ -3,7 +3,7 @@ MODEL ?= .deps/models/SmolLM2-135M-Instruct.Q4_1.gguf
 ARGS ?=
 QUIRE := build/release/bin/quire
 
-.PHONY: setup build serve chat test sanitize bench compare clean
+.PHONY: setup build serve chat test sanitize bench compare gpu-check clean
 
 setup:
 	@deploy/setup.sh
@@ -39,6 +39,10 @@ bench: build
 compare: build
 	@cmake --build --preset release --target kernels_bench
 	@python3 tests/bench/compare/compare.py --model $(MODEL) $(ARGS)
+
+# Tests and benchmarks on this machine's NVIDIA GPU, into build/gpu-check/.
+gpu-check:
+	@deploy/gpu_check.sh $(ARGS)
 
 clean:
 	rm -rf build

@@ -25,7 +25,7 @@ absl::Status Validate(const KvLayout& layout) {
     return absl::InvalidArgumentError(
         absl::StrCat("head_dim must be a multiple of 16 up to ", kMaxCudaHeadDim, ", not ", layout.head_dim));
   }
-  if (layout.num_heads > kCudaWarpRows * layout.num_kv_heads) {
+  if (layout.num_heads > int64_t{kCudaWarpRows} * layout.num_kv_heads) {
     return absl::InvalidArgumentError(absl::StrCat("on a GPU, at most ", kCudaWarpRows,
                                                    " query heads may share a KV head, not ",
                                                    layout.num_heads / layout.num_kv_heads));

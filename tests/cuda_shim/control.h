@@ -1,4 +1,5 @@
-// How tests steer the host shim of the CUDA runtime, and what they may ask it.
+// How tests steer the host shim of the CUDA runtime, and what they may ask it. In programs that run the same tests on a
+// real device all of this does nothing (tests/kernels/cuda/device/no_control.cc).
 #pragma once
 
 #include <cuda_runtime.h>
@@ -7,6 +8,9 @@
 #include <cstdint>
 
 namespace quire::cuda_shim {
+
+// Whether there is something to steer. Tests that are about it are skipped where there is not.
+bool IsEmulated();
 
 // The kinds of calls that can be made to fail.
 enum class Call {

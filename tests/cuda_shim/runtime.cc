@@ -130,6 +130,8 @@ void FailNext(Call call, cudaError_t error, int after) {
   state.AddFault({call, error, after});
 }
 
+bool IsEmulated() { return true; }
+
 void Reset() {
   RuntimeState& state = RuntimeState::Get();
   const std::lock_guard lock(state.mutex);

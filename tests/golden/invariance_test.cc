@@ -3,8 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <map>
+#include <string>
+#include <tuple>
 
 #include "tests/golden/golden.h"
+#include "tests/golden/gpu_backend.h"
 #include "tests/golden/real_model.h"
 
 namespace quire {
@@ -22,9 +26,11 @@ std::vector<GenerateRequest> Requests() {
   filtered.top_p = 0.9f;
   filtered.top_k = 50;
   filtered.repetition_penalty = 1.1f;
+  SamplingParams chosen_only = filtered;  // Which a GPU may draw itself.
+  chosen_only.logprobs = 0;
   const std::vector<std::pair<std::string, SamplingParams>> cases = {
-      {"story", greedy},           {"story", plain},     {"chat question", greedy},
-      {"chat question", filtered}, {"one token", plain}, {"long prose", filtered},
+      {"story", greedy},    {"story", plain},       {"chat question", greedy}, {"chat question", filtered},
+      {"one token", plain}, {"fact", chosen_only}, {"long prose", filtered},
   };
   std::vector<GenerateRequest> requests;
   for (const auto& [name, sampling] : cases) {
@@ -70,18 +76,33 @@ void ExpectSameStreams(const std::vector<Stream>& streams, const std::vector<Str
   }
 }
 
-class Invariance : public testing::TestWithParam<KvTypes> {
+constexpr const char* kCpuBackend = "cpu";
+
+// Backends with each kind of KV cache. One that is not there is not tested.
+class Invariance : public testing::TestWithParam<std::tuple<std::string, KvTypes>> {
  protected:
-  static void SetUpTestSuite() { model_ = std::make_unique<RealModel>("", 2); }
-  static void TearDownTestSuite() { model_.reset(); }
+  void SetUp() override {
+    std::unique_ptr<RealModel>& model = models_[std::get<0>(GetParam())];
+    if (model == nullptr) model = MakeModel(2);
+    if (model == nullptr) GTEST_SKIP() << "no GPU";
+    model_ = model.get();
+  }
+  static void TearDownTestSuite() { models_.clear(); }
+
+  // nullptr where there is no such backend.
+  static std::unique_ptr<RealModel> MakeModel(int num_threads) {
+    if (std::get<0>(GetParam()) == kCpuBackend) return std::make_unique<RealModel>("", num_threads);
+    absl::StatusOr<std::unique_ptr<Ops>> ops = MakeGpuOps();
+    return ops.ok() ? std::make_unique<RealModel>(*std::move(ops)) : nullptr;
+  }
 
   static EngineSetup Setup(EngineSetup setup = {}) {
-    setup.kv = GetParam();
+    setup.kv = std::get<1>(GetParam());
     return setup;
   }
 
   // Each alone, from a cold start.
-  static std::vector<Stream> Isolated(const std::vector<GenerateRequest>& requests) {
+  std::vector<Stream> Isolated(const std::vector<GenerateRequest>& requests) {
     std::vector<Stream> streams;
     for (const GenerateRequest& request : requests) {
       streams.push_back(RealEngine(*model_, Setup()).RunOne(request));
@@ -90,13 +111,20 @@ class Invariance : public testing::TestWithParam<KvTypes> {
     return streams;
   }
 
-  static std::unique_ptr<RealModel> model_;
+  static std::map<std::string, std::unique_ptr<RealModel>> models_;  // By backend.
+  const RealModel* model_ = nullptr;
 };
 
-std::unique_ptr<RealModel> Invariance::model_;
+std::map<std::string, std::unique_ptr<RealModel>> Invariance::models_;
 
-INSTANTIATE_TEST_SUITE_P(, Invariance, testing::ValuesIn(kUsefulKv),
-                         [](const auto& tested) { return NameOf(tested.param); });
+std::string TestName(const testing::TestParamInfo<std::tuple<std::string, KvTypes>>& tested) {
+  return std::get<0>(tested.param) + "_" + NameOf(std::get<1>(tested.param));
+}
+
+INSTANTIATE_TEST_SUITE_P(, Invariance, testing::Combine(testing::Values(kCpuBackend), testing::ValuesIn(kUsefulKv)),
+                         TestName);
+INSTANTIATE_TEST_SUITE_P(Gpu, Invariance, testing::Combine(testing::Values(kGpuBackend), testing::ValuesIn(kGpuKv)),
+                         TestName);
 
 TEST_P(Invariance, StreamsAreTheSameWhoeverElseIsServedAndHowever) {
   const std::vector<Stream> expected = Isolated(Requests());
@@ -144,9 +172,9 @@ TEST_P(Invariance, StreamsAreTheSameWhenPreempted) {
 }
 
 TEST_P(Invariance, StreamsAreTheSameWithAnyNumberOfWorkers) {
-  const RealModel other("", 1);
+  const std::unique_ptr<RealModel> other = MakeModel(1);
   std::vector<GenerateRequest> requests = Requests();
-  ExpectSameStreams(RealEngine(other, Setup()).Run(requests), RealEngine(*model_, Setup()).Run(requests));
+  ExpectSameStreams(RealEngine(*other, Setup()).Run(requests), RealEngine(*model_, Setup()).Run(requests));
 }
 
 TEST_P(Invariance, ParallelSamplesBeginWithTheStreamOfASingleOne) {

@@ -1,4 +1,4 @@
-// What K and V may be kept in on the CPU, for tests that go through all of it.
+// What K and V may be kept in, for tests that go through all of it.
 #pragma once
 
 #include <ostream>
@@ -18,6 +18,8 @@ inline constexpr KvTypes kInt8Kv = {KvDType::kInt8, KvDType::kInt8};
 inline constexpr KvTypes kInt8Int4Kv = {KvDType::kInt8, KvDType::kInt4};
 inline constexpr KvTypes kInt4Kv = {KvDType::kInt4, KvDType::kInt4};
 inline constexpr KvTypes kInt4Int8Kv = {KvDType::kInt4, KvDType::kInt8};
+inline constexpr KvTypes kFp8Kv = {KvDType::kFp8, KvDType::kFp8};  // On a GPU only.
+// On the CPU.
 inline constexpr KvTypes kEveryKv[] = {kBFloat16Kv, kInt8Kv, kInt8Int4Kv, kInt4Int8Kv, kInt4Kv};
 // Those that have a use of their own.
 inline constexpr KvTypes kUsefulKv[] = {kBFloat16Kv, kInt8Kv, kInt8Int4Kv, kInt4Kv};

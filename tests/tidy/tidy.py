@@ -23,7 +23,7 @@ MAY_INCLUDE = {
 # Headers of others, and the only folders that may know them.
 CONFINED = (
     ("gRPC and protobuf", r"(grpc|grpcpp|google|quire/v1)/", ("server/", "tests/")),
-    ("CUDA", r"(cuda|cublas|cooperative_groups|nvrtc|nvtx)", ("kernels/cuda/", "tests/cuda_shim/", "tests/kernels/cuda/")),
+    ("CUDA", r"(cuda|cublas|cooperative_groups|nvrtc|nvtx)", ("kernels/cuda/", "tests/cuda_shim/", "tests/kernels/cuda/", "tests/bench/gpu/")),
     ("an instruction set", r"(\w*intrin|arm_neon|arm_sve|cpuid)\.h$", ("kernels/cpu/", "tests/kernels/cpu/")),
 )
 # Headers that stand in for others': they are included by their last names, in angle brackets.

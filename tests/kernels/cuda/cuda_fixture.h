@@ -13,7 +13,6 @@
 
 namespace quire {
 
-inline constexpr KvTypes kFp8Kv = {KvDType::kFp8, KvDType::kFp8};
 inline constexpr KvTypes kCudaKv[] = {kBFloat16Kv,
                                       kInt8Kv,
                                       kFp8Kv,

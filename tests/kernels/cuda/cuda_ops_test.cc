@@ -76,6 +76,7 @@ TEST_F(CudaOpsTest, GivesATokenTheSameBitsWhoeverSharesItsStep) {
 }
 
 TEST_F(CudaOpsTest, SaysWhatToLowerWhenTheDevicesMemoryIsTooSmall) {
+  if (!cuda_shim::IsEmulated()) GTEST_SKIP() << "only the emulated device has as little memory as one likes";
   cuda_shim::SetDeviceMemory(1 << 20);
   const auto ops = MakeCudaOps().value();
   EXPECT_LE(ops->FreeDeviceMemory(), 1 << 20);
@@ -165,15 +166,18 @@ TEST_F(CudaRunnerTest, ChoosesOnTheDeviceWhatTheHostChooses) {
 }
 
 TEST_F(CudaRunnerTest, FailsTheStepWhenTheDeviceIsLostAndEveryLaterOne) {
+  if (!cuda_shim::IsEmulated()) GTEST_SKIP() << "only the emulated device can be made to fail";
   const SamplingParams greedy = {.temperature = 0};
   ASSERT_TRUE(Run({RowFor(greedy)}).ok());
   cuda_shim::FailNext(cuda_shim::Call::kExecution, cudaErrorIllegalAddress, /*after=*/5);
   EXPECT_TRUE(absl::IsUnavailable(Run({RowFor(greedy)}).status()));
   EXPECT_TRUE(absl::IsUnavailable(Run({RowFor(greedy)}).status()));
+  cuda_shim::Reset();  // A lost device takes no memory back.
 }
 
 // Every call of a step may fail once; the step fails with it, and the next one gives the right answer.
 TEST_F(CudaRunnerTest, GoesOnAfterAnyCallThatFailedOnce) {
+  if (!cuda_shim::IsEmulated()) GTEST_SKIP() << "only the emulated device can be made to fail";
   const SamplingParams greedy = {.temperature = 0};
   const TokenId expected = (*Run({RowFor(greedy)}))[0].token;
   using cuda_shim::Call;

@@ -1,4 +1,4 @@
-// Weights on the emulated device, whose memory the host can address: pointers to host memory serve as the device's.
+// Weights on the device of the tests.
 #pragma once
 
 #include <memory>

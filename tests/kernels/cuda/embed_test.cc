@@ -1,5 +1,6 @@
 #include "kernels/cuda/embed.h"
 
+#include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -28,7 +29,9 @@ TEST(CudaEmbed, GivesTheFloatsThatTheFileMeans) {
       }
       const std::vector<int32_t> ids = {36, 0, 15, 16, 7, 8, 31, 32, 0};
       Matrix output(static_cast<int64_t>(ids.size()), cols + 3);
-      Embed(*PackOnDevice(weights), ids.data(), {output.data.data(), output.rows, cols, cols + 3}, nullptr);
+      const auto packed = PackOnDevice(weights);
+      Embed(*packed, ids.data(), {output.data.data(), output.rows, cols, cols + 3}, nullptr);
+      ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
       for (size_t i = 0; i < ids.size(); ++i) {
         const float* const row = output.Row(static_cast<int64_t>(i));
         EXPECT_TRUE(std::equal(row, row + cols, values.data() + ids[i] * cols)) << "row " << ids[i];
@@ -49,6 +52,7 @@ TEST(CudaGatherRows, CopiesRowsInAnyOrder) {
   Matrix input = RandomMatrix(9, 300, random), output(5, 320);
   const std::vector<int32_t> rows = {8, 0, 3, 3, 7};
   GatherRows({input.data.data() + 7, 9, 290, 300}, rows.data(), {output.data.data(), 5, 290, 320}, nullptr);
+  ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
   for (size_t i = 0; i < rows.size(); ++i) {
     const float* const row = output.Row(static_cast<int64_t>(i));
     EXPECT_TRUE(std::equal(row, row + 290, input.Row(rows[i]) + 7));

@@ -13,6 +13,7 @@ namespace {
 constexpr KvLayout kLayout{.num_layers = 3, .num_kv_heads = 2, .head_dim = 48, .page_size = 32, .num_pages = 5};
 
 TEST(CudaKvCache, TakesThePoolsBytesAndGivesThemBack) {
+  if (!cuda_shim::IsEmulated()) GTEST_SKIP() << "only the emulated device tells what is in use";
   const size_t before = cuda_shim::DeviceBytesInUse();
   for (const KvDType dtype : {KvDType::kBF16, KvDType::kInt8, KvDType::kFp8}) {
     KvLayout layout = kLayout;
@@ -43,6 +44,7 @@ TEST(CudaKvCache, RefusesLayoutsWithoutKernels) {
 }
 
 TEST(CudaKvCache, SaysWhenMemoryCannotBeHad) {
+  if (!cuda_shim::IsEmulated()) GTEST_SKIP() << "only the emulated device has as little memory as one likes";
   KvLayout layout = kLayout;
   layout.num_layers = layout.num_kv_heads = layout.num_pages = std::numeric_limits<int>::max();
   EXPECT_TRUE(absl::IsResourceExhausted(CudaKvCache::Create(layout).status()));

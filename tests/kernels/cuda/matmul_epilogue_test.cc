@@ -113,7 +113,7 @@ class CudaMatMulEpilogue : public CudaMatMul {
     args.input = input.view();
     args.weights = packed.get();
     args.output = output.view();
-    MatMul(args, scratch_, nullptr);
+    MultiplyAndWait(args, scratch_);
     const auto expected_packed =
         gated ? reference.PackGated(parts[0], parts[1]).value() : reference.Pack(parts).value();
     args.weights = expected_packed.get();
@@ -195,7 +195,7 @@ TEST_F(CudaMatMulEpilogue, AddsToItsOwnInput) {
   args.weights = packed.get();
   args.epilogue = Epilogue::kAdd;
   args.output = both.view();
-  MatMul(args, scratch_, nullptr);
+  MultiplyAndWait(args, scratch_);
   for (size_t i = 0; i < both.data.size(); ++i) EXPECT_EQ(both.data[i], input.data[i] + products.data[i]);
 }
 

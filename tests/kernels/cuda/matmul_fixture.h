@@ -38,9 +38,14 @@ class CudaMatMul : public testing::Test {
     args.input = input.view();
     args.weights = &weights;
     args.output = output.view();
+    MultiplyAndWait(args, scratch);
+    return output;
+  }
+  // Afterwards the host may read the output.
+  static void MultiplyAndWait(const MatMulArgs& args, MatMulScratch& scratch) {
     MatMul(args, scratch, nullptr);
     EXPECT_EQ(cudaGetLastError(), cudaSuccess);
-    return output;
+    EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
   }
 
   std::mt19937 random_{20261124};

@@ -88,6 +88,7 @@ TEST(CudaPackedMatrix, RefusesShapesThatDoNotStack) {
 }
 
 TEST(CudaPackedMatrix, SaysWhenMemoryCannotBeHad) {
+  if (!cuda_shim::IsEmulated()) GTEST_SKIP() << "only the emulated device can be made to fail";
   std::mt19937 random(20261124);
   const RandomWeights weights(DType::kQ4_1, 32, 64, random);
   const RawMatrix part = weights.raw();

@@ -1,0 +1,50 @@
+// What gpu_bench measures: shapes of Llama-3-8B, or of something tiny that only shows that everything runs.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/dtype.h"
+#include "tests/kernels/kv_types.h"
+
+namespace quire {
+
+struct ModelShape {
+  std::string name;
+  int hidden_size = 0;
+  int intermediate_size = 0;
+  int num_layers = 0;
+  int num_heads = 0;
+  int num_kv_heads = 0;
+  int head_dim = 0;
+  int vocab_size = 0;
+};
+
+// Tokens of each request's prompt and answer.
+struct Lengths {
+  int input = 0;
+  int output = 0;
+};
+
+struct BenchPlan {
+  ModelShape model;
+  int repeats = 0;  // Of a kernel's timing; the median counts.
+  int64_t bytes_to_read =
+      0;  // By the kernels of one timing at least, so that it does not all come from the GPU's cache.
+  std::vector<int> batches;
+  std::vector<int> contexts;
+  std::vector<KvTypes> kv_types;
+  std::vector<int> row_counts;
+  std::vector<DType> matmul_dtypes;
+  std::vector<Lengths> lengths;
+  std::vector<DType> throughput_dtypes;
+  int num_sequences =
+      0;  // Requests of a throughput measurement: all there from the beginning, and running at once if they fit.
+  int step_tokens = 0;  // The most that a step has.
+};
+
+BenchPlan WholePlan();
+BenchPlan SmallPlan();
+
+}  // namespace quire

@@ -1,0 +1,76 @@
+// Measures the CUDA backend on this machine's GPU: `gpu_bench FOLDER [--small]` writes gpu_bench.json and gpu_bench.md
+// into the folder, which must be there. --small takes a tiny model, to show that everything runs.
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "engine/types/status_macros.h"
+#include "kernels/cuda/cuda_ops.h"
+#include "tests/bench/gpu/gpu_report.h"
+
+namespace quire {
+namespace {
+
+// Written after each measurement, so that one that fails, or is interrupted, takes none with it.
+absl::Status Write(const GpuReport& report, const std::string& folder) {
+  std::ofstream json(folder + "/gpu_bench.json"), markdown(folder + "/gpu_bench.md");
+  json << ToJson(report);
+  markdown << ToMarkdown(report);
+  json.close();
+  markdown.close();
+  if (!json || !markdown) return absl::InvalidArgumentError(absl::StrCat("cannot write into ", folder));
+  return absl::OkStatus();
+}
+
+absl::Status Run(const BenchPlan& plan, const std::string& folder) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Ops> ops, MakeCudaOps());
+  GpuReport report;
+  report.gpu = ops->Description();
+  report.model = plan.model.name;
+  report.notes.push_back(
+      "Weights in fp8 are not supported yet, so there is no figure to set beside those of others in fp8.");
+  RETURN_IF_ERROR(Write(report, folder));
+  std::fprintf(stderr, "gpu_bench: %s\n", report.gpu.c_str());
+
+  std::fprintf(stderr, "gpu_bench: attention\n");
+  ASSIGN_OR_RETURN(report.attention, BenchAttention(plan));
+  RETURN_IF_ERROR(Write(report, folder));
+  std::fprintf(stderr, "gpu_bench: matrix products\n");
+  ASSIGN_OR_RETURN(report.matmul, BenchMatMul(plan, *ops));
+  RETURN_IF_ERROR(Write(report, folder));
+  for (const DType dtype : plan.throughput_dtypes) {
+    const std::string name(TraitsOf(dtype).name);
+    std::fprintf(stderr, "gpu_bench: the engine over weights in %s\n", name.c_str());
+    absl::Status written;
+    const absl::Status status = BenchThroughput(plan, dtype, *ops, [&](const ThroughputTiming& timing) {
+      std::fprintf(stderr, "gpu_bench: %d / %d tokens: %.0f tokens/s\n", timing.lengths.input, timing.lengths.output,
+                   timing.tokens_per_second);
+      report.throughput.push_back(timing);
+      written.Update(Write(report, folder));
+    });
+    RETURN_IF_ERROR(written);
+    if (absl::IsResourceExhausted(status)) {
+      report.notes.push_back(absl::StrCat("No room for the engine over weights in ", name, ": ", status.message()));
+    } else if (!status.ok()) {
+      return status;
+    }
+  }
+  return Write(report, folder);
+}
+
+}  // namespace
+}  // namespace quire
+
+int main(int argc, char** argv) {
+  const bool small = argc == 3 && std::strcmp(argv[2], "--small") == 0;
+  if (argc != 2 && !small) {
+    std::fprintf(stderr, "usage: gpu_bench FOLDER [--small]\n");
+    return 2;
+  }
+  const absl::Status status = quire::Run(small ? quire::SmallPlan() : quire::WholePlan(), argv[1]);
+  if (!status.ok()) std::fprintf(stderr, "gpu_bench: %s\n", std::string(status.message()).c_str());
+  return status.ok() ? 0 : 1;
+}

@@ -1,0 +1,94 @@
+#include <cstdio>
+#include <random>
+#include <string>
+
+#include "engine/types/status_macros.h"
+#include "kernels/cuda/matmul.h"
+#include "tests/bench/gpu/gpu_timer.h"
+#include "tests/bench/gpu/kernel_bench.h"
+#include "tests/bench/gpu/repeated_weights.h"
+#include "tests/kernels/cpu/paged_batch.h"
+
+namespace quire {
+namespace {
+
+struct MatrixShape {
+  std::string name;
+  int64_t outputs = 0;  // Rows of the weights; of each of two where gated.
+  int64_t inputs = 0;
+  bool gated = false;
+};
+
+std::vector<MatrixShape> MatricesOf(const ModelShape& model) {
+  const int64_t queries = int64_t{model.num_heads} * model.head_dim;
+  const int64_t keys = int64_t{model.num_kv_heads} * model.head_dim;
+  return {{"qkv", queries + 2 * keys, model.hidden_size},
+          {"output", model.hidden_size, queries},
+          {"gate_up", model.intermediate_size, model.hidden_size, true},
+          {"down", model.hidden_size, model.intermediate_size},
+          {"head", model.vocab_size, model.hidden_size}};
+}
+
+// Copies of a matrix, for one pass to read plan.bytes_to_read.
+absl::StatusOr<std::vector<std::unique_ptr<PackedMatrix>>> PackCopies(const BenchPlan& plan, const MatrixShape& shape,
+                                                                      DType dtype, RepeatedWeights& source, Ops& ops) {
+  const RawMatrix raw = source.Matrix(dtype, shape.outputs, shape.inputs);
+  std::vector<std::unique_ptr<PackedMatrix>> copies;
+  int64_t bytes = 0;
+  do {
+    ASSIGN_OR_RETURN(copies.emplace_back(), shape.gated ? ops.PackGated(raw, raw) : ops.Pack({&raw, 1}));
+    bytes += copies.back()->bytes();
+  } while (bytes < plan.bytes_to_read);
+  return copies;
+}
+
+absl::Status Measure(const BenchPlan& plan, const MatrixShape& shape, DType dtype, RepeatedWeights& source, Ops& ops,
+                     GpuTimer& timer, std::vector<MatMulTiming>& timings) {
+  std::mt19937 random(20261124);
+  ASSIGN_OR_RETURN(const auto copies, PackCopies(plan, shape, dtype, source, ops));
+  for (const int rows : plan.row_counts) {
+    const Matrix host_input = RandomMatrix(rows, shape.inputs, random);
+    ASSIGN_OR_RETURN(const std::unique_ptr<Buffer> input, ops.Upload(host_input.data));
+    ASSIGN_OR_RETURN(const std::unique_ptr<Buffer> output, ops.Allocate(rows * shape.outputs));
+    RETURN_IF_ERROR(ops.Synchronize());
+    MatMulScratch scratch;
+    RETURN_IF_ERROR(scratch.Reserve(rows, shape.inputs, nullptr));
+    MatMulArgs args;
+    args.input = {input->data(), rows, shape.inputs, shape.inputs};
+    args.epilogue = shape.gated ? Epilogue::kGate : Epilogue::kStore;
+    args.output = {output->data(), rows, shape.outputs, shape.outputs};
+    ASSIGN_OR_RETURN(const double seconds_of_all, timer.MedianSeconds([&](CudaStream stream) {
+      for (const auto& weights : copies) {
+        args.weights = weights.get();
+        MatMul(args, scratch, stream);
+      }
+    }));
+    const double seconds = seconds_of_all / static_cast<double>(copies.size());
+    const double multiply_adds = static_cast<double>(rows * shape.inputs) * static_cast<double>(copies[0]->rows());
+    timings.push_back({shape.name, dtype, rows, seconds, static_cast<double>(copies[0]->bytes()) / seconds * 1e-9,
+                       2 * multiply_adds / seconds * 1e-12});
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<MatMulTiming>> BenchMatMul(const BenchPlan& plan, Ops& ops) {
+  GpuTimer timer(plan.repeats);
+  RepeatedWeights source;
+  std::vector<MatMulTiming> timings;
+  for (const DType dtype : plan.matmul_dtypes) {
+    for (const MatrixShape& shape : MatricesOf(plan.model)) {
+      const absl::Status status = Measure(plan, shape, dtype, source, ops, timer, timings);
+      if (absl::IsResourceExhausted(status)) {
+        std::fprintf(stderr, "no room for all of %s in %s\n", shape.name.c_str(),
+                     std::string(TraitsOf(dtype).name).c_str());
+      } else if (!status.ok()) {
+        return status;
+      }
+    }
+  }
+  return timings;
+}
+
+}  // namespace quire
