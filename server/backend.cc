@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "engine/runner/local_model_runner.h"
+#include "engine/types/annotate.h"
 #include "engine/types/status_macros.h"
 #include "server/available_memory.h"
 #include "server/kv_budget.h"
@@ -46,7 +47,9 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& optio
   const CpuOptions cpu = {.num_threads = options.threads,
                           .instruction_set = options.instruction_set,
                           .warn = [](const std::string& warning) { spdlog::warn("{}", warning); }};
-  ASSIGN_OR_RETURN(backend->ops, MakeOps({.device = options.device, .cpu = cpu}));
+  absl::StatusOr<std::unique_ptr<Ops>> ops = MakeOps({.device = options.device, .cpu = cpu});
+  if (!ops.ok()) return options.device == Device::kCuda ? Annotate(ops.status(), "--device cuda") : ops.status();
+  backend->ops = *std::move(ops);
   ASSIGN_OR_RETURN(backend->model, LoadModel(options.model_path, *backend->ops, progress));
   if (!options.model_name.empty()) backend->model.name = options.model_name;
   const ModelConfig& config = backend->model.config;

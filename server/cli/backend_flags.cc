@@ -44,19 +44,24 @@ void AddBackendFlags(CLI::App& command, BackendOptions& options) {
 
 void AddKvDTypeFlags(CLI::App& command, KvDTypeOptions& dtypes) {
   static const std::map<std::string, KvDType>& names = *new std::map<std::string, KvDType>{
-      {"auto", kDefaultKvDType}, {"bf16", KvDType::kBF16}, {"int8", KvDType::kInt8}, {"int4", KvDType::kInt4}};
+      {"auto", kDefaultKvDType},
+      {"bf16", KvDType::kBF16},
+      {"int8", KvDType::kInt8},
+      {"int4", KvDType::kInt4},
+      {"fp8", KvDType::kFp8}};
   command
       .add_option_function<std::string>(
           "--kv-cache-dtype", [&dtypes](const std::string& name) { dtypes.key = names.at(name); },
-          "What keys are kept in, and values unless told otherwise: bf16, int8 or int4 (about a half and a quarter of "
-          "the memory, less exact), or auto: bf16")
-      ->check(CLI::IsMember({"auto", "bf16", "int8", "int4"}))
+          "What keys are kept in, and values unless told otherwise: bf16; int8, on a CPU also int4, on a GPU also fp8 "
+          "(about a half, a quarter and a half of the memory, less exact); or auto: bf16")
+      ->check(CLI::IsMember({"auto", "bf16", "int8", "int4", "fp8"}))
       ->default_str("auto");
   command
       .add_option_function<std::string>(
           "--kv-cache-dtype-v", [&dtypes](const std::string& name) { dtypes.value = names.at(name); },
-          "What values are kept in: bf16 beside keys in bf16, int8 or int4 beside others; default: as keys")
-      ->check(CLI::IsMember({"bf16", "int8", "int4"}));
+          "What values are kept in: on a CPU bf16 beside keys in bf16, int8 or int4 beside others; on a GPU bf16, int8 "
+          "or fp8 beside any; default: as keys")
+      ->check(CLI::IsMember({"bf16", "int8", "int4", "fp8"}));
 }
 
 }  // namespace quire

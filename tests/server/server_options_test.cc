@@ -95,6 +95,7 @@ TEST(ServerOptions, ReadsEveryFlag) {
 TEST(ServerOptions, KeepsKeysAndValuesAsTold) {
   EXPECT_EQ(Parsed("m --kv-cache-dtype auto").options.backend.kv_dtypes.key, KvDType::kBF16);
   EXPECT_EQ(Parsed("m --kv-cache-dtype int8").options.backend.kv_dtypes.key, KvDType::kInt8);
+  EXPECT_EQ(Parsed("m --kv-cache-dtype fp8").options.backend.kv_dtypes.key, KvDType::kFp8);
   EXPECT_EQ(Parsed("m --kv-cache-dtype bf16").options.backend.kv_dtypes.key, KvDType::kBF16);
 }
 
