@@ -79,15 +79,14 @@ float SumOf(Floats x) { return (x[0] + x[1]) + (x[2] + x[3]); }
 // The least and the greatest element; NaN if one is not finite.
 std::pair<float, float> RangeOf(std::span<const float> head) {
   Floats min = Load(head.data()), max = min;
-  Ints carries = {};
+  Ints not_finite = {};
   for (size_t i = 0; i < head.size(); i += kLanes) {
     const Floats x = Load(head.data() + i);
     min = x < min ? x : min;
     max = x > max ? x : max;
-    // An exponent of nothing but ones carries into the sign.
-    carries |= (std::bit_cast<Ints>(x) & 0x7fffffff) + 0x00800000;
+    not_finite |= (std::bit_cast<Ints>(x) & 0x7fffffff) >= kInfinityBits;
   }
-  if ((carries[0] | carries[1] | carries[2] | carries[3]) < 0) {
+  if ((not_finite[0] | not_finite[1] | not_finite[2] | not_finite[3]) != 0) {
     constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
     return {kNaN, kNaN};
   }
