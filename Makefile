@@ -3,10 +3,14 @@ MODEL ?= .deps/models/SmolLM2-135M-Instruct.Q4_1.gguf
 ARGS ?=
 QUIRE := build/release/bin/quire
 
-.PHONY: setup build serve chat test sanitize bench compare gpu-check clean
+.PHONY: setup clients build serve chat test sanitize bench compare gpu-check clean
 
 setup:
 	@deploy/setup.sh
+
+# What tests run against the server, into .deps/clients/.
+clients: setup
+	@tests/clients/install.sh
 
 build: setup
 	@cmake --preset release >build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
@@ -18,7 +22,7 @@ serve: build
 chat: build
 	$(QUIRE) chat $(ARGS)
 
-test: setup
+test: setup clients
 	@cmake --preset release >build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
 	@cmake --build --preset release
 	@ctest --preset release

@@ -47,6 +47,9 @@ absl::StatusOr<RequestContextPtr> ServingPipeline::Start(PipelineRequest request
                           absl::StrCat("model \"", model_.name, "\" cannot chat: ", model_.chat_template_error)),
                       "NO_CHAT_TEMPLATE");
   }
+  if (request.output_format.kind != OutputFormat::Kind::kFree) {
+    return absl::UnimplementedError("answers of a prescribed form are not supported yet");
+  }
   const absl::Time now = absl::Now();
   RETURN_IF_ERROR(admission_.Admit(now));
   auto context = std::make_shared<RequestContext>();

@@ -21,6 +21,7 @@
 #include "engine/tokenizer/tokenizer.h"
 #include "server/admission_control.h"
 #include "server/engine_thread.h"
+#include "server/output_format.h"
 #include "server/request_context.h"
 #include "server/stream_thread.h"
 #include "server/text_worker.h"
@@ -45,6 +46,7 @@ using Prompt = std::variant<std::string, std::vector<TokenId>, std::vector<ChatM
 struct PipelineRequest {
   Prompt prompt;
   GenerateRequest generate;  // All but `id`, `prompt` and `cache_salt`.
+  OutputFormat output_format;
 };
 
 class ServingPipeline {

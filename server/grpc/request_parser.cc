@@ -1,7 +1,7 @@
 #include "server/grpc/request_parser.h"
 
 #include <algorithm>
-#include <random>
+#include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -15,9 +15,8 @@ namespace {
 constexpr size_t kMaxTokenizeBytes = size_t{1} << 20;
 constexpr int kMaxDetokenizeTokens = 1 << 20;
 
-uint64_t DrawSeed() {
-  thread_local std::random_device device;
-  return (uint64_t{device()} << 32) | device();
+std::span<const TokenId> ToSpan(const google::protobuf::RepeatedField<int32_t>& ids) {
+  return {ids.data(), static_cast<size_t>(ids.size())};
 }
 
 // For an optional count, of which 0 or less must not be taken for "absent".
@@ -29,28 +28,17 @@ absl::Status CheckAtLeast(int minimum, const char* field, int value) {
 
 }  // namespace
 
-RequestParser::RequestParser(const ServedModel& model) : model_(model) {
-  size_t longest_token = 1;
-  for (TokenId token = 0; token < model.tokenizer->vocab_size(); ++token) {
-    longest_token = std::max(longest_token, model.tokenizer->TokenBytes(token, /*keep_special=*/true).size());
-  }
-  max_prompt_bytes_ = longest_token * static_cast<size_t>(model.max_model_len);
-}
-
 absl::StatusOr<PipelineRequest> RequestParser::Parse(const v1::GenerateRequest& request) const {
-  RETURN_IF_ERROR(CheckModel(request.model()));
+  RETURN_IF_ERROR(checks_.Model(request.model()));
   PipelineRequest result;
   switch (request.prompt_case()) {
     case v1::GenerateRequest::kText:
-      if (request.text().size() > max_prompt_bytes_) {
-        return InvalidField("text", absl::StrCat("is ", request.text().size(), " bytes long, too much for ",
-                                                 model_.max_model_len, " tokens, the length served"));
-      }
+      RETURN_IF_ERROR(checks_.PromptBytes("text", request.text().size()));
       result.prompt = request.text();
       break;
     case v1::GenerateRequest::kTokenIds:
       if (request.token_ids().ids().empty()) return InvalidField("token_ids.ids", "must not be empty");
-      RETURN_IF_ERROR(CheckTokenIds("token_ids.ids", request.token_ids().ids()));
+      RETURN_IF_ERROR(checks_.TokenIds("token_ids.ids", ToSpan(request.token_ids().ids())));
       result.prompt = std::vector<TokenId>(request.token_ids().ids().begin(), request.token_ids().ids().end());
       break;
     case v1::GenerateRequest::PROMPT_NOT_SET:
@@ -62,7 +50,7 @@ absl::StatusOr<PipelineRequest> RequestParser::Parse(const v1::GenerateRequest& 
 }
 
 absl::StatusOr<PipelineRequest> RequestParser::Parse(const v1::ChatRequest& request) const {
-  RETURN_IF_ERROR(CheckModel(request.model()));
+  RETURN_IF_ERROR(checks_.Model(request.model()));
   if (request.messages().empty()) return InvalidField("messages", "must not be empty");
   PipelineRequest result;
   std::vector<ChatMessage> messages;
@@ -76,10 +64,7 @@ absl::StatusOr<PipelineRequest> RequestParser::Parse(const v1::ChatRequest& requ
     bytes += message.role().size() + message.content().size();
     messages.push_back({message.role(), message.content()});
   }
-  if (bytes > max_prompt_bytes_) {
-    return InvalidField("messages", absl::StrCat("are ", bytes, " bytes long, too much for ", model_.max_model_len,
-                                                 " tokens, the length served"));
-  }
+  RETURN_IF_ERROR(checks_.PromptBytes("messages", bytes));
   result.prompt = std::move(messages);
   ASSIGN_OR_RETURN(result.generate.sampling, ParseSampling(request.sampling_params()));
   result.generate.priority = request.priority();
@@ -87,7 +72,7 @@ absl::StatusOr<PipelineRequest> RequestParser::Parse(const v1::ChatRequest& requ
 }
 
 absl::Status RequestParser::Check(const v1::TokenizeRequest& request) const {
-  RETURN_IF_ERROR(CheckModel(request.model()));
+  RETURN_IF_ERROR(checks_.Model(request.model()));
   if (request.text().size() > kMaxTokenizeBytes) {
     return InvalidField(
         "text", absl::StrCat("must be at most ", kMaxTokenizeBytes, " bytes long, got ", request.text().size()));
@@ -96,30 +81,12 @@ absl::Status RequestParser::Check(const v1::TokenizeRequest& request) const {
 }
 
 absl::Status RequestParser::Check(const v1::DetokenizeRequest& request) const {
-  RETURN_IF_ERROR(CheckModel(request.model()));
+  RETURN_IF_ERROR(checks_.Model(request.model()));
   if (request.token_ids_size() > kMaxDetokenizeTokens) {
     return InvalidField("token_ids",
                         absl::StrCat("must be at most ", kMaxDetokenizeTokens, " ids, got ", request.token_ids_size()));
   }
-  return CheckTokenIds("token_ids", request.token_ids());
-}
-
-absl::Status RequestParser::CheckModel(const std::string& name) const {
-  if (name.empty() || name == model_.name) return absl::OkStatus();
-  return WithReason(
-      absl::NotFoundError(absl::StrCat("model \"", name, "\" is not served here; \"", model_.name, "\" is")),
-      "MODEL_NOT_FOUND");
-}
-
-absl::Status RequestParser::CheckTokenIds(const std::string& field,
-                                          const google::protobuf::RepeatedField<int32_t>& ids) const {
-  const int vocab_size = model_.tokenizer->vocab_size();
-  for (int i = 0; i < ids.size(); ++i) {
-    if (ids[i] >= 0 && ids[i] < vocab_size) continue;
-    return InvalidField(absl::StrCat(field, "[", i, "]"),
-                        absl::StrCat("must be in [0, ", vocab_size, "), got ", ids[i]));
-  }
-  return absl::OkStatus();
+  return checks_.TokenIds("token_ids", ToSpan(request.token_ids()));
 }
 
 absl::StatusOr<SamplingParams> RequestParser::ParseSampling(const v1::SamplingParams& proto) const {
@@ -152,7 +119,7 @@ absl::StatusOr<SamplingParams> RequestParser::ParseSampling(const v1::SamplingPa
     RETURN_IF_ERROR(CheckAtLeast(0, "prompt_logprobs", proto.prompt_logprobs()));
     params.prompt_logprobs = proto.prompt_logprobs();
   }
-  RETURN_IF_ERROR(WithFieldFromMessage(Validate(params, model_.tokenizer->vocab_size())));
+  RETURN_IF_ERROR(checks_.Sampling(params));
   return params;
 }
 

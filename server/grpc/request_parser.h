@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "quire/v1/inference.pb.h"
+#include "server/request_checks.h"
 #include "server/serving_pipeline.h"
 
 namespace quire {
@@ -15,7 +16,7 @@ namespace quire {
 class RequestParser {
  public:
   // `model` outlives the parser.
-  explicit RequestParser(const ServedModel& model);
+  explicit RequestParser(const ServedModel& model) : checks_(model) {}
 
   // INVALID_ARGUMENT names the field at fault (see InvalidField); NOT_FOUND, what is served.
   absl::StatusOr<PipelineRequest> Parse(const v1::GenerateRequest& request) const;
@@ -24,13 +25,9 @@ class RequestParser {
   absl::Status Check(const v1::DetokenizeRequest& request) const;
 
  private:
-  absl::Status CheckModel(const std::string& name) const;
-  absl::Status CheckTokenIds(const std::string& field, const google::protobuf::RepeatedField<int32_t>& ids) const;
   absl::StatusOr<SamplingParams> ParseSampling(const v1::SamplingParams& proto) const;
 
-  const ServedModel& model_;
-  // No text longer than this can become a prompt that fits: the model's length times its longest token.
-  size_t max_prompt_bytes_ = 0;
+  const RequestChecks checks_;
 };
 
 }  // namespace quire
