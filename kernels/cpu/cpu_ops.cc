@@ -59,7 +59,7 @@ absl::StatusOr<InstructionSet> ChooseInstructionSet(const CpuOptions& options) {
 CpuOps::CpuOps(InstructionSet instruction_set, const MatMulKernels& mat_mul_kernels, int num_threads)
     : instruction_set_(instruction_set),
       pool_(num_threads),
-      shares_(num_threads),
+      work_loop_(pool_),
       mat_mul_(mat_mul_kernels, pool_.size()),
       attention_(instruction_set) {}
 
@@ -125,11 +125,7 @@ void CpuOps::CopyPages(KvCache& kv_cache, std::span<const PageCopy> copies) {
 }
 
 void CpuOps::ForEach(int64_t count, absl::FunctionRef<void(int64_t index, int worker)> fn) {
-  if (count <= 1) return Ops::ForEach(count, fn);  // Nobody need be woken for one.
-  shares_.Reset(count);
-  pool_.Run([&](int worker) {
-    for (int64_t index; (index = shares_.Next(worker)) >= 0;) fn(index, worker);
-  });
+  work_loop_.Run(count, fn);
 }
 
 absl::StatusOr<std::unique_ptr<Ops>> MakeCpuOps(const CpuOptions& options) {

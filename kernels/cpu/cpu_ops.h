@@ -10,8 +10,8 @@
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/cpu_features.h"
 #include "kernels/cpu/matmul.h"
+#include "kernels/cpu/work_loop.h"
 #include "kernels/cpu/rope_append.h"
-#include "kernels/cpu/work_shares.h"
 #include "kernels/cpu/worker_pool.h"
 #include "kernels/ops.h"
 
@@ -49,7 +49,7 @@ class CpuOps : public Ops {
  private:
   const InstructionSet instruction_set_;
   WorkerPool pool_;
-  WorkShares shares_;  // Of ForEach.
+  WorkLoop work_loop_;
   MatMulRunner mat_mul_;
   RopeAppender rope_appender_;
   PagedAttention attention_;

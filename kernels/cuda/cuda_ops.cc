@@ -59,7 +59,7 @@ absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create() {
 CudaOps::CudaOps(CudaStream stream)
     : stream_(stream),
       pool_(DefaultWorkerCount()),
-      shares_(pool_.size()),
+      work_loop_(pool_),
       staging_(stream),
       arena_(stream) {}
 
@@ -325,11 +325,7 @@ absl::Status CudaOps::Synchronize() {
 }
 
 void CudaOps::ForEach(int64_t count, absl::FunctionRef<void(int64_t index, int worker)> fn) {
-  if (count <= 1) return Ops::ForEach(count, fn);  // Nobody need be woken for one.
-  shares_.Reset(count);
-  pool_.Run([&](int worker) {
-    for (int64_t index; (index = shares_.Next(worker)) >= 0;) fn(index, worker);
-  });
+  work_loop_.Run(count, fn);
 }
 
 bool HasCudaDevice() {

@@ -10,7 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "kernels/cpu/work_shares.h"
+#include "kernels/cpu/work_loop.h"
 #include "kernels/cpu/worker_pool.h"
 #include "kernels/cuda/attention_plan.h"
 #include "kernels/cuda/device_memory.h"
@@ -88,8 +88,8 @@ class CudaOps : public Ops {
   const CudaStream stream_;
   std::string description_;
   int num_multiprocessors_ = 0;
-  WorkerPool pool_;    // For what the host does: packing and sampling.
-  WorkShares shares_;  // Of ForEach.
+  WorkerPool pool_;  // For what the host does: packing and sampling.
+  WorkLoop work_loop_;
   WeightStaging staging_;
 
   absl::Status status_;  // Since the last Synchronize, or for ever where the device is lost.
