@@ -42,7 +42,8 @@ Tolerance ToleranceOf(const KvTypes& kv, InstructionSet instruction_set) {
     return {0.002, instruction_set >= InstructionSet::kAvx512Bf16 ? 0.3 : 0.2, 0};
   }
   if (kv.value == KvDType::kInt8) return {0.002, 0.6, 0.002};
-  if (kv.key == KvDType::kInt8) return {0.01, 1.0, 0.01};
+  // What four bits of V do to a mean over these texts differs by 0.007 between weights' roundings (AMX, AVX-512).
+  if (kv.key == KvDType::kInt8) return {0.015, 1.5, 0.01};
   return {0.025, 2.5, 0.06};
 }
 
