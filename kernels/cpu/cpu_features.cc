@@ -49,8 +49,8 @@ bool MayUseTiles() {
 bool SupportsTiles() {
   constexpr uint64_t kTileState = uint64_t{3} << 17;  // Configuration and data.
   const unsigned features = Leaf7(0).edx;
-  const bool has_tiles = HasBit(features, 24), has_bfloat16 = HasBit(features, 22);
-  return has_tiles && has_bfloat16 && (SavedState() & kTileState) == kTileState && MayUseTiles();
+  const bool has_tiles = HasBit(features, 24), has_int8 = HasBit(features, 25);
+  return has_tiles && has_int8 && (SavedState() & kTileState) == kTileState && MayUseTiles();
 }
 
 bool SupportsF16c() {

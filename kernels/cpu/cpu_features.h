@@ -18,7 +18,7 @@ enum class InstructionSet {
   kAvx2Vnni,    // kAvx2, and AVX-VNNI
   kAvx512Vnni,  // kAvx2, AVX-512 F BW DQ VL, and its VNNI
   kAvx512Bf16,  // kAvx512Vnni, and AVX-512 BF16
-  kAmx,         // kAvx512Bf16, AMX-TILE and AMX-BF16
+  kAmx,         // kAvx512Bf16, AMX-TILE and AMX-INT8
 };
 
 // "portable", "avx2", "avx2-vnni", "avx512-vnni", "avx512-bf16", "amx".

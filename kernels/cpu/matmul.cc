@@ -1,13 +1,13 @@
 #include "kernels/cpu/matmul.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <numeric>
 #include <type_traits>
 #include <utility>
 
 #include "kernels/check.h"
-#include "kernels/cpu/tile_kernels.h"
 
 namespace quire {
 namespace {
@@ -68,6 +68,12 @@ void ClearRow(ActivationGroup& group, int row) {
   group.negated_sums[row] = group.negated_half_sums[row] = 0;
 }
 
+// How many rows of a chunk are filled in, the last with zeros (see MatMulKernels::multiply).
+int PaddedRows(int rows) {
+  const int in_last = (rows - 1) % kBlockRows + 1;
+  return rows - in_last + (in_last <= 4 ? static_cast<int>(std::bit_ceil(static_cast<unsigned>(in_last))) : kBlockRows);
+}
+
 }  // namespace
 
 struct MatMulRunner::Plan {
@@ -75,9 +81,7 @@ struct MatMulRunner::Plan {
       : args(matmul_args), weights(static_cast<const CpuPackedMatrix&>(*args.weights)), workers(num_workers) {
     Check(args, weights);
     cols = weights.cols();
-    in_tiles = kernels.tiles != nullptr && weights.needs_quantized_input();
-    panels_per_unit = in_tiles && !weights.gated() ? kTilePanels : 1;
-    for (const PackedPart& part : weights.parts()) units += Units(part);
+    for (const PackedPart& part : weights.parts()) units += part.num_panels;
     if (weights.gated()) units /= 2;
 
     tiles = DivideUp(args.input.rows, kTileRows);
@@ -94,22 +98,18 @@ struct MatMulRunner::Plan {
     groups = weights.needs_quantized_input() ? cols / kGroupSize : 0;
     const int64_t copies = redundant ? workers : 1;
     const auto allot = [this](int64_t size) { return std::exchange(bytes, bytes + DivideUp(size, 64) * 64); };
-    if (in_tiles) {
-      bfloat16s_at = allot(copies * chunks * chunk_rows() * cols * sizeof(uint16_t));
-      expanded_at = allot(workers * kTilePanels * expanded_bytes());
-    } else {
-      groups_at = allot(copies * tiles * groups * sizeof(ActivationGroup));
-      counts_at = allot(copies * chunks * groups * sizeof(ResidualCount));
-      residuals_at = allot(copies * chunks * groups * chunk_rows() * sizeof(Residual));
-    }
+    groups_at = allot(copies * chunks * chunk_blocks() * groups * sizeof(ActivationGroup));
+    counts_at = allot(copies * chunks * groups * sizeof(ResidualCount));
+    residuals_at = allot(copies * chunks * groups * chunk_blocks() * sizeof(ResidualGroup));
+    kernels_at = allot(workers * kernel_bytes());
     floats_at = allot(weights.needs_float_input() ? copies * tiles * kTileRows * cols * sizeof(float) : 0);
     rows_at = allot(workers * row_bytes());
   }
 
   int64_t chunk_rows() const { return chunk_tiles * kTileRows; }
-  // Of a panel as TileKernels multiply it.
-  int64_t expanded_bytes() const { return cols * kPanelChannels * sizeof(uint16_t); }
-  int64_t Units(const PackedPart& part) const { return DivideUp(part.num_panels, panels_per_unit); }
+  int64_t chunk_blocks() const { return DivideUp(chunk_rows(), kBlockRows); }
+  // Of the scratch memory of a worker's kernels.
+  int64_t kernel_bytes() const { return groups * kGroupSize * kPanelChannels; }
   int64_t row_bytes() const { return DivideUp(cols * sizeof(float), 64) * 64; }
   int RowsFrom(int64_t first_row, int64_t most) const {
     return static_cast<int>(std::min(most, args.input.rows - first_row));
@@ -119,8 +119,6 @@ struct MatMulRunner::Plan {
   const CpuPackedMatrix& weights;
   int64_t cols = 0;
   int64_t workers;
-  bool in_tiles = false;  // Quantised weights are multiplied by TileKernels.
-  int64_t panels_per_unit = 1;
   int64_t units = 0;       // Of panels in one chunk's rows; a gate and its up-projection are one.
   int64_t tiles = 0;       // Of kTileRows input rows.
   bool redundant = false;  // Every worker has its own copy of the (one) tile.
@@ -131,7 +129,7 @@ struct MatMulRunner::Plan {
 
   // Where things lie in scratch memory, and how much there is of it.
   int64_t bytes = 0;
-  int64_t groups_at = 0, counts_at = 0, residuals_at = 0, bfloat16s_at = 0, expanded_at = 0, floats_at, rows_at;
+  int64_t groups_at, counts_at, residuals_at, kernels_at, floats_at, rows_at;
 };
 
 const MatMulKernels& MatMulKernelsFor(InstructionSet instruction_set) {
@@ -162,7 +160,6 @@ void MatMulRunner::Run(const MatMulArgs& args, WorkerPool& pool) {
       pool.Barrier();
     }
     for (int64_t unit; (unit = shares_.Next(worker)) >= 0;) MultiplyUnit(plan, worker, unit);
-    if (plan.in_tiles) kernels_.tiles->release();
   });
 }
 
@@ -179,14 +176,12 @@ ActivationChunk MatMulRunner::Chunk(const Plan& plan, int worker, int64_t chunk)
   std::byte* const scratch = scratch_.data();
   ActivationChunk activations;
   activations.rows = plan.RowsFrom(chunk * plan.chunk_rows(), plan.chunk_rows());
-  activations.groups = reinterpret_cast<ActivationGroup*>(scratch + plan.groups_at) + tile * plan.groups;
-  activations.residuals = {
-      .counts = reinterpret_cast<ResidualCount*>(scratch + plan.counts_at) + copy * plan.groups,
-      .entries = reinterpret_cast<Residual*>(scratch + plan.residuals_at) + copy * plan.groups * plan.chunk_rows(),
-      .capacity = plan.chunk_rows()};
-  activations.bfloat16s = {
-      .words = reinterpret_cast<uint16_t*>(scratch + plan.bfloat16s_at) + copy * plan.chunk_rows() * plan.cols,
-      .capacity = plan.chunk_rows()};
+  const int64_t groups = copy * plan.groups, blocks = groups * plan.chunk_blocks();
+  activations.groups = reinterpret_cast<ActivationGroup*>(scratch + plan.groups_at) + blocks;
+  activations.residuals = {.counts = reinterpret_cast<ResidualCount*>(scratch + plan.counts_at) + groups,
+                           .blocks = reinterpret_cast<ResidualGroup*>(scratch + plan.residuals_at) + blocks,
+                           .num_blocks = plan.chunk_blocks()};
+  activations.scratch = scratch + plan.kernels_at + worker * plan.kernel_bytes();
   activations.floats = reinterpret_cast<float*>(scratch + plan.floats_at) + tile * kTileRows * plan.cols;
   return activations;
 }
@@ -195,23 +190,20 @@ void MatMulRunner::PreparePart(const Plan& plan, int worker, int64_t chunk, int6
   const int64_t begin = plan.groups * part / plan.parts, end = plan.groups * (part + 1) / plan.parts;
   const int64_t begin_col = plan.cols * part / plan.parts, end_col = plan.cols * (part + 1) / plan.parts;
   const ActivationChunk activations = Chunk(plan, worker, chunk);
-  const int64_t padded_rows = DivideUp(activations.rows, kTileRows) * kTileRows;
-  for (int row = 0; row < padded_rows; ++row) {
-    const int64_t tile = row / kTileRows, row_in_tile = row % kTileRows;
-    auto* const groups = const_cast<ActivationGroup*>(activations.groups) + tile * plan.groups;
-    auto* const floats = const_cast<float*>(activations.floats) + tile * kTileRows * plan.cols + row_in_tile;
-    // Rows that only fill a tile up to a number that there is a kernel for are multiplied as well.
+  for (int row = 0; row < PaddedRows(activations.rows); ++row) {
+    // Null: zeros.
     const float* const input = row < activations.rows ? Input(plan, worker, chunk * plan.chunk_rows() + row) : nullptr;
-    if (plan.in_tiles) {
-      if (input != nullptr) kernels_.tiles->round(input, begin, end, row, activations.bfloat16s);
-    } else if (plan.weights.needs_quantized_input()) {
+    if (plan.weights.needs_quantized_input()) {
+      auto* const block = const_cast<ActivationGroup*>(activations.groups) + row / kBlockRows * plan.groups;
       if (input != nullptr) {
-        kernels_.quantize(input, plan.cols, begin, end, row, groups, activations.residuals);
+        kernels_.quantize(input, plan.cols, begin, end, row, block, activations.residuals);
       } else {
-        for (int64_t i = begin; i < end; ++i) ClearRow(groups[i], static_cast<int>(row_in_tile));
+        for (int64_t i = begin; i < end; ++i) ClearRow(block[i], row % kBlockRows);
       }
     }
-    if (plan.weights.needs_float_input()) {
+    if (plan.weights.needs_float_input() && row < DivideUp(activations.rows, kTileRows) * kTileRows) {
+      auto* const floats =
+          const_cast<float*>(activations.floats) + row / kTileRows * kTileRows * plan.cols + row % kTileRows;
       for (int64_t col = begin_col; col < end_col; ++col) {
         floats[col * kTileRows] = input != nullptr ? input[col] : 0;
       }
@@ -233,66 +225,43 @@ void MatMulRunner::MultiplyUnit(const Plan& plan, int worker, int64_t unit) cons
   const int64_t first_row = chunk * plan.chunk_rows();
   const ActivationChunk activations = Chunk(plan, worker, chunk);
   unit %= plan.units;
-  if (plan.weights.gated()) return MultiplyGatedPanel(plan, worker, unit, first_row, activations);
+  if (plan.weights.gated()) return MultiplyGatedPanel(plan, unit, first_row, activations);
   const PackedPart* part = plan.weights.parts().data();
   int64_t first_channel = 0;
-  for (; unit >= plan.Units(*part); ++part) {
-    unit -= plan.Units(*part);
+  for (; unit >= part->num_panels; ++part) {
+    unit -= part->num_panels;
     first_channel += part->rows;
   }
-  MultiplyPanels(plan, worker, *part, unit * plan.panels_per_unit, first_channel, first_row, activations);
+  MultiplyPanel(plan, *part, unit, first_channel, first_row, activations);
 }
 
-void MatMulRunner::Multiply(const Plan& plan, int worker, std::span<const PanelOfPart> panels,
-                            const ActivationChunk& activations, PanelProducts* products) const {
-  std::byte* const expanded = scratch_.data() + plan.expanded_at + worker * kTilePanels * plan.expanded_bytes();
-  int num_expanded = 0;
-  PanelProducts* of_expanded = nullptr;  // Unless all are, there is at most one.
-  for (size_t i = 0; i < panels.size(); ++i) {
-    const auto& [part, panel] = panels[i];
-    const std::byte* bytes = part->Panel(panel);
-    // Processors' own prefetching stops at every page and starts slowly.
-    const std::byte* next = panel + 1 < part->num_panels ? part->Panel(panel + 1) : nullptr;
-    const int dtype = static_cast<int>(part->dtype);
-    if (plan.in_tiles && IsQuantized(part->dtype)) {
-      if (num_expanded == 0) of_expanded = products + i;
-      std::byte* const out = expanded + num_expanded++ * plan.expanded_bytes();
-      kernels_.tiles->expand[dtype](bytes, next, plan.cols, reinterpret_cast<uint16_t*>(out));
-    } else {
-      kernels_.multiply[dtype](bytes, next, plan.cols, activations, products[i]);
-    }
+void MatMulRunner::Multiply(const PackedPart& part, int64_t panel, int64_t cols, const ActivationChunk& activations,
+                            PanelProducts& products) const {
+  // Processors' own prefetching stops at every page and starts slowly.
+  const std::byte* next = panel + 1 < part.num_panels ? part.Panel(panel + 1) : nullptr;
+  kernels_.multiply[static_cast<int>(part.dtype)](part.Panel(panel), next, cols, activations, products);
+}
+
+void MatMulRunner::MultiplyPanel(const Plan& plan, const PackedPart& part, int64_t panel, int64_t first_channel,
+                                 int64_t first_row, const ActivationChunk& activations) const {
+  PanelProducts products;
+  Multiply(part, panel, plan.cols, activations, products);
+  const int64_t first = panel * kPanelChannels;
+  const int channels = static_cast<int>(std::min<int64_t>(kPanelChannels, part.rows - first));
+  if (!plan.args.bias.empty()) {
+    AddBias(plan.args.bias.data() + first_channel + first, activations.rows, channels, products);
   }
-  if (num_expanded == 0) return;
-  kernels_.tiles->multiply(reinterpret_cast<const uint16_t*>(expanded), num_expanded, plan.cols, activations,
-                           of_expanded);
+  StoreBlock(plan.args, products, first_row, activations.rows, first_channel + first, channels);
 }
 
-void MatMulRunner::MultiplyPanels(const Plan& plan, int worker, const PackedPart& part, int64_t panel,
-                                  int64_t first_channel, int64_t first_row, const ActivationChunk& activations) const {
-  PanelOfPart panels[kTilePanels];
-  const int64_t count = std::min(plan.panels_per_unit, part.num_panels - panel);
-  for (int64_t i = 0; i < count; ++i) panels[i] = {&part, panel + i};
-  PanelProducts products[kTilePanels];
-  Multiply(plan, worker, {panels, static_cast<size_t>(count)}, activations, products);
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t first = (panel + i) * kPanelChannels;
-    const int channels = static_cast<int>(std::min<int64_t>(kPanelChannels, part.rows - first));
-    if (!plan.args.bias.empty()) {
-      AddBias(plan.args.bias.data() + first_channel + first, activations.rows, channels, products[i]);
-    }
-    StoreBlock(plan.args, products[i], first_row, activations.rows, first_channel + first, channels);
-  }
-}
-
-void MatMulRunner::MultiplyGatedPanel(const Plan& plan, int worker, int64_t panel, int64_t first_row,
+void MatMulRunner::MultiplyGatedPanel(const Plan& plan, int64_t panel, int64_t first_row,
                                       const ActivationChunk& activations) const {
   const int64_t first = panel * kPanelChannels;
   const int64_t outputs = plan.args.output.cols;
   const int channels = static_cast<int>(std::min<int64_t>(kPanelChannels, outputs - first));
   const std::span<const PackedPart> parts = plan.weights.parts();
-  const PanelOfPart panels[] = {{&parts[0], panel}, {&parts[1], panel}};
   PanelProducts products[2];
-  Multiply(plan, worker, panels, activations, products);
+  for (int i = 0; i < 2; ++i) Multiply(parts[i], panel, plan.cols, activations, products[i]);
   if (!plan.args.bias.empty()) {
     for (int i = 0; i < 2; ++i) {
       AddBias(plan.args.bias.data() + i * outputs + first, activations.rows, channels, products[i]);

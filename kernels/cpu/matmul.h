@@ -28,10 +28,6 @@ class MatMulRunner {
 
  private:
   struct Plan;
-  struct PanelOfPart {
-    const PackedPart* part = nullptr;
-    int64_t panel = 0;
-  };
 
   // Grows the scratch memory to what `plan` needs: never in steady state.
   void Reserve(const Plan& plan);
@@ -41,20 +37,17 @@ class MatMulRunner {
   void PreparePart(const Plan& plan, int worker, int64_t chunk, int64_t part);
   // A row of the input, normalised if need be; valid until the worker's next call.
   const float* Input(const Plan& plan, int worker, int64_t row);
-  // Multiplies one chunk of rows with one panel, or with as many as the kernels take at once (a gate and its
-  // up-projection where gated).
+  // Multiplies one chunk of rows with one panel (a gate's and its up-projection's where gated).
   void MultiplyUnit(const Plan& plan, int worker, int64_t unit) const;
-  void MultiplyPanels(const Plan& plan, int worker, const PackedPart& part, int64_t panel, int64_t first_channel,
-                      int64_t first_row, const ActivationChunk& activations) const;
-  void MultiplyGatedPanel(const Plan& plan, int worker, int64_t panel, int64_t first_row,
-                          const ActivationChunk& activations) const;
-  // products[i] = those of panels[i].
-  void Multiply(const Plan& plan, int worker, std::span<const PanelOfPart> panels, const ActivationChunk& activations,
-                PanelProducts* products) const;
+  void MultiplyPanel(const Plan& plan, const PackedPart& part, int64_t panel, int64_t first_channel, int64_t first_row,
+                     const ActivationChunk& activations) const;
+  void MultiplyGatedPanel(const Plan& plan, int64_t panel, int64_t first_row, const ActivationChunk& activations) const;
+  void Multiply(const PackedPart& part, int64_t panel, int64_t cols, const ActivationChunk& activations,
+                PanelProducts& products) const;
 
   const MatMulKernels& kernels_;
   WorkShares shares_;  // Of the call at hand.
-  // Activations as the kernels read them, then for each worker the panels it expands and a row of floats.
+  // Activations as the kernels read them, then for each worker what its kernels use and a row of floats.
   AlignedMemory scratch_;
 };
 

@@ -26,14 +26,12 @@ struct Tiles {
   }
   template <int kSums, int kRows, int kWeights>
   static void MultiplyAdd() {
-    asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSums), "i"(kRows), "i"(kWeights));
+    asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kSums), "i"(kRows), "i"(kWeights));
   }
 };
 
-constexpr TileKernels kTileKernels = MakeTileKernels<Tiles>();
-
 }  // namespace
 
-constinit const MatMulKernels kAmxMatMulKernels = MakeKernelsWith(kTileKernels);
+constinit const MatMulKernels kAmxMatMulKernels = MakeTileKernels<Tiles>();
 
 }  // namespace quire

@@ -35,32 +35,35 @@
 namespace quire {
 
 inline constexpr int kPanelChannels = 16;
-inline constexpr int kTileRows = 8;
 inline constexpr int kNumDTypes = static_cast<int>(DType::kQ6_K) + 1;
 
-// Of a chunk, which a kernel multiplies with one panel at a time: at most so many rows share each load of the weights.
+// Rows that share a load of the weights, where vectors multiply.
+inline constexpr int kTileRows = 8;
+// Rows that lie side by side, group by group: two tiles of vectors, one tile register.
+inline constexpr int kBlockRows = 16;
+// Of a chunk, which a kernel multiplies with one panel at a time: a multiple of kBlockRows.
 inline constexpr int kMaxChunkRows = 128;
 
 // In units of the row's root mean square. At 3 the rounding noise is below 5e-5 of a row's energy, and about a quarter
 // of a real model's groups have a residual. tests/golden says what that is worth.
 inline constexpr float kPeakToRms = 3.0f;
 
-// One group of features of a tile: up to kTileRows quantised rows.
-struct alignas(64) ActivationGroup {
-  int8_t codes[kTileRows][kGroupSize];  // In [-127, 127].
-  float scales[kTileRows];
-  float scaled_sums[kTileRows];          // Sum of the values that codes and residual stand for.
-  int32_t negated_sums[kTileRows];       // - sum of the codes
-  int32_t negated_half_sums[kTileRows];  // - sum of the first 16 codes
+// One group of features of a block of rows, rounded.
+struct alignas(64) QuantizedGroup {
+  int8_t codes[kBlockRows][kGroupSize];  // In [-127, 127].
+  float scales[kBlockRows];
+  int32_t negated_sums[kBlockRows];       // - sum of the codes
+  int32_t negated_half_sums[kBlockRows];  // - sum of the first 16 codes
 };
 
-// What rounding took away from one row's group.
-struct alignas(16) Residual {
-  int8_t codes[kGroupSize];  // In [-127, 127].
-  float scale;
-  int32_t negated_sum;
-  int32_t negated_half_sum;
-  int32_t row;  // In the chunk.
+// Of a block of a chunk's rows.
+struct ActivationGroup : QuantizedGroup {
+  float scaled_sums[kBlockRows];  // Sum of the values that codes and residual stand for.
+};
+
+// What rounding took away from a group of some rows.
+struct ResidualGroup : QuantizedGroup {
+  int32_t rows[kBlockRows];  // In the chunk.
 };
 
 // How many residuals there are of a group: on a line of its own, since neighbouring groups are written by several
@@ -72,22 +75,16 @@ struct alignas(64) ResidualCount {
 // The residuals of a chunk by group, by ascending row.
 struct ResidualLists {
   ResidualCount* counts = nullptr;  // [cols / 32]
-  Residual* entries = nullptr;      // [cols / 32][capacity]
-  int64_t capacity = 0;             // At least the rows of the chunk.
-};
-
-// Rows as TileKernels read them.
-struct BFloat16Rows {
-  uint16_t* words = nullptr;  // [cols / 32][capacity][32]
-  int64_t capacity = 0;       // At least the rows of the chunk.
+  ResidualGroup* blocks = nullptr;  // [cols / 32][num_blocks], of kBlockRows residuals each
+  int64_t num_blocks = 0;           // As many as the chunk's rows have.
 };
 
 struct ActivationChunk {
   int rows = 0;
-  const ActivationGroup* groups = nullptr;  // For quantised weights: [tiles][cols / 32].
+  const ActivationGroup* groups = nullptr;  // For quantised weights: [blocks][cols / 32].
   ResidualLists residuals;                  // For the same.
-  BFloat16Rows bfloat16s;                   // For quantised weights instead of these where there are TileKernels.
   const float* floats = nullptr;            // For float weights: [tiles][cols][kTileRows].
+  std::byte* scratch = nullptr;             // The caller's own, cols * kPanelChannels bytes from a multiple of 64.
 };
 
 // The products of a chunk's rows with the 16 channels of one panel.
@@ -95,21 +92,17 @@ struct PanelProducts {
   alignas(64) float rows[kMaxChunkRows][kPanelChannels];
 };
 
-struct TileKernels;  // kernels/cpu/tile_kernels.h
-
 struct MatMulKernels {
-  // If there are any, quantised weights are theirs, and `multiply` and `quantize` are not there for these.
-  const TileKernels* tiles;
-  // A chunk has at most so many rows: a multiple of kTileRows, up to kMaxChunkRows.
+  // A chunk has at most so many rows: a multiple of kBlockRows, up to kMaxChunkRows.
   int max_chunk_rows;
-  // By dtype. Fetches the panel's bytes at `next`, if any, meanwhile. What is written to products beyond the chunk's
-  // rows has no meaning.
+  // By dtype. Fetches the panel's bytes at `next`, if any, meanwhile. The chunk's last block has rows of zeros up to 1,
+  // 2, 4 or kBlockRows, which are multiplied as well; products beyond the chunk's rows have no meaning.
   void (*multiply[kNumDTypes])(const std::byte* panel, const std::byte* next, int64_t cols,
                                const ActivationChunk& chunk, PanelProducts& products);
-  // Quantises groups [begin, end) of a row of `cols` features: row `row` of the chunk, for whose tile `tile` is. All
+  // Quantises groups [begin, end) of a row of `cols` features: row `row` of the chunk, whose block is `block`. All
   // rows of a group are quantised by one thread, row 0 first. A group with a value that is not finite gets the scale
   // NaN.
-  void (*quantize)(const float* input, int64_t cols, int64_t begin, int64_t end, int row, ActivationGroup* tile,
+  void (*quantize)(const float* input, int64_t cols, int64_t begin, int64_t end, int row, ActivationGroup* block,
                    const ResidualLists& residuals);
   // RMSNorm of one row.
   void (*normalize)(const float* input, const float* weight, float epsilon, int64_t cols, float* output);

@@ -36,17 +36,15 @@ Floats LoadScales(const std::byte* scales) {
   }
 }
 
-// One group of a panel's weights.
+// The scales of one group of a panel's weights, and its offset.
 template <DType kDType>
-struct WeightGroup {
+struct GroupScales {
   static constexpr AffineFormat kFormat = AffineFormatOf(kDType);
   static constexpr int kVectorBytes = kPanelChannels * (kFormat.float16_scales ? 2 : 4);
   static constexpr int kScaleBytes = kVectorBytes * (kFormat.scales_per_group + (kFormat.has_offset ? 1 : 0));
-  static constexpr int kCodeBytes = kPanelChannels * kGroupSize * kFormat.code_bits / 8;
   static constexpr int kCentre = kFormat.code_bits - 1;  // The zero point is 1 << kCentre.
 
-  WeightGroup(const std::byte* group_scales, const std::byte* group_codes)
-      : codes(Lanes::template LoadCodes<kFormat.code_bits>(reinterpret_cast<const uint8_t*>(group_codes))) {
+  explicit GroupScales(const std::byte* group_scales) {
     for (int i = 0; i < kFormat.scales_per_group; ++i) {
       scales[i] = LoadScales<kFormat.float16_scales>(group_scales + i * kVectorBytes);
     }
@@ -55,40 +53,62 @@ struct WeightGroup {
     }
   }
 
-  // Adds to sums[i] the products with row i of these codes, times the scales of both: all but the weights' offset.
+  // Codes are unsigned: what to add to their dot product with others, whose negated sum is given, for that of centred
+  // ones. Formats with an offset need not be centred.
+  static Ints Correction(int32_t negated_sum) {
+    if constexpr (kFormat.has_offset) return Lanes::BroadcastInt(0);
+    return Lanes::template ShiftLeft<kCentre>(Lanes::BroadcastInt(negated_sum));
+  }
+  // Adds the dot product of a part of the group (there are as many as scales), times the scales of both.
+  void AddScaled(int part, Ints dot, float activation_scale, Floats* sum) const {
+    const Floats scale_of_both = Lanes::Mul(scales[part], Lanes::Broadcast(activation_scale));
+    *sum = Lanes::Fma(Lanes::ToFloats(dot), scale_of_both, *sum);
+  }
+  void AddOffset(float scaled_sum, Floats* sum) const {
+    if constexpr (kFormat.has_offset) *sum = Lanes::Fma(offset, Lanes::Broadcast(scaled_sum), *sum);
+  }
+
+  Floats scales[kFormat.scales_per_group];
+  Floats offset;  // Where the format has one.
+};
+
+// One group of a panel's weights.
+template <DType kDType>
+struct WeightGroup : GroupScales<kDType> {
+  using Scales = GroupScales<kDType>;
+  using Scales::kFormat;
+  static constexpr int kCodeBytes = kPanelChannels * kGroupSize * kFormat.code_bits / 8;
+
+  WeightGroup(const std::byte* group_scales, const std::byte* group_codes)
+      : Scales(group_scales),
+        codes(Lanes::template LoadCodes<kFormat.code_bits>(reinterpret_cast<const uint8_t*>(group_codes))) {}
+
+  // Adds to sums[i] the products with row first + i of `rows`, times the scales of both: all but the weights' offset.
   template <int kRows>
-  void MultiplyAdd(const int8_t (*activations)[kGroupSize], const float* activation_scales, const int32_t* negated_sums,
-                   const int32_t* negated_half_sums, Floats* sums) const {
+  void MultiplyAdd(const QuantizedGroup& rows, int first, Floats* sums) const {
+    const int32_t* const negated_sums = rows.negated_sums + first;
+    const int32_t* const negated_half_sums = rows.negated_half_sums + first;
     if constexpr (kFormat.scales_per_group == 1) {
-      AddScaledDots<0, 8, kRows>(activations, activation_scales, negated_sums, scales[0], sums);
+      AddScaledDots<0, 8, kRows>(rows.codes + first, rows.scales + first, negated_sums, sums);
     } else {
       int32_t negated_rest[kRows];
       for (int i = 0; i < kRows; ++i) negated_rest[i] = negated_sums[i] - negated_half_sums[i];
-      AddScaledDots<0, 4, kRows>(activations, activation_scales, negated_half_sums, scales[0], sums);
-      AddScaledDots<4, 4, kRows>(activations, activation_scales, negated_rest, scales[1], sums);
+      AddScaledDots<0, 4, kRows>(rows.codes + first, rows.scales + first, negated_half_sums, sums);
+      AddScaledDots<4, 4, kRows>(rows.codes + first, rows.scales + first, negated_rest, sums);
     }
   }
 
   typename Lanes::template Codes<kFormat.code_bits> codes;
-  Floats scales[kFormat.scales_per_group];
-  Floats offset;  // Where the format has one.
 
  private:
   // Of features [4 * kFirst, 4 * (kFirst + kCount)).
   template <int kFirst, int kCount, int kRows>
   void AddScaledDots(const int8_t (*activations)[kGroupSize], const float* activation_scales,
-                     const int32_t* negated_sums, Floats scale, Floats* sums) const {
-    // Codes are unsigned; starting at -zero_point * sum(activations) makes the dot product that of the centred ones.
+                     const int32_t* negated_sums, Floats* sums) const {
     Ints dots[kRows];
-    for (int i = 0; i < kRows; ++i) {
-      dots[i] = kFormat.has_offset ? Lanes::BroadcastInt(0)
-                                   : Lanes::template ShiftLeft<kCentre>(Lanes::BroadcastInt(negated_sums[i]));
-    }
+    for (int i = 0; i < kRows; ++i) dots[i] = Scales::Correction(negated_sums[i]);
     Lanes::template AddDots<kFormat.code_bits, kFirst, kCount, kRows>(codes, activations, dots);
-    for (int i = 0; i < kRows; ++i) {
-      const Floats scale_of_both = Lanes::Mul(scale, Lanes::Broadcast(activation_scales[i]));
-      sums[i] = Lanes::Fma(Lanes::ToFloats(dots[i]), scale_of_both, sums[i]);
-    }
+    for (int i = 0; i < kRows; ++i) this->AddScaled(kFirst / 4, dots[i], activation_scales[i], &sums[i]);
   }
 };
 
@@ -99,7 +119,9 @@ struct WeightPanel {
 
   WeightPanel(const std::byte* panel, int64_t cols) : scales(panel), codes(panel + PanelCodesOffset(kDType, cols)) {}
 
-  Group Load(int64_t i) const { return {scales + i * Group::kScaleBytes, codes + i * Group::kCodeBytes}; }
+  GroupScales<kDType> Scales(int64_t i) const { return GroupScales<kDType>(scales + i * Group::kScaleBytes); }
+  const std::byte* Codes(int64_t i) const { return codes + i * Group::kCodeBytes; }
+  Group Load(int64_t i) const { return {scales + i * Group::kScaleBytes, Codes(i)}; }
   // Into the second cache level: the first is too small for what is fetched a panel ahead.
   void FetchGroup(int64_t i) const {
     Fetch<2>(scales + i * Group::kScaleBytes, Group::kScaleBytes);
@@ -110,37 +132,32 @@ struct WeightPanel {
   const std::byte* codes;
 };
 
-// Adds to *sum what a residual stands for, times the weights.
-template <DType kDType>
-void AddResidual(const WeightGroup<kDType>& weights, const Residual& residual, Floats* sum) {
-  weights.template MultiplyAdd<1>(&residual.codes, &residual.scale, &residual.negated_sum, &residual.negated_half_sum,
-                                  sum);
+// Into the first cache level.
+void FetchRows(const ActivationGroup& group, int first, int rows) {
+  Fetch<3>(group.codes + first, rows * kGroupSize);
+  Fetch<3>(group.scales, sizeof(group) - sizeof(group.codes));
 }
 
-// Adds to sums[row] the products of one group of kRows rounded rows.
+// Adds to sums[i] the products with row first + i of a group.
 template <DType kDType, int kRows>
-void AddGroup(const WeightGroup<kDType>& weights, const ActivationGroup& group, Floats* sums) {
-  weights.template MultiplyAdd<kRows>(group.codes, group.scales, group.negated_sums, group.negated_half_sums, sums);
-  if constexpr (WeightGroup<kDType>::kFormat.has_offset) {
-    for (int row = 0; row < kRows; ++row) {
-      sums[row] = Lanes::Fma(weights.offset, Lanes::Broadcast(group.scaled_sums[row]), sums[row]);
-    }
-  }
+void AddGroup(const WeightGroup<kDType>& weights, const ActivationGroup& group, int first, Floats* sums) {
+  weights.template MultiplyAdd<kRows>(group, first, sums);
+  for (int i = 0; i < kRows; ++i) weights.AddOffset(group.scaled_sums[first + i], &sums[i]);
 }
 
-// A chunk's tiles lie in the second cache level. Beyond the last group fetching has no effect.
+// A chunk's rows lie in the second cache level. Beyond the last group fetching has no effect.
 constexpr int kGroupsAhead = 3;
 
-// out[row] = the products of kRows rounded rows.
+// out[i] = the products of row first + i of a block, of kRows of them.
 template <DType kDType, int kRows>
 void MultiplyTile(const WeightPanel<kDType>& panel, const WeightPanel<kDType>* next, int64_t num_groups,
-                  const ActivationGroup* tile, float (*out)[kPanelChannels]) {
+                  const ActivationGroup* block, int first, float (*out)[kPanelChannels]) {
   Floats sums[kRows];
   for (int row = 0; row < kRows; ++row) sums[row] = Lanes::Broadcast(0);
   for (int64_t i = 0; i < num_groups; ++i) {
     if (next != nullptr) next->FetchGroup(i);
-    if constexpr (kRows == kTileRows) Fetch<3>(tile + i + kGroupsAhead, sizeof(*tile));
-    AddGroup<kDType, kRows>(panel.Load(i), tile[i], sums);
+    if constexpr (kRows == kTileRows) FetchRows(block[i + kGroupsAhead], first, kRows);
+    AddGroup<kDType, kRows>(panel.Load(i), block[i], first, sums);
   }
   for (int row = 0; row < kRows; ++row) Lanes::Store(sums[row], out[row]);
 }
@@ -153,33 +170,45 @@ void MultiplyRow(const WeightPanel<kDType>& panel, const WeightPanel<kDType>* ne
   for (int64_t i = 0; i < num_groups; ++i) {
     if (next != nullptr) next->FetchGroup(i);
     const auto weights = panel.Load(i);
-    AddGroup<kDType, 1>(weights, chunk.groups[i], &sum);
+    AddGroup<kDType, 1>(weights, chunk.groups[i], 0, &sum);
     if (chunk.residuals.counts[i].value > 0) {
-      AddResidual(weights, chunk.residuals.entries[i * chunk.residuals.capacity], &residual_sum);
+      weights.template MultiplyAdd<1>(chunk.residuals.blocks[i * chunk.residuals.num_blocks], 0, &residual_sum);
     }
   }
   Lanes::Store(Lanes::Add(sum, residual_sum), out);
 }
 
-template <DType kDType>
-void AddResiduals(const WeightPanel<kDType>& panel, int64_t num_groups, const ActivationChunk& chunk,
-                  PanelProducts& products) {
+// Adds to products[row] those of the chunk's residuals. add(i, block, entry, sum): the i-th group's with one of them.
+template <typename Add>
+void AddResiduals(int64_t num_groups, const ActivationChunk& chunk, PanelProducts& products, Add add) {
   alignas(64) float sums[kMaxChunkRows][kPanelChannels];
   for (int row = 0; row < chunk.rows; ++row) Lanes::Store(Lanes::Broadcast(0), sums[row]);
   for (int64_t i = 0; i < num_groups; ++i) {
-    const Residual* residual = chunk.residuals.entries + i * chunk.residuals.capacity;
-    const Residual* end = residual + chunk.residuals.counts[i].value;
-    if (residual == end) continue;
-    const auto weights = panel.Load(i);
-    for (; residual != end; ++residual) {
-      Floats sum = Lanes::Load(sums[residual->row]);
-      AddResidual(weights, *residual, &sum);
-      Lanes::Store(sum, sums[residual->row]);
+    const ResidualGroup* block = chunk.residuals.blocks + i * chunk.residuals.num_blocks;
+    for (int left = chunk.residuals.counts[i].value; left > 0; left -= kBlockRows, ++block) {
+      add(i, *block, left < kBlockRows ? left : kBlockRows, sums);
     }
   }
   for (int row = 0; row < chunk.rows; ++row) {
     Lanes::Store(Lanes::Add(Lanes::Load(products.rows[row]), Lanes::Load(sums[row])), products.rows[row]);
   }
+}
+
+// The same for `count` residuals of a group.
+template <DType kDType>
+void AddResidualGroup(const WeightGroup<kDType>& weights, const ResidualGroup& block, int count,
+                      float (*sums)[kPanelChannels]) {
+  for (int i = 0; i < count; ++i) {
+    float* const out = sums[block.rows[i]];
+    Floats sum = Lanes::Load(out);
+    weights.template MultiplyAdd<1>(block, i, &sum);
+    Lanes::Store(sum, out);
+  }
+}
+
+// The block that row `first` of a chunk is in.
+const ActivationGroup* BlockOf(const ActivationChunk& chunk, int64_t num_groups, int first) {
+  return chunk.groups + first / kBlockRows * num_groups;
 }
 
 template <int kRows>
@@ -205,10 +234,12 @@ void MultiplyQuantized(const std::byte* panel, const std::byte* next, int64_t co
   const WeightPanel<kDType>* fetched = next != nullptr ? &next_weights : nullptr;
   if (chunk.rows == 1) return MultiplyRow(weights, fetched, num_groups, chunk, products.rows[0]);
   ForEachTile(chunk.rows, [&](auto rows, int first) {
-    const ActivationGroup* tile = chunk.groups + first / kTileRows * num_groups;
-    MultiplyTile<kDType, rows.value>(weights, first == 0 ? fetched : nullptr, num_groups, tile, products.rows + first);
+    MultiplyTile<kDType, rows.value>(weights, first == 0 ? fetched : nullptr, num_groups,
+                                     BlockOf(chunk, num_groups, first), first % kBlockRows, products.rows + first);
   });
-  AddResiduals(weights, num_groups, chunk, products);
+  AddResiduals(num_groups, chunk, products, [&](int64_t i, const ResidualGroup& block, int count, auto* sums) {
+    AddResidualGroup(weights.Load(i), block, count, sums);
+  });
 }
 
 template <DType kDType, int kRows>
@@ -246,7 +277,6 @@ struct CodeSums {
   int32_t first_half, all;
 };
 
-// Rounds values to `codes`, and leaves what rounding took away in their place.
 CodeSums StoreCodes(GroupValues& values, int8_t* codes) {
   const Ints low = Lanes::Round(values.low), high = Lanes::Round(values.high);
   Lanes::StoreInt8(low, codes);
@@ -263,20 +293,26 @@ void Scale(float factor, GroupValues& values) {
   values.high = Lanes::Mul(values.high, Lanes::Broadcast(factor));
 }
 
-// Returns the sum of the values that the codes stand for.
+// Rounds values to the codes of row `row` of a group, and leaves what rounding took away in their place. Returns the sum
+// of the values that the codes stand for.
+float StoreRow(GroupValues& values, float scale, int row, QuantizedGroup& group) {
+  const CodeSums sums = StoreCodes(values, group.codes[row]);
+  group.scales[row] = scale;
+  group.negated_sums[row] = -sums.all;
+  group.negated_half_sums[row] = -sums.first_half;
+  return scale * static_cast<float>(sums.all);
+}
+
 float AppendResidual(GroupValues& rest, float scale, int row, int64_t group, const ResidualLists& lists) {
-  Residual& residual = lists.entries[group * lists.capacity + lists.counts[group].value++];
+  const int index = lists.counts[group].value++;
+  ResidualGroup& block = lists.blocks[group * lists.num_blocks + index / kBlockRows];
+  block.rows[index % kBlockRows] = row;
   Scale(kResidualCodes, rest);
-  const CodeSums sums = StoreCodes(rest, residual.codes);
-  residual.scale = scale * (1.0f / kResidualCodes);
-  residual.negated_sum = -sums.all;
-  residual.negated_half_sum = -sums.first_half;
-  residual.row = row;
-  return residual.scale * static_cast<float>(sums.all);
+  return StoreRow(rest, scale * (1.0f / kResidualCodes), index % kBlockRows, block);
 }
 
 // REQUIRES: cols is a multiple of 32.
-void Quantize(const float* input, int64_t cols, int64_t begin, int64_t end, int row, ActivationGroup* tile,
+void Quantize(const float* input, int64_t cols, int64_t begin, int64_t end, int row, ActivationGroup* block,
               const ResidualLists& residuals) {
   Floats squares = Lanes::Broadcast(0);
   for (int64_t i = 0; i < cols; i += 16) {
@@ -284,7 +320,6 @@ void Quantize(const float* input, int64_t cols, int64_t begin, int64_t end, int 
     squares = Lanes::Fma(x, x, squares);
   }
   const float least_peak = kPeakToRms * __builtin_sqrtf(SumOfLanes(squares) / static_cast<float>(cols));
-  const int row_in_tile = row % kTileRows;
   for (int64_t i = begin; i < end; ++i) {
     GroupValues values = {Lanes::Load(input + i * kGroupSize), Lanes::Load(input + i * kGroupSize + 16)};
     // Compared as bits, magnitudes are in order, infinity and NaN the greatest, so that neither can be lost.
@@ -299,15 +334,10 @@ void Quantize(const float* input, int64_t cols, int64_t begin, int64_t end, int 
     // The reciprocal of what is smaller would overflow; such a group counts as zeros.
     Scale(peak > 1e-33f ? kMaxCode / peak : 0, values);
     if (row == 0) residuals.counts[i].value = 0;
-    ActivationGroup& group = tile[i];
-    const CodeSums sums = StoreCodes(values, group.codes[row_in_tile]);
     const float scale = peak * (1.0f / kMaxCode);
-    group.scales[row_in_tile] = scale;
-    group.negated_sums[row_in_tile] = -sums.all;
-    group.negated_half_sums[row_in_tile] = -sums.first_half;
-    float scaled_sum = scale * static_cast<float>(sums.all);
+    float scaled_sum = StoreRow(values, scale, row % kBlockRows, block[i]);
     if (peak > least_peak) scaled_sum += AppendResidual(values, scale, row, i, residuals);
-    group.scaled_sums[row_in_tile] = scaled_sum;
+    block[i].scaled_sums[row % kBlockRows] = scaled_sum;
   }
 }
 
@@ -381,21 +411,12 @@ constexpr void SetMultiply(MatMulKernels& kernels) {
   }
 }
 
-// All but those for quantised weights.
-constexpr MatMulKernels MakeFloatKernels() {
+constexpr MatMulKernels MakeKernels() {
   MatMulKernels kernels = {};
   kernels.max_chunk_rows = 64;
   SetMultiply<DType::kF32>(kernels);
   SetMultiply<DType::kF16>(kernels);
   SetMultiply<DType::kBF16>(kernels);
-  kernels.normalize = Normalize;
-  kernels.silu_gate = SiluGate;
-  kernels.gelu_gate = GeluGate;
-  return kernels;
-}
-
-[[maybe_unused]] constexpr MatMulKernels MakeKernels() {
-  MatMulKernels kernels = MakeFloatKernels();
   SetMultiply<DType::kQ8_0>(kernels);
   SetMultiply<DType::kQ4_0>(kernels);
   SetMultiply<DType::kQ4_1>(kernels);
@@ -406,6 +427,9 @@ constexpr MatMulKernels MakeFloatKernels() {
   // The same affine format, and so the same code.
   kernels.multiply[static_cast<int>(DType::kQ5_0)] = MultiplyQuantized<DType::kQ8_0>;
   kernels.quantize = Quantize;
+  kernels.normalize = Normalize;
+  kernels.silu_gate = SiluGate;
+  kernels.gelu_gate = GeluGate;
   return kernels;
 }
 

@@ -10,7 +10,6 @@
 #include "kernels/cpu/aligned_memory.h"
 #include "kernels/cpu/cpu_features.h"
 #include "kernels/cpu/packed_matrix.h"
-#include "kernels/cpu/tile_kernels.h"
 #include "kernels/ops.h"
 #include "tests/kernels/cpu/machine_peak.h"
 #include "tests/kernels/cpu/paged_batch.h"
@@ -114,23 +113,6 @@ void Packing(benchmark::State& state, DType dtype) {
   state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * weights.bytes.size()));
 }
 
-#if defined(__x86_64__)
-// From a panel's codes to its tiles for AMX, which takes no AMX itself.
-void Expansion(benchmark::State& state, DType dtype) {
-  constexpr int64_t kCols = 512;
-  const auto ops = MakeOps("");
-  const auto weights = RandomPacked(*ops, dtype, kPanelChannels, kCols);
-  const std::byte* const panel = static_cast<const CpuPackedMatrix&>(*weights).parts()[0].Panel(0);
-  const AlignedMemory tiles = AlignedMemory::Allocate(kCols * kPanelChannels * sizeof(uint16_t)).value();
-  const auto expand = kAmxMatMulKernels.tiles->expand[static_cast<int>(dtype)];
-  for (auto _ : state) {
-    expand(panel, /*next=*/panel, kCols, reinterpret_cast<uint16_t*>(tiles.data()));
-    benchmark::ClobberMemory();
-  }
-  state.SetItemsProcessed(state.iterations() * kCols * kPanelChannels);
-}
-#endif
-
 [[maybe_unused]] const bool registered = [] {
   for (InstructionSet supported : SupportedInstructionSets()) {
     const std::string name(NameOf(supported));
@@ -163,13 +145,6 @@ void Expansion(benchmark::State& state, DType dtype) {
           ->Unit(benchmark::kMicrosecond);
     }
   }
-#if defined(__x86_64__)
-  if (SupportedInstructionSets().back() >= InstructionSet::kAvx512Bf16) {
-    for (DType dtype : {DType::kQ4_0, DType::kQ4_1, DType::kQ8_0, DType::kQ4_K, DType::kQ6_K}) {
-      benchmark::RegisterBenchmark(("Expand/" + std::string(TraitsOf(dtype).name)).c_str(), Expansion, dtype);
-    }
-  }
-#endif
   for (DType dtype : {DType::kQ4_1, DType::kQ8_0, DType::kQ6_K, DType::kF16}) {
     benchmark::RegisterBenchmark(("Pack/" + std::string(TraitsOf(dtype).name)).c_str(), Packing, dtype)
         ->UseRealTime()

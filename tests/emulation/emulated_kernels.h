@@ -11,7 +11,7 @@ namespace quire {
 // As kAvx2VnniMatMulKernels; the 256-bit dot product has another encoding in AVX-512, with the same meaning. Needs
 // InstructionSet::kAvx512Vnni.
 extern const MatMulKernels kEmulatedAvx2VnniMatMulKernels;
-// As kAmxMatMulKernels, on EmulatedTiles. Needs InstructionSet::kAvx512Bf16.
+// As kAmxMatMulKernels, on EmulatedTiles. Needs InstructionSet::kAvx512Vnni.
 extern const MatMulKernels kEmulatedAmxMatMulKernels;
 #endif
 

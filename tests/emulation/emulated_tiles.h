@@ -1,5 +1,5 @@
 // The tile registers of AMX in plain C++, with the meaning that the manual gives to LDTILECFG, TILEZERO, TILELOADD,
-// TILESTORED, TDPBF16PS and TILERELEASE. What would be an invalid-opcode or a general-protection fault is a failed
+// TILESTORED, TDPBSUD and TILERELEASE. What would be an invalid-opcode or a general-protection fault is a failed
 // check. Each thread has registers of its own, as on a processor.
 #pragma once
 
@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "kernels/check.h"
-#include "kernels/cpu/tile_kernels.h"
+#include "kernels/cpu/tile_config.h"
 
 namespace quire {
 namespace {
@@ -54,8 +54,8 @@ struct EmulatedTiles {
     }
   }
 
-  // For each row of `rows` and column of `weights`: products of even and of odd words are summed apart, by fused
-  // multiply-adds in ascending order from zero; the two sums are added, and what they make is added to the register.
+  // For each row of `rows`, whose bytes are signed, and column of `weights`, whose bytes are not: adds the products of
+  // each four neighbouring bytes to the column's 32-bit sum.
   template <int kSums, int kRows, int kWeights>
   static void MultiplyAdd() {
     Tile& sums = Get(kSums);
@@ -64,22 +64,18 @@ struct EmulatedTiles {
     QUIRE_CHECK(kSums != kRows && kSums != kWeights && kRows != kWeights);
     QUIRE_CHECK(sums.rows == rows.rows && sums.row_bytes == weights.row_bytes && rows.row_bytes == 4 * weights.rows);
     QUIRE_CHECK(sums.row_bytes % 4 == 0);
-    float weight_values[2][16][16];
-    for (int pair = 0; pair < weights.rows; ++pair) DecodePairs(weights.bytes[pair], weight_values, pair);
-    Tile result = {.rows = sums.rows, .row_bytes = sums.row_bytes};
     for (int row = 0; row < rows.rows; ++row) {
-      alignas(64) float parts[2][16] = {};
-      for (int pair = 0; pair < weights.rows; ++pair) {
-        for (int i = 0; i < 2; ++i) {
-          const float value = Decode(rows.bytes[row] + 4 * pair + 2 * i);
-          for (int column = 0; column < 16; ++column) {
-            parts[i][column] = Flush(__builtin_fmaf(value, weight_values[i][pair][column], parts[i][column]));
-          }
+      int32_t totals[16];
+      std::memcpy(totals, sums.bytes[row], sizeof(totals));
+      for (int byte = 0; byte < rows.row_bytes; ++byte) {
+        const auto value = static_cast<int8_t>(rows.bytes[row][byte]);
+        const std::byte* quad = weights.bytes[byte / 4] + byte % 4;
+        for (int column = 0; column < sums.row_bytes / 4; ++column) {
+          totals[column] += value * static_cast<uint8_t>(quad[4 * column]);
         }
       }
-      AddParts(parts, sums.bytes[row], sums.row_bytes / 4, result.bytes[row]);
+      std::memcpy(sums.bytes[row], totals, sums.row_bytes);
     }
-    sums = result;
   }
 
  private:
@@ -98,33 +94,6 @@ struct EmulatedTiles {
     Tile& tile = state_.tiles[index];
     QUIRE_CHECK(tile.rows > 0);
     return tile;
-  }
-
-  // Denormals count as zeros, as operands and as results.
-  static float Flush(float x) { return __builtin_fabsf(x) < 0x1p-126f ? __builtin_copysignf(0, x) : x; }
-
-  static float Decode(const std::byte* word) {
-    uint16_t half;
-    std::memcpy(&half, word, sizeof(half));
-    const uint32_t bits = uint32_t{half} << 16;
-    float value;
-    std::memcpy(&value, &bits, sizeof(value));
-    return Flush(value);
-  }
-
-  static void DecodePairs(const std::byte* row, float (*out)[16][16], int pair) {
-    for (int column = 0; column < 16; ++column) {
-      for (int i = 0; i < 2; ++i) out[i][pair][column] = Decode(row + 4 * column + 2 * i);
-    }
-  }
-
-  static void AddParts(const float (*parts)[16], const std::byte* sums, int columns, std::byte* out) {
-    float values[16];
-    std::memcpy(values, sums, columns * sizeof(float));
-    for (int column = 0; column < columns; ++column) {
-      values[column] = Flush(Flush(values[column]) + Flush(parts[0][column] + parts[1][column]));
-    }
-    std::memcpy(out, values, columns * sizeof(float));
   }
 
   static thread_local State state_;

@@ -24,8 +24,6 @@ std::vector<KernelBuild> KernelBuilds() {
   };
   if (has(InstructionSet::kAvx512Vnni)) {
     builds.push_back({"avx2_vnni_emulated", InstructionSet::kAvx2, &kEmulatedAvx2VnniMatMulKernels});
-  }
-  if (has(InstructionSet::kAvx512Bf16)) {
     builds.push_back({"amx_emulated", InstructionSet::kAvx512Vnni, &kEmulatedAmxMatMulKernels});
   }
 #endif

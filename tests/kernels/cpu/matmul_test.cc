@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "kernels/affine_groups.h"
-#include "kernels/bfloat16.h"
 #include "kernels/ops.h"
 #include "tests/emulation/kernel_builds.h"
 #include "tests/kernels/cpu/paged_batch.h"
@@ -66,26 +65,12 @@ std::vector<float> RoundToInt8Groups(const float* input, int64_t cols) {
   return output;
 }
 
-// As tile kernels round activations and quantised weights.
-std::vector<float> RoundToBFloat16(const float* input, int64_t cols) {
-  std::vector<float> output(cols);
-  for (int64_t i = 0; i < cols; ++i) {
-    output[i] = FromBFloat16(ToBFloat16(input[i]));
-  }
-  return output;
-}
-
 // |actual - expected| is within `tolerance` of the sum of the magnitudes of what was added up.
-void ExpectProducts(bool in_tiles, const RandomWeights& weights, Matrix& input, Matrix& actual, double tolerance) {
-  std::vector<float> values = weights.Values();
-  if (IsQuantized(weights.dtype) && in_tiles) {
-    values = RoundToBFloat16(values.data(), static_cast<int64_t>(values.size()));
-  }
+void ExpectProducts(const RandomWeights& weights, Matrix& input, Matrix& actual, double tolerance) {
+  const std::vector<float> values = weights.Values();
   for (int64_t m = 0; m < input.rows; ++m) {
     std::vector<float> x(input.Row(m), input.Row(m) + input.cols);
-    if (IsQuantized(weights.dtype)) {
-      x = in_tiles ? RoundToBFloat16(input.Row(m), input.cols) : RoundToInt8Groups(input.Row(m), input.cols);
-    }
+    if (IsQuantized(weights.dtype)) x = RoundToInt8Groups(input.Row(m), input.cols);
     for (int64_t n = 0; n < weights.rows; ++n) {
       double sum = 0, magnitude = 0;
       for (int64_t k = 0; k < input.cols; ++k) {
@@ -112,8 +97,6 @@ double LargestDifference(const Matrix& a, const Matrix& b) {
 
 class MatMul : public testing::TestWithParam<KernelBuild> {
  protected:
-  static bool in_tiles() { return GetParam().mat_mul->tiles != nullptr; }
-
   std::mt19937 random_{20240917};
 };
 
@@ -127,7 +110,7 @@ TEST_P(MatMul, MultipliesEveryFormatExactlyButForRounding) {
         SCOPED_TRACE(testing::Message() << TraitsOf(dtype).name << " [" << rows << ", " << cols << "], M = " << m);
         Matrix input = RandomMatrix(m, cols, random_);
         Matrix output = Multiply(*ops, *packed, input);
-        ExpectProducts(in_tiles(), weights, input, output, 1e-6);
+        ExpectProducts(weights, input, output, 1e-6);
       }
     }
   }
@@ -142,7 +125,7 @@ TEST_P(MatMul, TakesAnyWidthThatTheFormatAllows) {
       const RandomWeights weights(dtype, 19, cols, random_);
       Matrix input = RandomMatrix(3, cols, random_);
       Matrix output = Multiply(*ops, *Pack(*ops, weights), input);
-      ExpectProducts(in_tiles(), weights, input, output, 1e-6);
+      ExpectProducts(weights, input, output, 1e-6);
     }
   }
 }
@@ -167,7 +150,7 @@ TEST_P(MatMul, DoesNotSaturate) {
         Matrix input(5, 512);
         std::ranges::fill(input.data, sign * 3);
         Matrix output = Multiply(*ops, *packed, input);
-        ExpectProducts(in_tiles(), weights, input, output, 1e-6);
+        ExpectProducts(weights, input, output, 1e-6);
       }
     }
   }
@@ -210,6 +193,20 @@ TEST_P(MatMul, GivesARowTheSameBitsInEveryBatch) {
         for (int64_t row = 0; row < m; ++row) ExpectSameBits(actual, row, expected, begin + row);
       }
     }
+  }
+}
+
+// So that tiles may be used for many rows and vectors for few.
+TEST_P(MatMul, GivesTheBitsOfVectorsByTiles) {
+  if (!GetParam().name.starts_with("amx")) GTEST_SKIP() << "no tiles";
+  const auto ops = GetParam().MakeOps(2), vectors = FindKernelBuild("avx512_vnni")->MakeOps(2);
+  for (DType dtype : kAllDTypes) {
+    SCOPED_TRACE(TraitsOf(dtype).name);
+    const RandomWeights weights(dtype, 56, 768, random_);
+    Matrix input = RandomMatrix(kMostRows, 768, random_);
+    Matrix actual = Multiply(*ops, *Pack(*ops, weights), input);
+    Matrix expected = Multiply(*vectors, *Pack(*vectors, weights), input);
+    for (int64_t row = 0; row < input.rows; ++row) ExpectSameBits(actual, row, expected, row);
   }
 }
 

@@ -11,13 +11,8 @@
 #include "tests/emulation/emulated_tiles.h"
 
 namespace quire {
-namespace {
 
-constexpr TileKernels kTileKernels = MakeTileKernels<EmulatedTiles>();
-
-}  // namespace
-
-constinit const MatMulKernels kEmulatedAmxMatMulKernels = MakeKernelsWith(kTileKernels);
+constinit const MatMulKernels kEmulatedAmxMatMulKernels = MakeTileKernels<EmulatedTiles>();
 
 }  // namespace quire
 
