@@ -52,6 +52,11 @@ void AdmissionControl::Close() {
   closed_ = true;
 }
 
+bool AdmissionControl::closed() const {
+  std::lock_guard lock(mutex_);
+  return closed_;
+}
+
 bool AdmissionControl::AwaitNoStreams(absl::Time deadline) {
   std::unique_lock lock(mutex_);
   return no_streams_.wait_until(lock, absl::ToChronoTime(deadline), [this] { return streams_ == 0; });

@@ -27,6 +27,7 @@ class AdmissionControl {
 
   // Nothing more is admitted.
   void Close();
+  bool closed() const;
   // Waits until no stream is left; false if some are at `deadline`.
   bool AwaitNoStreams(absl::Time deadline);
 

@@ -7,6 +7,12 @@
 #include "server/status_details.h"
 
 namespace quire {
+namespace {
+
+constexpr size_t kMaxTokenizeBytes = size_t{1} << 20;
+constexpr size_t kMaxDetokenizeTokens = size_t{1} << 20;
+
+}  // namespace
 
 RequestChecks::RequestChecks(const ServedModel& model) : model_(model) {
   size_t longest_token = 1;
@@ -37,6 +43,16 @@ absl::Status RequestChecks::PromptBytes(const std::string& field, size_t bytes) 
   if (bytes <= max_prompt_bytes_) return absl::OkStatus();
   return InvalidField(field, absl::StrCat("must fit into ", model_.max_model_len, " tokens, the length served, got ",
                                           bytes, " bytes"));
+}
+
+absl::Status RequestChecks::TextToTokenize(const std::string& field, std::string_view text) const {
+  if (text.size() <= kMaxTokenizeBytes) return absl::OkStatus();
+  return InvalidField(field, absl::StrCat("must be at most ", kMaxTokenizeBytes, " bytes long, got ", text.size()));
+}
+
+absl::Status RequestChecks::TokensToDetokenize(const std::string& field, std::span<const TokenId> ids) const {
+  if (ids.size() <= kMaxDetokenizeTokens) return TokenIds(field, ids);
+  return InvalidField(field, absl::StrCat("must be at most ", kMaxDetokenizeTokens, " ids, got ", ids.size()));
 }
 
 absl::Status RequestChecks::Sampling(const SamplingParams& params) const {

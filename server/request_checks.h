@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "server/serving_pipeline.h"
@@ -22,6 +23,9 @@ class RequestChecks {
   absl::Status TokenIds(const std::string& field, std::span<const TokenId> ids) const;
   // INVALID_ARGUMENT for a prompt so long that no way of cutting it into tokens makes it fit.
   absl::Status PromptBytes(const std::string& field, size_t bytes) const;
+  // INVALID_ARGUMENT for more than the text worker reads in well under a second, and as TokenIds.
+  absl::Status TextToTokenize(const std::string& field, std::string_view text) const;
+  absl::Status TokensToDetokenize(const std::string& field, std::span<const TokenId> ids) const;
   // INVALID_ARGUMENT for the first value out of range (see quire::Validate), with its field.
   absl::Status Sampling(const SamplingParams& params) const;
 

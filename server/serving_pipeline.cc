@@ -14,16 +14,14 @@ namespace {
 // Tokenize and Detokenize calls that may wait.
 constexpr size_t kMaxWaitingTextJobs = 256;
 
-// A status from below, said about the request's field that it is due to.
-absl::Status InField(const std::string& field, const absl::Status& status) {
-  if (!absl::IsInvalidArgument(status)) return status;
-  return InvalidField(field, absl::StrCat("cannot be used: ", status.message()));
+std::string FieldOfPrompt(const PipelineRequest& request) {
+  if (!request.prompt_field.empty()) return request.prompt_field;
+  return std::holds_alternative<std::vector<ChatMessage>>(request.prompt) ? "messages" : "text";
 }
 
 }  // namespace
 
-ServingPipeline::ServingPipeline(ServedModel model, Engine& engine, int max_requests,
-                                 std::function<void()> device_lost)
+ServingPipeline::ServingPipeline(ServedModel model, Engine& engine, int max_requests, std::function<void()> device_lost)
     : model_(std::move(model)),
       device_lost_(std::move(device_lost)),
       admission_(max_requests),
@@ -72,7 +70,7 @@ void ServingPipeline::Prepare(PipelineRequest request, RequestContextPtr context
   absl::StatusOr<std::vector<TokenId>> tokens = absl::CancelledError("the client went away");
   if (!context->cancelled) {
     try {
-      tokens = MakePromptTokens(std::move(request.prompt));
+      tokens = MakePromptTokens(request.prompt, FieldOfPrompt(request));
     } catch (const std::exception& error) {  // Of the libraries that read templates and text.
       tokens = absl::InternalError(absl::StrCat("preparing the prompt failed: ", error.what()));
     }
@@ -85,20 +83,26 @@ void ServingPipeline::Prepare(PipelineRequest request, RequestContextPtr context
   engine_thread_.Submit(std::move(request.generate), std::move(context));
 }
 
-absl::StatusOr<std::vector<TokenId>> ServingPipeline::MakePromptTokens(Prompt prompt) const {
-  if (auto* tokens = std::get_if<std::vector<TokenId>>(&prompt)) return std::move(*tokens);
+absl::StatusOr<std::vector<TokenId>> ServingPipeline::MakePromptTokens(const Prompt& prompt,
+                                                                       const std::string& field) const {
+  // A status from below, said about the request's field that it is due to.
+  const auto in_field = [&field](const absl::Status& status) {
+    if (!absl::IsInvalidArgument(status)) return status;
+    return InvalidField(field, absl::StrCat("cannot be used: ", status.message()));
+  };
+  if (const auto* given = std::get_if<std::vector<TokenId>>(&prompt)) return *given;
   absl::StatusOr<std::vector<TokenId>> tokens;
   if (const auto* messages = std::get_if<std::vector<ChatMessage>>(&prompt)) {
     absl::StatusOr<std::string> text = model_.chat_template->Render(*messages);
-    if (!text.ok()) return InField("messages", text.status());
+    if (!text.ok()) return in_field(text.status());
     // A template writes the control tokens itself, the one at the beginning included.
     tokens = model_.tokenizer->Encode(*text, {.add_special = false, .parse_special = true});
-    if (!tokens.ok()) return InField("messages", tokens.status());
+    if (!tokens.ok()) return in_field(tokens.status());
     return tokens;
   }
   // Whoever writes a template by hand means its control tokens, so they are read as such here too.
   tokens = model_.tokenizer->Encode(std::get<std::string>(prompt), {.add_special = true, .parse_special = true});
-  if (!tokens.ok()) return InField("text", tokens.status());
+  if (!tokens.ok()) return in_field(tokens.status());
   // A text that begins with BOS, and a model that has it added: one of the two is too many.
   const TokenId bos = model_.tokenizer->bos();
   if (bos >= 0 && tokens->size() >= 2 && (*tokens)[0] == bos && (*tokens)[1] == bos) tokens->erase(tokens->begin());

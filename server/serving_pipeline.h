@@ -47,6 +47,7 @@ struct PipelineRequest {
   Prompt prompt;
   GenerateRequest generate;  // All but `id`, `prompt` and `cache_salt`.
   OutputFormat output_format;
+  std::string prompt_field;  // How the client calls its prompt, for messages; empty: "text" or "messages".
 };
 
 class ServingPipeline {
@@ -70,6 +71,9 @@ class ServingPipeline {
   void Cancel(RequestContext& context);
   void StreamOver() { admission_.StreamOver(); }
 
+  // The tokens that Start would make of a prompt, in time proportional to its length: for the text worker.
+  // INVALID_ARGUMENT is said about `field`.
+  absl::StatusOr<std::vector<TokenId>> MakePromptTokens(const Prompt& prompt, const std::string& field) const;
   // Runs `job` on the text worker; false when too many wait.
   bool TryPostText(TextWorker::Job job) { return text_worker_.TryPost(std::move(job)); }
   // See EngineThread::GetStats.
@@ -77,6 +81,8 @@ class ServingPipeline {
 
   // From now on every new request is answered UNAVAILABLE.
   void StopAdmitting() { admission_.Close(); }
+  // False from then on, and when the device was lost.
+  bool admitting() const { return !admission_.closed(); }
   // Ends all requests with `reason`.
   void CancelAll(absl::Status reason) { engine_thread_.CancelAll(std::move(reason)); }
   // Blocks until every stream is over; false if one is left at `deadline`.
@@ -84,7 +90,6 @@ class ServingPipeline {
 
  private:
   void Prepare(PipelineRequest request, RequestContextPtr context);
-  absl::StatusOr<std::vector<TokenId>> MakePromptTokens(Prompt prompt) const;
 
   const ServedModel model_;
   const std::function<void()> device_lost_;

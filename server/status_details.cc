@@ -18,6 +18,15 @@ absl::Status WithDetail(absl::Status status, const Detail& detail) {
   return status;
 }
 
+// A default one where the status has none.
+template <typename Detail>
+Detail DetailOf(const absl::Status& status) {
+  Detail detail;
+  const absl::optional<absl::Cord> payload = status.GetPayload(TypeUrl<Detail>());
+  if (payload.has_value() && !detail.ParseFromString(std::string(*payload))) detail.Clear();
+  return detail;
+}
+
 absl::Status WithFieldViolation(absl::Status status, const std::string& field) {
   google::rpc::BadRequest detail;
   auto* violation = detail.add_field_violations();
@@ -44,6 +53,11 @@ absl::Status WithFieldFromMessage(absl::Status status) {
   return end == 0 ? status : WithFieldViolation(std::move(status), message.substr(0, end));
 }
 
+std::string FieldOf(const absl::Status& status) {
+  const auto detail = DetailOf<google::rpc::BadRequest>(status);
+  return detail.field_violations().empty() ? "" : detail.field_violations(0).field();
+}
+
 absl::Status WithRetryDelay(absl::Status status, absl::Duration delay) {
   google::rpc::RetryInfo detail;
   detail.mutable_retry_delay()->set_seconds(absl::IDivDuration(delay, absl::Seconds(1), &delay));
@@ -52,9 +66,8 @@ absl::Status WithRetryDelay(absl::Status status, absl::Duration delay) {
 }
 
 std::optional<absl::Duration> RetryDelayOf(const absl::Status& status) {
-  const absl::optional<absl::Cord> payload = status.GetPayload(TypeUrl<google::rpc::RetryInfo>());
-  google::rpc::RetryInfo detail;
-  if (!payload.has_value() || !detail.ParseFromString(std::string(*payload))) return std::nullopt;
+  const auto detail = DetailOf<google::rpc::RetryInfo>(status);
+  if (!detail.has_retry_delay()) return std::nullopt;
   return absl::Seconds(detail.retry_delay().seconds()) + absl::Nanoseconds(detail.retry_delay().nanos());
 }
 
@@ -64,5 +77,7 @@ absl::Status WithReason(absl::Status status, const std::string& reason) {
   detail.set_domain("quire");
   return WithDetail(std::move(status), detail);
 }
+
+std::string ReasonOf(const absl::Status& status) { return DetailOf<google::rpc::ErrorInfo>(status).reason(); }
 
 }  // namespace quire

@@ -17,6 +17,8 @@ absl::Status InvalidField(const std::string& field, const std::string& problem);
 // The same for an INVALID_ARGUMENT from below, whose message by convention begins with the field's path. A status of
 // another code, or that has a BadRequest, is returned as it is.
 absl::Status WithFieldFromMessage(absl::Status status);
+// Empty where there is no BadRequest.
+std::string FieldOf(const absl::Status& status);
 
 // Adds a google.rpc.RetryInfo.
 absl::Status WithRetryDelay(absl::Status status, absl::Duration delay);
@@ -24,5 +26,7 @@ std::optional<absl::Duration> RetryDelayOf(const absl::Status& status);
 
 // Adds a google.rpc.ErrorInfo of domain "quire": a constant that programs can tell cases of one code apart by.
 absl::Status WithReason(absl::Status status, const std::string& reason);
+// Empty where there is no ErrorInfo.
+std::string ReasonOf(const absl::Status& status);
 
 }  // namespace quire

@@ -4,11 +4,13 @@
 
 #include <cstdio>
 
+#include "server/version.h"
+
 namespace quire {
 
 void AddVersionCommand(CLI::App& app, int* exit_code) {
   app.add_subcommand("version", "Print the version")->callback([exit_code] {
-    std::printf("quire %s (gRPC %s)\n", QUIRE_VERSION, grpc::Version().c_str());
+    std::printf("quire %s (gRPC %s)\n", kVersion, grpc::Version().c_str());
     *exit_code = 0;
   });
 }

@@ -11,10 +11,6 @@
 namespace quire {
 namespace {
 
-// A text this long takes the text worker well under a second.
-constexpr size_t kMaxTokenizeBytes = size_t{1} << 20;
-constexpr int kMaxDetokenizeTokens = 1 << 20;
-
 std::span<const TokenId> ToSpan(const google::protobuf::RepeatedField<int32_t>& ids) {
   return {ids.data(), static_cast<size_t>(ids.size())};
 }
@@ -73,20 +69,12 @@ absl::StatusOr<PipelineRequest> RequestParser::Parse(const v1::ChatRequest& requ
 
 absl::Status RequestParser::Check(const v1::TokenizeRequest& request) const {
   RETURN_IF_ERROR(checks_.Model(request.model()));
-  if (request.text().size() > kMaxTokenizeBytes) {
-    return InvalidField(
-        "text", absl::StrCat("must be at most ", kMaxTokenizeBytes, " bytes long, got ", request.text().size()));
-  }
-  return absl::OkStatus();
+  return checks_.TextToTokenize("text", request.text());
 }
 
 absl::Status RequestParser::Check(const v1::DetokenizeRequest& request) const {
   RETURN_IF_ERROR(checks_.Model(request.model()));
-  if (request.token_ids_size() > kMaxDetokenizeTokens) {
-    return InvalidField("token_ids",
-                        absl::StrCat("must be at most ", kMaxDetokenizeTokens, " ids, got ", request.token_ids_size()));
-  }
-  return checks_.TokenIds("token_ids", ToSpan(request.token_ids()));
+  return checks_.TokensToDetokenize("token_ids", ToSpan(request.token_ids()));
 }
 
 absl::StatusOr<SamplingParams> RequestParser::ParseSampling(const v1::SamplingParams& proto) const {
