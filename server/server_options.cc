@@ -10,9 +10,14 @@ void AddServerFlags(CLI::App& command, ServerOptions& options) {
   BackendOptions& backend = options.backend;
   command.add_option("model,--model", backend.model_path, "Model file (GGUF)")->option_text("MODEL");
   command.add_option("--host", options.host, "Address to listen on")->capture_default_str();
-  command.add_option("--port", options.port, "Port to listen on; 0: any that is free")
+  command.add_option("--port", options.port, "Port of gRPC; 0: any that is free")
       ->check(CLI::Range(0, 65535))
       ->capture_default_str();
+  command.add_option("--http-port", options.http_port, "Port of HTTP; 0: any that is free, -1: no HTTP")
+      ->check(CLI::Range(-1, 65535))
+      ->capture_default_str();
+  command.add_option("--http-cors-origin", options.http_cors_origin,
+                     "Web pages of this origin may use the server; *: any page");
   command.add_option("--served-model-name", backend.model_name, "Name in requests; default: the file's name");
   command
       .add_option(

@@ -11,7 +11,9 @@ namespace quire {
 struct ServerOptions {
   BackendOptions backend;
   std::string host = "127.0.0.1";
-  int port = 50051;  // 0: any that is free.
+  int port = 50051;      // Of gRPC. 0: any that is free.
+  int http_port = 8080;  // The same; -1: no HTTP.
+  std::string http_cors_origin;
   std::string log_level = "info";
   int drain_timeout_seconds = 30;
 };

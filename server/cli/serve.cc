@@ -9,11 +9,15 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/engine.h"
+#include "engine/types/status_macros.h"
 #include "server/backend.h"
 #include "server/cli/progress_bar.h"
 #include "server/grpc/grpc_server.h"
+#include "server/http/http_server.h"
+#include "server/http/routes.h"
 #include "server/serving_pipeline.h"
 #include "server/termination_signals.h"
 
@@ -46,18 +50,48 @@ ServedModel Describe(const Backend& backend) {
   return served;
 }
 
+// The servers that clients reach the pipeline by.
+struct Fronts {
+  std::unique_ptr<GrpcServer> grpc;
+  std::unique_ptr<HttpServer> http;  // Null: not asked for.
+
+  std::string addresses() const {
+    return absl::StrCat("gRPC on ", grpc->address(), http == nullptr ? "" : ", HTTP on http://",
+                        http == nullptr ? "" : http->address());
+  }
+  void Drain() {
+    grpc->ReportNotServing();
+    if (http != nullptr) http->Drain();
+  }
+  void Shutdown() {
+    const absl::Time deadline = absl::Now() + kLastCalls;
+    grpc->Shutdown(deadline);
+    if (http != nullptr) http->Shutdown(deadline);
+  }
+};
+
+absl::StatusOr<Fronts> StartFronts(const ServerOptions& options, ServingPipeline& pipeline) {
+  Fronts fronts;
+  ASSIGN_OR_RETURN(fronts.grpc, GrpcServer::Start(options.host, options.port, pipeline));
+  if (options.http_port < 0) return fronts;
+  const HttpServerOptions http{
+      .host = options.host, .port = options.http_port, .cors_origin = options.http_cors_origin};
+  ASSIGN_OR_RETURN(fronts.http, HttpServer::Start(http, MakeHttpHandler(pipeline)));
+  return fronts;
+}
+
 // When the device is lost there is nothing to wait for but that clients are told.
-void TakeLeave(GrpcServer& server, ServingPipeline& pipeline) {
+void TakeLeave(Fronts& fronts, ServingPipeline& pipeline) {
   spdlog::error("the device is lost: every request was ended, and the server stops, to be started anew");
-  server.ReportNotServing();
+  fronts.Drain();
   pipeline.AwaitNoStreams(absl::Now() + kFarewell);
-  server.Shutdown(absl::Now() + kLastCalls);
+  fronts.Shutdown();
 }
 
 // Lets running requests finish until the deadline, then ends the rest.
-void Drain(const ServerOptions& options, GrpcServer& server, ServingPipeline& pipeline) {
+void Drain(const ServerOptions& options, Fronts& fronts, ServingPipeline& pipeline) {
   spdlog::info("draining: no new requests; running ones have {} s", options.drain_timeout_seconds);
-  server.ReportNotServing();
+  fronts.Drain();
   pipeline.StopAdmitting();
   const absl::Time deadline = absl::Now() + absl::Seconds(options.drain_timeout_seconds);
   if (!pipeline.AwaitNoStreams(deadline)) {
@@ -65,7 +99,7 @@ void Drain(const ServerOptions& options, GrpcServer& server, ServingPipeline& pi
     pipeline.CancelAll(absl::UnavailableError("the server is shutting down"));
     pipeline.AwaitNoStreams(absl::Now() + kFarewell);
   }
-  server.Shutdown(absl::Now() + kLastCalls);
+  fronts.Shutdown();
   spdlog::info("stopped");
 }
 
@@ -94,30 +128,30 @@ int RunServe(const ServerOptions& options) {
   Engine engine(engine_options, *backend.runner);
   std::atomic<bool> device_lost = false;
   // What runs and what waits: the rest is refused before any work is done for it.
-  ServingPipeline pipeline(Describe(backend), engine,
-                           engine_options.max_num_seqs + engine_options.max_waiting_requests, [&] {
+  ServingPipeline pipeline(Describe(backend), engine, engine_options.max_num_seqs + engine_options.max_waiting_requests,
+                           [&] {
                              device_lost = true;
                              signals.End();
                            });
-  const absl::StatusOr<std::unique_ptr<GrpcServer>> server = GrpcServer::Start(options.host, options.port, pipeline);
-  if (!server.ok()) return Fail(server.status());
+  absl::StatusOr<Fronts> fronts = StartFronts(options, pipeline);
+  if (!fronts.ok()) return Fail(fronts.status());
   spdlog::info("{}; {} KV pages of {} tokens, sequences of up to {} tokens", backend.ops->Description(),
                engine_options.blocks.num_blocks, engine_options.blocks.block_size, engine_options.max_model_len);
-  spdlog::info("ready after {:.2f} s: {} on {}", absl::ToDoubleSeconds(absl::Now() - start), backend.model.name,
-               (*server)->address());
+  spdlog::info("ready after {:.2f} s: {}; {}", absl::ToDoubleSeconds(absl::Now() - start), backend.model.name,
+               fronts->addresses());
 
   signals.Wait();
   if (device_lost) {
-    TakeLeave(**server, pipeline);
+    TakeLeave(*fronts, pipeline);
     return 1;
   }
-  Drain(options, **server, pipeline);
+  Drain(options, *fronts, pipeline);
   return 0;
 }
 
 void AddServeCommand(CLI::App& app, int* exit_code) {
   auto options = std::make_shared<ServerOptions>();
-  CLI::App* command = app.add_subcommand("serve", "Serve a model over gRPC");
+  CLI::App* command = app.add_subcommand("serve", "Serve a model over gRPC and HTTP");
   AddServerFlags(*command, *options);
   command->callback([command, options, exit_code] {
     CompleteServerOptions(*command, *options);

@@ -94,7 +94,7 @@ int FreePort() {
 ServerProcess::ServerProcess(const std::vector<std::string>& extra_arguments) {
   const int port = FreePort();
   target_ = "127.0.0.1:" + std::to_string(port);
-  std::vector<std::string> arguments = {"serve", QUIRE_TEST_MODEL, "--port", std::to_string(port)};
+  std::vector<std::string> arguments = {"serve", QUIRE_TEST_MODEL, "--port", std::to_string(port), "--http-port", "-1"};
   arguments.insert(arguments.end(), extra_arguments.begin(), extra_arguments.end());
   const std::vector<char*> argv = MakeArgv(arguments);
   pid_ = fork();

@@ -28,7 +28,7 @@ int FreePort();
 
 class ServerProcess {
  public:
-  // Starts `serve MODEL --port <free>` and waits until it answers.
+  // Starts `serve MODEL --port <free> --http-port -1` and waits until it answers.
   explicit ServerProcess(const std::vector<std::string>& extra_arguments = {});
   // Kills it if it still runs.
   ~ServerProcess();

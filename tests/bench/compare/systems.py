@@ -126,7 +126,7 @@ class Quire(System):
                  "decode": row["decode_tokens_per_second"]} for row in report["throughput"]]
 
     def server(self, port, slots, context):
-        return Server([self.options.quire, "serve", self.options.model, "--port", port, "--threads",
+        return Server([self.options.quire, "serve", self.options.model, "--port", port, "--http-port", "-1", "--threads",
                        self.options.threads, "--max-num-seqs", slots, "--max-model-len", context, "--kv-cache-memory",
                        self._kv_bytes(context, slots), *self.kv_flags], "grpc")
 

@@ -1,0 +1,28 @@
+#include "server/http/openai/answer_parts.h"
+
+namespace quire {
+
+Json AnswerHead(const HttpApi& api, const std::string& id, const char* object) {
+  return {{"id", id}, {"object", object}, {"created", absl::ToUnixSeconds(absl::Now())}, {"model", api.model().name}};
+}
+
+Json UsageJson(const Usage& usage) {
+  return {{"prompt_tokens", usage.prompt_tokens},
+          {"completion_tokens", usage.completion_tokens},
+          {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
+          {"prompt_tokens_details", {{"cached_tokens", usage.cached_tokens}}}};
+}
+
+Json FinishReasonJson(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kNone:
+      return nullptr;
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+  }
+  return nullptr;
+}
+
+}  // namespace quire

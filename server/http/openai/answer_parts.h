@@ -1,0 +1,20 @@
+// What the answers of OpenAI's endpoints have in common.
+#pragma once
+
+#include <string>
+
+#include "engine/types/step_output.h"
+#include "server/http/api.h"
+#include "server/http/json.h"
+
+namespace quire {
+
+// {"id": "<prefix>-<request>", "object", "created", "model"}: what every answer and every event of it begins with.
+Json AnswerHead(const HttpApi& api, const std::string& id, const char* object);
+
+Json UsageJson(const Usage& usage);
+
+// "stop", "length", or null.
+Json FinishReasonJson(FinishReason reason);
+
+}  // namespace quire

@@ -1,0 +1,13 @@
+// The fields that ask for an answer of a certain form.
+#pragma once
+
+#include "absl/status/status.h"
+#include "server/http/json_fields.h"
+#include "server/output_format.h"
+
+namespace quire {
+
+// `response_format`, and vLLM's `structured_outputs` and `guided_*`, of which one may be given.
+absl::Status ReadOutputFormat(const JsonFields& fields, OutputFormat& format);
+
+}  // namespace quire

@@ -1,0 +1,46 @@
+#include "server/http/routes.h"
+
+#include <memory>
+
+#include "server/http/api.h"
+#include "server/http/json.h"
+#include "server/http/openai/chat_completions.h"
+#include "server/http/openai/completions.h"
+#include "server/http/openai/models.h"
+#include "server/http/router.h"
+#include "server/http/tokenize.h"
+#include "server/version.h"
+
+namespace quire {
+namespace {
+
+HttpResponse Health(const HttpApi& api) {
+  const bool admitting = api.pipeline.admitting();
+  HttpResponse response = JsonResponse({{"status", admitting ? "ok" : "draining"}});
+  response.status = admitting ? 200 : 503;
+  return response;
+}
+
+}  // namespace
+
+HttpHandler MakeHttpHandler(ServingPipeline& pipeline) {
+  const auto api = std::make_shared<const HttpApi>(pipeline);
+  const auto router = std::make_shared<Router>();
+  const auto simple = [&](const char* path, HttpResponse (*answer)(const HttpApi&)) {
+    router->AddSimple("GET", path, [api, answer](const HttpRequest&) { return answer(*api); });
+  };
+  const auto post = [&](const char* path, asio::awaitable<void> (*handle)(const HttpApi&, HttpExchange&)) {
+    router->Add("POST", path, [api, handle](HttpExchange& exchange) { return handle(*api, exchange); });
+  };
+  simple("/health", Health);
+  simple("/version", [](const HttpApi&) { return JsonResponse({{"version", kVersion}}); });
+  simple("/v1/models", ListModels);
+  router->AddSimple("GET", "/v1/models/*", [api](const HttpRequest& request) { return GetModel(*api, request); });
+  post("/tokenize", Tokenize);
+  post("/detokenize", Detokenize);
+  post("/v1/completions", CreateCompletion);
+  post("/v1/chat/completions", CreateChatCompletion);
+  return [router](HttpExchange& exchange) { return router->Handle(exchange); };
+}
+
+}  // namespace quire

@@ -1,0 +1,32 @@
+#include "server/http/url.h"
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "engine/types/string_view.h"
+
+namespace quire {
+namespace {
+
+bool IsEscape(std::string_view text) {
+  return text.size() >= 3 && text[0] == '%' && absl::ascii_isxdigit(text[1]) && absl::ascii_isxdigit(text[2]);
+}
+
+std::string Unescape(std::string_view text) {
+  std::string result;
+  while (!text.empty()) {
+    const bool escape = IsEscape(text);
+    result += escape ? absl::HexStringToBytes(AbslView(text.substr(1, 2))) : std::string(1, text[0]);
+    text.remove_prefix(escape ? 3 : 1);
+  }
+  return result;
+}
+
+}  // namespace
+
+std::pair<std::string, std::string> SplitTarget(std::string_view target) {
+  const size_t question = target.find('?');
+  const std::string_view query = question == target.npos ? "" : target.substr(question + 1);
+  return {Unescape(target.substr(0, question)), std::string(query)};
+}
+
+}  // namespace quire
