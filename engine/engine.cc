@@ -23,6 +23,11 @@ bool Contains(const std::vector<TokenId>& tokens, TokenId token) {
   return std::find(tokens.begin(), tokens.end(), token) != tokens.end();
 }
 
+// A clock may be set back, and a request may end before it came that far.
+absl::Duration Between(absl::Time from, absl::Time to) {
+  return from < to && to != absl::InfiniteFuture() ? to - from : absl::ZeroDuration();
+}
+
 TokenLogprob LogprobOf(TokenId token, const SampledToken& sampled) { return {token, sampled.logprob, sampled.top}; }
 
 }  // namespace
@@ -163,22 +168,28 @@ bool Engine::FinishSample(RequestId id, int index) {
 StepOutput Engine::Step(absl::Time now) {
   EndExpired(now);
   absl::Status model_status;
+  StepTimings timings;
+  const absl::Time begun = options_.clock();
   const Schedule& schedule = scheduler_.Plan(now);
   if (schedule.num_tokens > 0) {
     BuildBatch(schedule, blocks_, batch_);
+    const absl::Time planned = options_.clock();
     runner_.Launch(batch_);
-    if (const auto results = runner_.Await(); results.ok()) {
+    const auto results = runner_.Await();
+    const absl::Time computed = options_.clock();
+    if (results.ok()) {
       blocks_.FinishCopies();  // Before pages that they filled are released, and cached.
-      Commit(schedule, *results);
+      Commit(schedule, *results, computed);
     } else {
       model_status = results.status();
       for (const ScheduledSequence& scheduled : schedule.sequences) {
         EndRequest(*scheduled.sequence->request, model_status);
       }
     }
+    timings = {Between(begun, planned), Between(planned, computed), Between(computed, options_.clock())};
   }
   retired_.clear();
-  return {std::exchange(outputs_, {}), schedule.num_tokens, std::move(model_status)};
+  return {std::exchange(outputs_, {}), schedule.num_tokens, timings, std::move(model_status)};
 }
 
 void Engine::EndExpired(absl::Time now) {
@@ -187,8 +198,7 @@ void Engine::EndExpired(absl::Time now) {
   }
 }
 
-void Engine::Commit(const Schedule& schedule, std::span<const SampledToken> results) {
-  const absl::Time when = options_.clock();
+void Engine::Commit(const Schedule& schedule, std::span<const SampledToken> results, absl::Time when) {
   QUIRE_CHECK(results.size() == batch_.logit_rows.size());
   outputs_.reserve(outputs_.size() + results.size());
   for (const ScheduledSequence& scheduled : schedule.sequences) {
@@ -285,15 +295,11 @@ void Engine::EndRequest(RequestState& request, absl::Status status) {
 
 // Makes `output` the request's last.
 void Engine::Retire(RequestState& request, SequenceOutput& output) {
-  const auto between = [](absl::Time from, absl::Time to) {
-    // A clock may be set back, and a request may end before it came that far.
-    return from < to && to != absl::InfiniteFuture() ? to - from : absl::ZeroDuration();
-  };
   output.last = true;
   output.usage = {request.num_prompt_tokens, request.num_cached_tokens, request.num_completion_tokens};
-  output.timings = {between(request.arrival, request.first_scheduled),
-                    between(request.first_scheduled, request.first_token),
-                    between(request.first_token, request.last_token)};
+  output.timings = {Between(request.arrival, request.first_scheduled),
+                    Between(request.first_scheduled, request.first_token),
+                    Between(request.first_token, request.last_token)};
   request.ended = true;
   deadlines_.erase({request.deadline, request.id});
   retired_.push_back(std::move(requests_.extract(request.id).mapped()));

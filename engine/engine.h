@@ -37,7 +37,7 @@ struct EngineOptions {
   std::vector<TokenId> eos_token_ids;  // Any of them ends a sequence, unless ignore_eos.
   BlockManagerOptions blocks;
   bool recompute_always = false;  // --no-kv-cache: every token recomputes its whole sequence. For comparison only.
-  // Asked when a step's tokens are there, for Timings only: everything that is decided depends on the `now` given to
+  // Asked within a step, for Timings and StepTimings only: everything that is decided depends on the `now` given to
   // Step.
   std::function<absl::Time()> clock = absl::Now;
 };
@@ -95,7 +95,7 @@ class Engine {
   int MaxSequenceLength() const;
 
   void EndExpired(absl::Time now);
-  void Commit(const Schedule& schedule, std::span<const SampledToken> results);
+  void Commit(const Schedule& schedule, std::span<const SampledToken> results, absl::Time when);
   void CommitSequence(const ScheduledSequence& scheduled, std::span<const SampledToken> results, absl::Time when);
   void Fork(RequestState& request);
   void AppendToken(Sequence& sequence, const SampledToken& sampled, absl::Time when);

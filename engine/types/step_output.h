@@ -43,9 +43,19 @@ struct SequenceOutput {
   Timings timings;                         // With `last`.
 };
 
+// Where a step's time went; all zero when nothing could run.
+struct StepTimings {
+  absl::Duration schedule;  // Planning the step and building its batch.
+  absl::Duration model;     // From handing the batch to the model until its tokens were there.
+  absl::Duration commit;
+
+  absl::Duration total() const { return schedule + model + commit; }
+};
+
 struct StepOutput {
   std::vector<SequenceOutput> outputs;
   int num_scheduled_tokens = 0;  // 0: there was nothing that could run.
+  StepTimings timings;
   absl::Status model_status;     // Of the model's run. UNAVAILABLE: its device is lost, and no later step can succeed.
 };
 

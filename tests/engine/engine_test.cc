@@ -353,6 +353,23 @@ TEST(Engine, ReportsTimings) {
   EXPECT_EQ(timings.decode, absl::Seconds(2));
 }
 
+TEST(Engine, TellsWhereAStepsTimeWent) {
+  EngineOptions options = SmallEngine();
+  options.clock = [now = absl::UnixEpoch(), tick = absl::Milliseconds(1)]() mutable {
+    tick *= 2;
+    return now += tick;
+  };
+  FakeModel model(kVocab, {kEos});
+  FakeModelRunner runner(model, options.blocks.num_blocks, options.blocks.block_size);
+  Engine engine(options, runner);
+  ASSERT_TRUE(engine.Submit(Request(1, Prompt(3), 1), absl::UnixEpoch()).ok());
+  const StepTimings timings = engine.Step(absl::UnixEpoch()).timings;
+  EXPECT_EQ(timings.schedule, absl::Milliseconds(4));
+  EXPECT_EQ(timings.model, absl::Milliseconds(8));
+  EXPECT_EQ(timings.commit, absl::Milliseconds(16));
+  EXPECT_EQ(engine.Step(absl::UnixEpoch()).timings.total(), absl::ZeroDuration()) << "nothing to do";
+}
+
 TEST(Engine, CountsWhatItDid) {
   EngineHarness harness;
   harness.Submit(Request(1, Prompt(10, 1), 3));
