@@ -12,10 +12,9 @@ absl::Status AdmissionControl::Admit(absl::Time now) {
   std::lock_guard lock(mutex_);
   if (closed_) return WithReason(absl::UnavailableError("the server is shutting down"), "SHUTTING_DOWN");
   if (requests_ >= max_requests_) {
-    return WithRetryDelay(
-        absl::ResourceExhaustedError(
-            absl::StrCat("the server is busy with ", requests_, " requests, as many as it accepts; try again later")),
-        RetryDelayLocked());
+    const absl::Status busy = absl::ResourceExhaustedError(
+        absl::StrCat("the server is busy with ", requests_, " requests, as many as it accepts; try again later"));
+    return WithRetryDelay(WithReason(busy, "TOO_MANY_REQUESTS"), RetryDelayLocked());
   }
   if (requests_ == 0) last_event_ = now;
   ++requests_;

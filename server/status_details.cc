@@ -80,4 +80,10 @@ absl::Status WithReason(absl::Status status, const std::string& reason) {
 
 std::string ReasonOf(const absl::Status& status) { return DetailOf<google::rpc::ErrorInfo>(status).reason(); }
 
+absl::Status WithSomeReason(absl::Status status) {
+  if (status.ok() || status.GetPayload(TypeUrl<google::rpc::ErrorInfo>())) return status;
+  const std::string name = absl::StatusCodeToString(status.code());
+  return WithReason(std::move(status), name);
+}
+
 }  // namespace quire

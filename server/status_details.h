@@ -28,5 +28,7 @@ std::optional<absl::Duration> RetryDelayOf(const absl::Status& status);
 absl::Status WithReason(absl::Status status, const std::string& reason);
 // Empty where there is no ErrorInfo.
 std::string ReasonOf(const absl::Status& status);
+// Adds one with the code's name, where there is none: every error has a reason.
+absl::Status WithSomeReason(absl::Status status);
 
 }  // namespace quire

@@ -30,7 +30,7 @@ grpc::ServerUnaryReactor* AdminService::GetStats(grpc::CallbackServerContext* co
   });
   if (!posted) {
     const absl::Status busy = absl::ResourceExhaustedError("the engine has too many messages to read; try again later");
-    reactor->Finish(ToGrpcStatus(WithRetryDelay(busy, absl::Seconds(1)), *context));
+    reactor->Finish(ToGrpcStatus(WithRetryDelay(WithReason(busy, "TOO_MANY_REQUESTS"), absl::Seconds(1)), *context));
   }
   return reactor;
 }

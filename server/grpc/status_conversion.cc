@@ -13,7 +13,7 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
   google::rpc::Status proto;
   proto.set_code(static_cast<int>(status.code()));
   proto.set_message(std::string(status.message()));
-  status.ForEachPayload([&proto](absl::string_view type_url, const absl::Cord& value) {
+  WithSomeReason(status).ForEachPayload([&proto](absl::string_view type_url, const absl::Cord& value) {
     auto* detail = proto.add_details();
     detail->set_type_url(std::string(type_url));
     detail->set_value(std::string(value));

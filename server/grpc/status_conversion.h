@@ -8,7 +8,8 @@
 
 namespace quire {
 
-// Code and message, and the payloads (see server/status_details.h) as details of a serialised google.rpc.Status.
+// Code and message, and the payloads (see server/status_details.h) as details of a serialised google.rpc.Status. An
+// ErrorInfo is always among them.
 grpc::Status ToGrpcStatus(const absl::Status& status);
 
 // The same; a RetryInfo also becomes the trailing metadata that gRPC clients' own retry policies obey.

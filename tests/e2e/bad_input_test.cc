@@ -89,6 +89,17 @@ std::string ViolatedField(const grpc::Status& status) {
   return "";
 }
 
+// Of the error's ErrorInfo.
+std::string Reason(const grpc::Status& status) {
+  google::rpc::Status details;
+  google::rpc::ErrorInfo info;
+  if (!details.ParseFromString(status.error_details())) return "";
+  for (const auto& detail : details.details()) {
+    if (detail.UnpackTo(&info)) return info.reason();
+  }
+  return "";
+}
+
 TEST(BadInput, EveryBadFieldIsNamedAndTheNeighboursStreamIsUntouched) {
   ServerProcess server;
   const v1::GenerateRequest good = GreedyRequest("The quick brown fox", 8);
@@ -111,6 +122,7 @@ TEST(BadInput, EveryBadFieldIsNamedAndTheNeighboursStreamIsUntouched) {
     if (bad.code == StatusCode::INVALID_ARGUMENT) {
       EXPECT_THAT(ViolatedField(completion.status), HasSubstr(bad.field));
     }
+    EXPECT_NE(Reason(completion.status), "");
     EXPECT_TRUE(completion.token_ids.empty());
   }
 

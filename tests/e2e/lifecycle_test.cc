@@ -46,7 +46,7 @@ TEST(Lifecycle, ADeadlineEndsTheRequestAndFreesThePages) {
 
 TEST(Lifecycle, BeyondItsQueueTheServerRefusesWithARetryHint) {
   ServerProcess server({"--max-num-seqs", "1", "--max-waiting-requests", "2"});
-  std::atomic<int> refused = 0, with_hint = 0;
+  std::atomic<int> refused = 0, with_hint = 0, with_pushback = 0;
   std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
   std::vector<std::thread> clients;
   for (int i = 0; i < 12; ++i) {
@@ -59,6 +59,7 @@ TEST(Lifecycle, BeyondItsQueueTheServerRefusesWithARetryHint) {
       const grpc::Status status = stream->Finish();
       if (status.error_code() != grpc::StatusCode::RESOURCE_EXHAUSTED) return;
       ++refused;
+      with_pushback += static_cast<int>(contexts[i]->GetServerTrailingMetadata().count("grpc-retry-pushback-ms"));
       google::rpc::Status details;
       ASSERT_TRUE(details.ParseFromString(status.error_details()));
       for (const auto& detail : details.details()) {
@@ -75,6 +76,7 @@ TEST(Lifecycle, BeyondItsQueueTheServerRefusesWithARetryHint) {
   EXPECT_GE(refused, 8);
   EXPECT_LE(refused, 10);
   EXPECT_EQ(with_hint, refused);
+  EXPECT_EQ(with_pushback, refused);
   EXPECT_TRUE(server.Alive());
   EXPECT_EQ(server.WaitUntilIdle().kv_pages_used(), 0);
 }
