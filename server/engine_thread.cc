@@ -1,6 +1,7 @@
 #include "server/engine_thread.h"
 
 #include <iterator>
+#include <optional>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -56,7 +57,9 @@ void EngineThread::Handle(SubmitMessage& message) {
   absl::Status status = shutdown_reason_;
   if (message.context->cancelled) status.Update(absl::CancelledError("the client went away"));
   if (status.ok()) status = WithFieldFromMessage(engine_.Submit(std::move(message.request), absl::Now()));
-  if (absl::IsResourceExhausted(status)) status = WithRetryDelay(std::move(status), callbacks_.retry_delay());
+  if (absl::IsResourceExhausted(status)) {
+    status = WithRetryDelay(WithReason(std::move(status), "QUEUE_FULL"), callbacks_.retry_delay());
+  }
   if (status.ok()) {
     alive_.insert(id);
   } else {
@@ -79,6 +82,7 @@ void EngineThread::Handle(StatsCallback& callback) { callback(engine_.stats()); 
 
 void EngineThread::Step() {
   std::vector<SequenceOutput> outputs = std::exchange(refused_, {});
+  std::optional<StepReport> report;
   if (engine_.HasWork()) {
     StepOutput step = engine_.Step(absl::Now());
     for (SequenceOutput& output : step.outputs) {
@@ -88,11 +92,12 @@ void EngineThread::Step() {
     }
     std::move(step.outputs.begin(), step.outputs.end(), std::back_inserter(outputs));
     if (absl::IsUnavailable(step.model_status) && shutdown_reason_.ok()) {
-      EndAll(step.model_status);
+      EndAll(WithReason(step.model_status, "DEVICE_LOST"));
       callbacks_.device_lost();
     }
+    report = StepReport{step.num_scheduled_tokens, step.timings, engine_.stats()};
   }
-  if (!outputs.empty()) streams_.Push(std::move(outputs));
+  if (report.has_value() || !outputs.empty()) streams_.Push(std::move(outputs), std::move(report));
 }
 
 }  // namespace quire

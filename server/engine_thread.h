@@ -26,7 +26,7 @@ class EngineThread {
     std::function<void()> device_lost;            // Once, when no step can succeed any more; all requests end then.
   };
 
-  // Both outlive this object. The outputs of each step go to `streams` in one push.
+  // Both outlive this object. The outputs of each step, and what there is to tell of it, go to `streams` in one push.
   EngineThread(Engine& engine, StreamThread& streams, Callbacks callbacks);
   // Finishes the step in progress and ends; requests still alive get no further output, so cancel them first.
   ~EngineThread();

@@ -9,6 +9,7 @@
 
 #include "engine/types/generate_request.h"
 #include "engine/types/step_output.h"
+#include "server/request_origin.h"
 
 namespace quire {
 
@@ -30,9 +31,11 @@ class ResponseSink {
 // Constant once made, but for `cancelled`.
 struct RequestContext {
   RequestId id = 0;
+  RequestOrigin origin;
   ResponseSink* sink = nullptr;  // Alive until it was given the last delta.
   int num_samples = 1;
   int min_tokens = 0;
+  int max_tokens = 0;  // 0: the client did not say.
   std::vector<std::string> stop;
   absl::Time arrival;
   // Set before the engine is told to cancel, and looked at by every thread that takes the request a step further:

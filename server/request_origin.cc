@@ -14,8 +14,7 @@ constexpr size_t kMaxRequestIdBytes = 128;
 constexpr size_t kMaxTraceparentBytes = 256;
 
 bool IsLowerHex(std::string_view text) {
-  return std::all_of(text.begin(), text.end(),
-                     [](char c) { return absl::ascii_isdigit(c) || (c >= 'a' && c <= 'f'); });
+  return std::all_of(text.begin(), text.end(), [](char c) { return absl::ascii_isdigit(c) || (c >= 'a' && c <= 'f'); });
 }
 
 bool IsAllZero(std::string_view text) { return text.find_first_not_of('0') == std::string_view::npos; }
@@ -58,9 +57,8 @@ bool IsTraceparent(std::string_view value) {
   }
   if (version == "ff" || IsAllZero(trace_id) || IsAllZero(parent_id)) return false;
   if (value.size() == 55) return true;
-  return version != "00" && value[55] == '-' && std::all_of(value.begin(), value.end(), [](char c) {
-           return absl::ascii_isgraph(c);
-         });
+  return version != "00" && value[55] == '-' &&
+         std::all_of(value.begin(), value.end(), [](char c) { return absl::ascii_isgraph(c); });
 }
 
 }  // namespace quire

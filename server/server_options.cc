@@ -38,6 +38,9 @@ void AddServerFlags(CLI::App& command, ServerOptions& options) {
   command.add_option("--log-level", options.log_level, "How much to log")
       ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}))
       ->capture_default_str();
+  command.add_option(
+      "--request-log", options.request_log,
+      "Write a line of JSON about each request (never its text) to this file, or to standard output (-)");
   command.add_option("--config", "YAML file with any of these options; flags and QUIRE_* variables win over it");
 }
 

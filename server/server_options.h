@@ -15,6 +15,7 @@ struct ServerOptions {
   int http_port = 8080;  // The same; -1: no HTTP.
   std::string http_cors_origin;
   std::string log_level = "info";
+  std::string request_log;  // A file, or "-" for standard output; empty: none.
   int drain_timeout_seconds = 30;
 };
 

@@ -21,13 +21,16 @@ std::string FieldOfPrompt(const PipelineRequest& request) {
 
 }  // namespace
 
-ServingPipeline::ServingPipeline(ServedModel model, Engine& engine, int max_requests, std::function<void()> device_lost)
+ServingPipeline::ServingPipeline(ServedModel model, Engine& engine, int max_requests, std::function<void()> device_lost,
+                                 std::unique_ptr<RequestLog> request_log)
     : model_(std::move(model)),
       device_lost_(std::move(device_lost)),
       admission_(max_requests),
-      stream_thread_(*model_.tokenizer,
+      metrics_({model_.name, model_.architecture, model_.max_model_len, model_.cache}),
+      request_log_(std::move(request_log)),
+      stream_thread_(*model_.tokenizer, metrics_,
                      {.finish_sample = [this](RequestId id, int index) { engine_thread_.FinishSample(id, index); },
-                      .request_over = [this] { admission_.RequestOver(absl::Now()); }}),
+                      .request_over = [this](const RequestRecord& record) { RequestOver(record); }}),
       engine_thread_(engine, stream_thread_,
                      {.retry_delay = [this] { return admission_.RetryDelay(); },
                       .device_lost =
@@ -39,7 +42,7 @@ ServingPipeline::ServingPipeline(ServedModel model, Engine& engine, int max_requ
 
 ServingPipeline::~ServingPipeline() = default;
 
-absl::StatusOr<RequestContextPtr> ServingPipeline::Start(PipelineRequest request, ResponseSink* sink) {
+absl::Status ServingPipeline::Admit(const PipelineRequest& request, absl::Time now) {
   if (std::holds_alternative<std::vector<ChatMessage>>(request.prompt) && model_.chat_template == nullptr) {
     return WithReason(absl::FailedPreconditionError(
                           absl::StrCat("model \"", model_.name, "\" cannot chat: ", model_.chat_template_error)),
@@ -48,13 +51,23 @@ absl::StatusOr<RequestContextPtr> ServingPipeline::Start(PipelineRequest request
   if (request.output_format.kind != OutputFormat::Kind::kFree) {
     return absl::UnimplementedError("answers of a prescribed form are not supported yet");
   }
+  return admission_.Admit(now);
+}
+
+absl::StatusOr<RequestContextPtr> ServingPipeline::Start(PipelineRequest request, ResponseSink* sink) {
   const absl::Time now = absl::Now();
-  RETURN_IF_ERROR(admission_.Admit(now));
+  if (absl::Status status = Admit(request, now); !status.ok()) {
+    Refuse(request.origin, status);
+    return status;
+  }
+  metrics_.RequestTaken(request.origin.protocol);
   auto context = std::make_shared<RequestContext>();
   context->id = next_id_++;
+  context->origin = std::move(request.origin);
   context->sink = sink;
   context->num_samples = request.generate.sampling.n;
   context->min_tokens = request.generate.sampling.min_tokens;
+  context->max_tokens = request.generate.sampling.max_tokens;
   context->stop = request.generate.sampling.stop;
   context->arrival = now;
   request.generate.id = context->id;
@@ -107,6 +120,28 @@ absl::StatusOr<std::vector<TokenId>> ServingPipeline::MakePromptTokens(const Pro
   const TokenId bos = model_.tokenizer->bos();
   if (bos >= 0 && tokens->size() >= 2 && (*tokens)[0] == bos && (*tokens)[1] == bos) tokens->erase(tokens->begin());
   return tokens;
+}
+
+void ServingPipeline::Refuse(const RequestOrigin& origin, const absl::Status& status) {
+  metrics_.RequestRefused(origin.protocol, status.code());
+  if (request_log_ == nullptr) return;
+  RequestRecord record;
+  record.origin = origin;
+  record.status = status.code();
+  request_log_->Write(record, absl::Now());
+}
+
+void ServingPipeline::RequestOver(const RequestRecord& record) {
+  const absl::Time now = absl::Now();
+  admission_.RequestOver(now);
+  metrics_.RequestOver(record);
+  LogRequestEnd(record);
+  if (request_log_ != nullptr) request_log_->Write(record, now);
+}
+
+void ServingPipeline::StreamOver() {
+  metrics_.StreamOver();
+  admission_.StreamOver();
 }
 
 void ServingPipeline::Cancel(RequestContext& context) {

@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <string>
 #include <variant>
 #include <vector>
@@ -21,8 +22,10 @@
 #include "engine/tokenizer/tokenizer.h"
 #include "server/admission_control.h"
 #include "server/engine_thread.h"
+#include "server/metrics/metrics.h"
 #include "server/output_format.h"
 #include "server/request_context.h"
+#include "server/request_log.h"
 #include "server/stream_thread.h"
 #include "server/text_worker.h"
 
@@ -38,6 +41,7 @@ struct ServedModel {
   const ChatTemplate* chat_template = nullptr;  // Null: the model has none, for this reason:
   std::string chat_template_error;
   uint64_t cache_salt = 0;  // Of the one tenant that there is.
+  CacheConfig cache;
 };
 
 // What a client asks for: text, tokens, or a conversation.
@@ -48,18 +52,21 @@ struct PipelineRequest {
   GenerateRequest generate;  // All but `id`, `prompt` and `cache_salt`.
   OutputFormat output_format;
   std::string prompt_field;  // How the client calls its prompt, for messages; empty: "text" or "messages".
+  RequestOrigin origin = {};
 };
 
 class ServingPipeline {
  public:
   // `engine` outlives this object, and is used by its engine thread only. At most `max_requests` are taken on at once.
   // `device_lost` is called, on that thread, when the device that computes is lost: every request has been ended with
-  // UNAVAILABLE by then, and none is taken on any more.
-  ServingPipeline(ServedModel model, Engine& engine, int max_requests, std::function<void()> device_lost);
+  // UNAVAILABLE by then, and none is taken on any more. `request_log` may be null.
+  ServingPipeline(ServedModel model, Engine& engine, int max_requests, std::function<void()> device_lost,
+                  std::unique_ptr<RequestLog> request_log = nullptr);
   // REQUIRES: no request is alive (see CancelAll).
   ~ServingPipeline();
 
   const ServedModel& model() const { return model_; }
+  Metrics& metrics() { return metrics_; }
 
   // Thread-safe and non-blocking, all that follow.
 
@@ -67,9 +74,11 @@ class ServingPipeline {
   // done with delivering them. FAILED_PRECONDITION for a conversation where the model has no chat template,
   // RESOURCE_EXHAUSTED with a RetryInfo, or UNAVAILABLE; then nothing is delivered.
   absl::StatusOr<RequestContextPtr> Start(PipelineRequest request, ResponseSink* sink);
+  // Takes note of a request that was refused before Start: what came cannot be read, or is not allowed.
+  void Refuse(const RequestOrigin& origin, const absl::Status& status);
   // The request ends within one step. No effect when it is over.
   void Cancel(RequestContext& context);
-  void StreamOver() { admission_.StreamOver(); }
+  void StreamOver();
 
   // The tokens that Start would make of a prompt, in time proportional to its length: for the text worker.
   // INVALID_ARGUMENT is said about `field`.
@@ -89,12 +98,16 @@ class ServingPipeline {
   bool AwaitNoStreams(absl::Time deadline) { return admission_.AwaitNoStreams(deadline); }
 
  private:
+  absl::Status Admit(const PipelineRequest& request, absl::Time now);
   void Prepare(PipelineRequest request, RequestContextPtr context);
+  void RequestOver(const RequestRecord& record);
 
   const ServedModel model_;
   const std::function<void()> device_lost_;
   std::atomic<RequestId> next_id_{1};
   AdmissionControl admission_;
+  Metrics metrics_;
+  const std::unique_ptr<RequestLog> request_log_;
   // Destroyed in reverse order: each thread may still post to those above it. The stream thread's callback into the
   // engine's needs a live request, of which there is none by then.
   StreamThread stream_thread_;

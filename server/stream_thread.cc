@@ -1,16 +1,17 @@
 #include "server/stream_thread.h"
 
+#include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "server/request_log.h"
 
 namespace quire {
 
 // Nothing here is refused for want of room, so the mailbox's capacity does not matter.
-StreamThread::StreamThread(const Tokenizer& tokenizer, Callbacks callbacks)
-    : mailbox_(1), tokenizer_(tokenizer), callbacks_(std::move(callbacks)), thread_([this] { Run(); }) {}
+StreamThread::StreamThread(const Tokenizer& tokenizer, Metrics& metrics, Callbacks callbacks)
+    : mailbox_(1), tokenizer_(tokenizer), metrics_(metrics), callbacks_(std::move(callbacks)), thread_([this] {
+        Run();
+      }) {}
 
 StreamThread::~StreamThread() {
   mailbox_.Close();
@@ -19,10 +20,12 @@ StreamThread::~StreamThread() {
 
 void StreamThread::Open(RequestContextPtr context) { mailbox_.Push(std::move(context)); }
 
-void StreamThread::Push(std::vector<SequenceOutput> outputs) { mailbox_.Push(std::move(outputs)); }
+void StreamThread::Push(std::vector<SequenceOutput> outputs, std::optional<StepReport> report) {
+  mailbox_.Push(StepMessage{std::move(outputs), std::move(report)});
+}
 
 void StreamThread::Run() {
-  std::vector<std::variant<RequestContextPtr, std::vector<SequenceOutput>>> messages;
+  std::vector<Message> messages;
   while (mailbox_.TakeAll(messages, /*wait=*/true)) {
     for (auto& message : messages) {
       std::visit([this](auto& m) { Handle(m); }, message);
@@ -41,16 +44,19 @@ void StreamThread::Handle(RequestContextPtr& context) {
   QUIRE_CHECK(added);
 }
 
-void StreamThread::Handle(std::vector<SequenceOutput>& outputs) {
-  for (SequenceOutput& output : outputs) {
+void StreamThread::Handle(StepMessage& step) {
+  // Whoever gets a delta finds it in the metrics.
+  if (step.report.has_value()) metrics_.StepDone(*step.report);
+  const absl::Time now = absl::Now();
+  for (SequenceOutput& output : step.outputs) {
     const auto it = streams_.find(output.request);
     QUIRE_CHECK(it != streams_.end());
     const RequestContextPtr context = it->second.context;
-    ResponseDelta delta = Advance(it->second, std::move(output));
+    ResponseDelta delta = Advance(it->second, std::move(output), now);
     if (delta.output.last) {
+      const RequestRecord record = Close(it->second, delta.output, now);
       streams_.erase(it);
-      LogRequestEnd(*context, delta.output);
-      callbacks_.request_over();
+      callbacks_.request_over(record);
     } else if (delta.text.empty() && delta.output.tokens.empty() && delta.output.prompt_logprobs.empty() &&
                delta.output.finish_reason == FinishReason::kNone) {
       continue;
@@ -59,14 +65,43 @@ void StreamThread::Handle(std::vector<SequenceOutput>& outputs) {
   }
 }
 
-ResponseDelta StreamThread::Advance(Stream& stream, SequenceOutput output) {
+ResponseDelta StreamThread::Advance(Stream& stream, SequenceOutput output, absl::Time now) {
   ResponseDelta delta;
   delta.text = Detokenize(stream, output);
-  stream.completion_tokens += static_cast<int>(output.tokens.size());
+  if (!output.tokens.empty()) CountTokens(stream, output, now);
+  if (output.finish_reason != FinishReason::kNone) stream.samples[output.index].finish_reason = output.finish_reason;
   // Tokens past a stop string were never sent, so they are not counted either.
   if (output.last) output.usage.completion_tokens = stream.completion_tokens;
   delta.output = std::move(output);
   return delta;
+}
+
+void StreamThread::CountTokens(Stream& stream, const SequenceOutput& output, absl::Time now) {
+  stream.completion_tokens += static_cast<int>(output.tokens.size());
+  Sample& sample = stream.samples[output.index];
+  if (!stream.first_token.has_value()) {
+    stream.first_token = now - stream.context->arrival;
+    metrics_.FirstToken(*stream.first_token);
+  }
+  if (sample.last_token != absl::InfinitePast()) metrics_.NextToken(now - sample.last_token);
+  sample.last_token = now;
+}
+
+RequestRecord StreamThread::Close(const Stream& stream, const SequenceOutput& last, absl::Time now) {
+  RequestRecord record;
+  record.origin = stream.context->origin;
+  record.status = last.status.code();
+  record.num_samples = stream.context->num_samples;
+  record.max_tokens = stream.context->max_tokens;
+  for (const Sample& sample : stream.samples) {
+    record.finish_reasons.push_back(sample.finish_reason);
+    record.longest_sample = std::max(record.longest_sample, sample.num_tokens);
+  }
+  record.usage = last.usage;
+  record.timings = last.timings;
+  record.first_token = stream.first_token;
+  record.latency = now - stream.context->arrival;
+  return record;
 }
 
 // Drops from `output` what lies beyond a stop string, and returns the text of the rest.

@@ -10,8 +10,8 @@
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/cpu_features.h"
 #include "kernels/cpu/matmul.h"
-#include "kernels/cpu/work_loop.h"
 #include "kernels/cpu/rope_append.h"
+#include "kernels/cpu/work_loop.h"
 #include "kernels/cpu/worker_pool.h"
 #include "kernels/ops.h"
 

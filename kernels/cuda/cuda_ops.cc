@@ -57,11 +57,7 @@ absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create() {
 }
 
 CudaOps::CudaOps(CudaStream stream)
-    : stream_(stream),
-      pool_(DefaultWorkerCount()),
-      work_loop_(pool_),
-      staging_(stream),
-      arena_(stream) {}
+    : stream_(stream), pool_(DefaultWorkerCount()), work_loop_(pool_), staging_(stream), arena_(stream) {}
 
 CudaOps::~CudaOps() {
   cudaStreamSynchronize(stream_);

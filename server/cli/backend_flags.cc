@@ -3,7 +3,18 @@
 #include <map>
 #include <string>
 
+#include "absl/strings/str_cat.h"
+
 namespace quire {
+namespace {
+
+const std::map<std::string, KvDType>& KvDTypes() {
+  static const auto& names = *new std::map<std::string, KvDType>{
+      {"bf16", KvDType::kBF16}, {"int8", KvDType::kInt8}, {"int4", KvDType::kInt4}, {"fp8", KvDType::kFp8}};
+  return names;
+}
+
+}  // namespace
 
 void AddBackendFlags(CLI::App& command, BackendOptions& options) {
   static const std::map<std::string, Device>& devices = *new std::map<std::string, Device>{
@@ -43,25 +54,31 @@ void AddBackendFlags(CLI::App& command, BackendOptions& options) {
 }
 
 void AddKvDTypeFlags(CLI::App& command, KvDTypeOptions& dtypes) {
-  static const std::map<std::string, KvDType>& names = *new std::map<std::string, KvDType>{
-      {"auto", kDefaultKvDType},
-      {"bf16", KvDType::kBF16},
-      {"int8", KvDType::kInt8},
-      {"int4", KvDType::kInt4},
-      {"fp8", KvDType::kFp8}};
   command
       .add_option_function<std::string>(
-          "--kv-cache-dtype", [&dtypes](const std::string& name) { dtypes.key = names.at(name); },
+          "--kv-cache-dtype",
+          [&dtypes](const std::string& name) { dtypes.key = name == "auto" ? kDefaultKvDType : KvDTypes().at(name); },
           "What keys are kept in, and values unless told otherwise: bf16; int8, on a CPU also int4, on a GPU also fp8 "
           "(about a half, a quarter and a half of the memory, less exact); or auto: bf16")
       ->check(CLI::IsMember({"auto", "bf16", "int8", "int4", "fp8"}))
       ->default_str("auto");
   command
       .add_option_function<std::string>(
-          "--kv-cache-dtype-v", [&dtypes](const std::string& name) { dtypes.value = names.at(name); },
+          "--kv-cache-dtype-v", [&dtypes](const std::string& name) { dtypes.value = KvDTypes().at(name); },
           "What values are kept in: on a CPU bf16 beside keys in bf16, int8 or int4 beside others; on a GPU bf16, int8 "
           "or fp8 beside any; default: as keys")
       ->check(CLI::IsMember({"bf16", "int8", "int4", "fp8"}));
+}
+
+std::string DescribeKvDTypes(const KvLayout& layout) {
+  const auto name = [](KvDType dtype) -> std::string {
+    for (const auto& [candidate, value] : KvDTypes()) {
+      if (value == dtype) return candidate;
+    }
+    return "unknown";
+  };
+  if (layout.key_dtype == layout.value_dtype) return name(layout.key_dtype);
+  return absl::StrCat(name(layout.key_dtype), "/", name(layout.value_dtype));
 }
 
 }  // namespace quire

@@ -11,5 +11,7 @@ namespace quire {
 void AddBackendFlags(CLI::App& command, BackendOptions& options);
 // Adds --kv-cache-dtype and --kv-cache-dtype-v alone. `dtypes` outlives the parsing.
 void AddKvDTypeFlags(CLI::App& command, KvDTypeOptions& dtypes);
+// In these flags' words: "bf16"; keys and values apart where they differ, "int8/int4".
+std::string DescribeKvDTypes(const KvLayout& layout);
 
 }  // namespace quire

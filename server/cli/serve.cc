@@ -14,11 +14,14 @@
 #include "engine/engine.h"
 #include "engine/types/status_macros.h"
 #include "server/backend.h"
+#include "server/cli/backend_flags.h"
 #include "server/cli/progress_bar.h"
 #include "server/grpc/grpc_server.h"
 #include "server/http/http_server.h"
 #include "server/http/routes.h"
+#include "server/request_log.h"
 #include "server/serving_pipeline.h"
+#include "server/status_details.h"
 #include "server/termination_signals.h"
 
 namespace quire {
@@ -47,6 +50,9 @@ ServedModel Describe(const Backend& backend) {
   served.chat_template = model.chat_template.get();
   served.chat_template_error = model.chat_template_error;
   served.cache_salt = model.fingerprint;
+  const BlockManagerOptions& blocks = backend.engine_options.blocks;
+  served.cache = {blocks.block_size, blocks.num_blocks, DescribeKvDTypes(backend.kv_cache->layout()),
+                  blocks.enable_prefix_caching};
   return served;
 }
 
@@ -96,11 +102,17 @@ void Drain(const ServerOptions& options, Fronts& fronts, ServingPipeline& pipeli
   const absl::Time deadline = absl::Now() + absl::Seconds(options.drain_timeout_seconds);
   if (!pipeline.AwaitNoStreams(deadline)) {
     spdlog::warn("requests are still running after {} s: ending them", options.drain_timeout_seconds);
-    pipeline.CancelAll(absl::UnavailableError("the server is shutting down"));
+    pipeline.CancelAll(WithReason(absl::UnavailableError("the server is shutting down"), "SHUTTING_DOWN"));
     pipeline.AwaitNoStreams(absl::Now() + kFarewell);
   }
   fronts.Shutdown();
   spdlog::info("stopped");
+}
+
+// Null where none is asked for.
+absl::StatusOr<std::unique_ptr<RequestLog>> OpenRequestLog(const std::string& destination, const std::string& model) {
+  if (destination.empty()) return nullptr;
+  return RequestLog::Open(destination, model);
 }
 
 int Fail(const absl::Status& status) {
@@ -123,16 +135,19 @@ int RunServe(const ServerOptions& options) {
   const absl::StatusOr<std::unique_ptr<Backend>> loaded = Load(options.backend);
   if (!loaded.ok()) return Fail(loaded.status());
   const Backend& backend = **loaded;
+  absl::StatusOr<std::unique_ptr<RequestLog>> request_log = OpenRequestLog(options.request_log, backend.model.name);
+  if (!request_log.ok()) return Fail(request_log.status());
 
   const EngineOptions& engine_options = backend.engine_options;
   Engine engine(engine_options, *backend.runner);
   std::atomic<bool> device_lost = false;
   // What runs and what waits: the rest is refused before any work is done for it.
+  const auto on_device_lost = [&] {
+    device_lost = true;
+    signals.End();
+  };
   ServingPipeline pipeline(Describe(backend), engine, engine_options.max_num_seqs + engine_options.max_waiting_requests,
-                           [&] {
-                             device_lost = true;
-                             signals.End();
-                           });
+                           on_device_lost, *std::move(request_log));
   absl::StatusOr<Fronts> fronts = StartFronts(options, pipeline);
   if (!fronts.ok()) return Fail(fronts.status());
   spdlog::info("{}; {} KV pages of {} tokens, sequences of up to {} tokens", backend.ops->Description(),

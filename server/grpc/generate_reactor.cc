@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "engine/types/status_macros.h"
+#include "server/grpc/call_metadata.h"
 #include "server/grpc/status_conversion.h"
 
 namespace quire {
@@ -10,17 +12,27 @@ namespace quire {
 GenerateReactor* GenerateReactor::Start(grpc::CallbackServerContext* context, ServingPipeline& pipeline,
                                         absl::StatusOr<PipelineRequest> request) {
   auto* reactor = new GenerateReactor(context, pipeline);
-  absl::Status status = request.status();
-  if (status.ok()) {
-    if (context->deadline() != std::chrono::system_clock::time_point::max()) {
-      request->generate.deadline = absl::FromChrono(context->deadline());
-    }
-    absl::StatusOr<RequestContextPtr> started = pipeline.Start(*std::move(request), reactor);
-    status = started.status();
-    if (started.ok()) reactor->request_ = *std::move(started);
-  }
-  if (!status.ok()) reactor->Finish(ToGrpcStatus(status, *context));
+  if (const absl::Status status = reactor->StartRequest(std::move(request)); !status.ok()) reactor->End(status);
   return reactor;
+}
+
+absl::Status GenerateReactor::StartRequest(absl::StatusOr<PipelineRequest> request) {
+  RequestOrigin origin = ReceiveOrigin(Protocol::kQuire, *context_);
+  if (!request.ok()) {
+    pipeline_.Refuse(origin, request.status());
+    return request.status();
+  }
+  request->origin = std::move(origin);
+  if (context_->deadline() != std::chrono::system_clock::time_point::max()) {
+    request->generate.deadline = absl::FromChrono(context_->deadline());
+  }
+  ASSIGN_OR_RETURN(request_, pipeline_.Start(*std::move(request), this));
+  return absl::OkStatus();
+}
+
+void GenerateReactor::End(const absl::Status& status) {
+  AddLoadReport(pipeline_.metrics().Load(), *context_);
+  Finish(ToGrpcStatus(status, *context_));
 }
 
 void GenerateReactor::Deliver(ResponseDelta delta) {
@@ -66,10 +78,11 @@ void GenerateReactor::Perform(Action action) {
       StartWrite(&current_);
       return;
     case Action::kWriteAndFinish:
+      AddLoadReport(pipeline_.metrics().Load(), *context_);
       StartWriteAndFinish(&current_, grpc::WriteOptions(), grpc::Status::OK);
       return;
     case Action::kFinish:
-      Finish(ToGrpcStatus(status_, *context_));
+      End(status_);
       return;
   }
 }

@@ -37,10 +37,14 @@ class GenerateReactor final : public grpc::ServerWriteReactor<v1::GenerateRespon
       : context_(context), pipeline_(pipeline) {}
   ~GenerateReactor() override = default;
 
+  absl::Status StartRequest(absl::StatusOr<PipelineRequest> request);
+
   // What to do outside of the lock: gRPC may delete this object as soon as it is told to finish.
   enum class Action { kNone, kWrite, kWriteAndFinish, kFinish };
   Action ChooseLocked();
   void Perform(Action action);
+  // Finishes the call. Nothing of this object may be used afterwards.
+  void End(const absl::Status& status);
   void SetUnreadAlarmLocked();
   void Unref();
 

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/types/status_macros.h"
+#include "server/grpc/call_metadata.h"
 #include "server/grpc/generate_reactor.h"
 #include "server/grpc/status_conversion.h"
 #include "server/status_details.h"
@@ -62,6 +63,7 @@ grpc::ServerUnaryReactor* InferenceService::RunOnTextWorker(grpc::CallbackServer
                                                             const absl::Status& checked,
                                                             std::function<absl::Status()> job) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  ReceiveOrigin(Protocol::kQuire, *context);
   if (!checked.ok()) {
     reactor->Finish(ToGrpcStatus(checked, *context));
     return reactor;
@@ -77,7 +79,7 @@ grpc::ServerUnaryReactor* InferenceService::RunOnTextWorker(grpc::CallbackServer
   });
   if (!posted) {
     const absl::Status busy = absl::ResourceExhaustedError("too many texts wait to be tokenised; try again later");
-    reactor->Finish(ToGrpcStatus(WithRetryDelay(busy, absl::Seconds(1)), *context));
+    reactor->Finish(ToGrpcStatus(WithRetryDelay(WithReason(busy, "TEXT_QUEUE_FULL"), absl::Seconds(1)), *context));
   }
   return reactor;
 }

@@ -14,8 +14,8 @@ TEST(RequestOrigin, KeepsTheIdsThatAClientSends) {
 }
 
 TEST(RequestOrigin, MakesAnIdWhereNoneCanBeUsed) {
-  for (const std::string& id : {std::string(), std::string(129, 'x'), std::string("two words"), std::string("new\nline"),
-                                std::string("gr\xC3\xBC\xC3\x9F")}) {
+  for (const std::string& id : {std::string(), std::string(129, 'x'), std::string("two words"),
+                                std::string("new\nline"), std::string("gr\xC3\xBC\xC3\x9F")}) {
     const std::string made = MakeOrigin(Protocol::kQuire, id, "").request_id;
     EXPECT_EQ(made.size(), 32u) << made;
     EXPECT_NE(made, MakeOrigin(Protocol::kQuire, id, "").request_id);

@@ -210,6 +210,28 @@ TEST_F(ServingPipelineTest, RefusesAConversationWhereTheModelHasNoTemplate) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("it has none"));
 }
 
+TEST_F(ServingPipelineTest, TellsMetricsWhatBecameOfRequestsBeforeTheirClientsKnow) {
+  WaitingSink good, bad, refused;
+  ASSERT_TRUE(Start("fine", 4, good).ok());
+  ASSERT_TRUE(good.AwaitLast().status.ok());
+  const std::string rendered = pipeline_->metrics().Render();
+  EXPECT_THAT(rendered, HasSubstr("vllm:generation_tokens_total{engine=\"0\",model_name=\"letters\"} 4\n"));
+  EXPECT_THAT(rendered, HasSubstr("vllm:num_requests_running{engine=\"0\",model_name=\"letters\"} 0\n"));
+  EXPECT_THAT(rendered, HasSubstr("finished_reason=\"length\",model_name=\"letters\"} 1\n"));
+  EXPECT_THAT(rendered, HasSubstr("quire_streams_open 1\n"));
+  pipeline_->StreamOver();
+
+  ASSERT_TRUE(Start("no!", 4, bad).ok());
+  EXPECT_FALSE(bad.AwaitLast().status.ok());
+  pipeline_->StreamOver();
+  EXPECT_FALSE(Start(std::vector<ChatMessage>{{"user", "hello"}}, 4, refused).ok());
+  const std::string later = pipeline_->metrics().Render();
+  EXPECT_THAT(later, HasSubstr("quire_streams_open 0\n"));
+  EXPECT_THAT(later, HasSubstr("quire_requests_total{protocol=\"quire\"} 3\n"));
+  EXPECT_THAT(later, HasSubstr("quire_requests_refused_total{reason=\"invalid_request\"} 1\n"));
+  EXPECT_THAT(later, HasSubstr("quire_requests_refused_total{reason=\"unsupported\"} 1\n"));
+}
+
 TEST_F(ServingPipelineTest, RefusesWhatIsTooMuchAndEndsAllWithTheReasonItIsGiven) {
   std::vector<WaitingSink> sinks(kMaxRequests);
   for (WaitingSink& sink : sinks) ASSERT_TRUE(Start("a long story", kMaxModelLen - 100, sink).ok());

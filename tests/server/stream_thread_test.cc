@@ -5,12 +5,14 @@
 
 #include <optional>
 
+#include "absl/time/clock.h"
 #include "tests/server/letter_tokenizer.h"
 
 namespace quire {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Pair;
 
@@ -45,9 +47,11 @@ struct StreamRun {
     context->stop = std::move(stop);
     context->min_tokens = min_tokens;
     context->num_samples = num_samples;
-    StreamThread thread(tokenizer,
+    context->origin.request_id = "mine";
+    context->arrival = absl::Now() - absl::Seconds(2);
+    StreamThread thread(tokenizer, metrics,
                         {.finish_sample = [this](RequestId id, int index) { finished.emplace_back(id, index); },
-                         .request_over = [this] { ++requests_over; }});
+                         .request_over = [this](const RequestRecord& over) { records.push_back(over); }});
     thread.Open(std::move(context));
     for (SequenceOutput& output : outputs) thread.Push({std::move(output)});
   }
@@ -68,8 +72,9 @@ struct StreamRun {
 
   LetterTokenizer tokenizer;
   RecordingSink sink;
+  Metrics metrics{{.model_name = "letters", .max_model_len = 100}};
   std::vector<std::pair<RequestId, int>> finished;
-  int requests_over = 0;
+  std::vector<RequestRecord> records;
 };
 
 TEST(StreamThread, TurnsTokensIntoTextAsTheyCome) {
@@ -81,7 +86,7 @@ TEST(StreamThread, TurnsTokensIntoTextAsTheyCome) {
   EXPECT_THAT(run.deltas()[2].output.tokens, ElementsAre(LetterTokenizer::kEnd)) << "but its id is told";
   EXPECT_EQ(run.deltas()[2].output.finish_reason, FinishReason::kStop);
   EXPECT_TRUE(run.deltas()[2].output.last);
-  EXPECT_EQ(run.requests_over, 1);
+  EXPECT_EQ(run.records.size(), 1u);
   EXPECT_THAT(run.finished, IsEmpty());
 }
 
@@ -149,10 +154,37 @@ TEST(StreamThread, KeepsSamplesApart) {
   EXPECT_EQ(run.deltas().back().output.usage.completion_tokens, 4);
 }
 
+TEST(StreamThread, TellsOfARequestThatIsOver) {
+  const StreamRun run(
+      {Output({0}, FinishReason::kNone, 0), Output({2}, FinishReason::kNone, 1), Output({1}, FinishReason::kNone, 0),
+       Output({3, 4}, FinishReason::kLength, 1), Last(Output({}, FinishReason::kStop, 0))},
+      {"b"}, 0, /*num_samples=*/2);
+  ASSERT_EQ(run.records.size(), 1u);
+  const RequestRecord& record = run.records[0];
+  EXPECT_EQ(record.origin.request_id, "mine");
+  EXPECT_EQ(record.num_samples, 2);
+  EXPECT_THAT(record.finish_reasons, ElementsAre(FinishReason::kStop, FinishReason::kLength));
+  EXPECT_EQ(record.longest_sample, 3);
+  EXPECT_EQ(record.usage.completion_tokens, 5);
+  ASSERT_TRUE(record.first_token.has_value());
+  EXPECT_GE(*record.first_token, absl::Seconds(2));
+  EXPECT_GE(record.latency, *record.first_token);
+  const std::string rendered = run.metrics.Render();
+  EXPECT_THAT(rendered, HasSubstr("vllm:time_to_first_token_seconds_count{engine=\"0\",model_name=\"letters\"} 1\n"));
+  EXPECT_THAT(rendered, HasSubstr("vllm:inter_token_latency_seconds_count{engine=\"0\",model_name=\"letters\"} 2\n"));
+}
+
+TEST(StreamThread, KnowsNoFirstTokenWhereNoneCame) {
+  const StreamRun run({LastOutput(7, absl::ResourceExhaustedError("full"))});
+  ASSERT_EQ(run.records.size(), 1u);
+  EXPECT_EQ(run.records[0].status, absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(run.records[0].first_token, std::nullopt);
+}
+
 TEST(StreamThread, PassesAFailureOn) {
   const StreamRun run({Output({0}), LastOutput(7, absl::InternalError("broken"))});
   EXPECT_EQ(run.deltas().back().output.status, absl::InternalError("broken"));
-  EXPECT_EQ(run.requests_over, 1);
+  EXPECT_EQ(run.records.size(), 1u);
 }
 
 }  // namespace

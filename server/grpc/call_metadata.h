@@ -1,0 +1,19 @@
+// What travels in a call's metadata rather than in its messages.
+#pragma once
+
+#include <grpcpp/server_context.h>
+
+#include "server/metrics/metrics.h"
+#include "server/request_origin.h"
+
+namespace quire {
+
+// Where a call came from, by its metadata traceparent and x-request-id. The request id goes back to the client in the
+// initial metadata. REQUIRES: called once for a call, before anything is sent.
+RequestOrigin ReceiveOrigin(Protocol protocol, grpc::ServerContextBase& context);
+
+// Adds the trailer that load balancers read (see proto/quire/v1/load_report.proto). REQUIRES: called before the call is
+// finished.
+void AddLoadReport(const ServerLoad& load, grpc::ServerContextBase& context);
+
+}  // namespace quire
