@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the clients that tests run against the server, from PyPI: a virtual environment in .deps/clients/ for each
-# NAME.txt here, whose pins and hashes pip checks. With arguments: those names only. Idempotent.
+# NAME.txt here, whose pins and hashes pip checks; and Debian's Prometheus, of which it takes the programs alone, since
+# the package would start a service. With arguments: those names only. Idempotent.
 #
 # To change pins, edit NAME.in, then: pip-compile --generate-hashes --strip-extras --output-file=NAME.txt NAME.in
 set -euo pipefail
@@ -22,10 +23,33 @@ install() {
   cp "$requirements" "$venv/installed.txt"
 }
 
+install_prometheus() {
+  local target=.deps/clients/prometheus
+  [ ! -x $target/promtool ] || return 0
+  say "fetching Debian's prometheus into $target/ (20 MB)"
+  rm -rf $target
+  mkdir -p $target
+  (
+    cd $target
+    # Where the lists of packages are missing or old, they are fetched first.
+    apt-get download -qq prometheus 2>/dev/null || { as_root apt-get update -qq && apt-get download -qq prometheus; } ||
+      die "apt-get download prometheus failed; is the package mirror reachable?"
+    dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 ./usr/bin/prometheus ./usr/bin/promtool
+    rm prometheus_*.deb
+  )
+}
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
 names=("$@")
 if [ ${#names[@]} -eq 0 ]; then
+  names=(prometheus)
   for file in tests/clients/*.txt; do
     [ "$(basename "$file")" = CMakeLists.txt ] || names+=("$(basename "$file" .txt)")
   done
 fi
-for name in "${names[@]}"; do install "$name"; done
+for name in "${names[@]}"; do
+  if [ "$name" = prometheus ]; then install_prometheus; else install "$name"; fi
+done
