@@ -25,16 +25,14 @@ bool IsRequestId(std::string_view id) {
          std::all_of(id.begin(), id.end(), [](char c) { return absl::ascii_isgraph(c); });
 }
 
-std::string DrawRequestId() {
-  return absl::StrCat(absl::Hex(DrawSeed(), absl::kZeroPad16), absl::Hex(DrawSeed(), absl::kZeroPad16));
-}
-
 }  // namespace
 
 std::string_view ToString(Protocol protocol) {
   switch (protocol) {
     case Protocol::kQuire:
       return "quire";
+    case Protocol::kHttp:
+      return "http";
   }
   return "";
 }
@@ -42,9 +40,14 @@ std::string_view ToString(Protocol protocol) {
 RequestOrigin MakeOrigin(Protocol protocol, std::string_view request_id, std::string_view traceparent) {
   RequestOrigin origin;
   origin.protocol = protocol;
-  origin.request_id = IsRequestId(request_id) ? std::string(request_id) : DrawRequestId();
+  origin.request_id = RequestIdFor(request_id);
   if (IsTraceparent(traceparent)) origin.traceparent = traceparent;
   return origin;
+}
+
+std::string RequestIdFor(std::string_view sent) {
+  if (IsRequestId(sent)) return std::string(sent);
+  return absl::StrCat(absl::Hex(DrawSeed(), absl::kZeroPad16), absl::Hex(DrawSeed(), absl::kZeroPad16));
 }
 
 bool IsTraceparent(std::string_view value) {

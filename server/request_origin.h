@@ -10,8 +10,9 @@ namespace quire {
 // What a client speaks.
 enum class Protocol {
   kQuire,  // quire.v1, over gRPC.
+  kHttp,   // OpenAI's API, and what others speak over HTTP.
 };
-inline constexpr Protocol kAllProtocols[] = {Protocol::kQuire};
+inline constexpr Protocol kAllProtocols[] = {Protocol::kQuire, Protocol::kHttp};
 
 // As in labels and logs.
 std::string_view ToString(Protocol protocol);
@@ -25,6 +26,9 @@ struct RequestOrigin {
 // `request_id` and `traceparent` are what a client sent, empty where it sent nothing. What cannot be used is treated as
 // absent, as Trace Context demands: a request is never refused for it.
 RequestOrigin MakeOrigin(Protocol protocol, std::string_view request_id, std::string_view traceparent);
+
+// The request id alone, as MakeOrigin takes or makes it.
+std::string RequestIdFor(std::string_view sent);
 
 // Whether `value` is a traceparent: version, 16 bytes of trace id, 8 of parent id, flags, in lower-case hexadecimal.
 // Later versions may have more behind it.

@@ -8,6 +8,10 @@
 namespace quire {
 namespace {
 
+RequestOrigin OriginOf(const HttpRequest& request) {
+  return MakeOrigin(Protocol::kHttp, request.id, request.Header("traceparent"));
+}
+
 asio::awaitable<void> AnswerWhole(HttpExchange& exchange, Generations& generations, AnswerFormat& format) {
   while (!generations.over()) {
     absl::StatusOr<std::vector<GenerationDelta>> news = co_await generations.Next();
@@ -55,10 +59,17 @@ void AnswerFormat::AppendError(const absl::Status& status, std::string& events) 
 
 void AppendEvent(const Json& json, std::string& events) { absl::StrAppend(&events, "data: ", ToText(json), "\n\n"); }
 
+asio::awaitable<void> AnswerRefused(HttpExchange& exchange, ServingPipeline& pipeline, absl::Status status) {
+  pipeline.Refuse(OriginOf(exchange.request()), status);
+  HttpResponse error = ErrorResponse(status);
+  co_await exchange.Respond(std::move(error));
+}
+
 asio::awaitable<void> Answer(HttpExchange& exchange, ServingPipeline& pipeline, std::vector<PipelineRequest> requests,
                              bool stream, AnswerFormat& format) {
   Generations generations(pipeline, exchange.executor());
   for (PipelineRequest& request : requests) {
+    request.origin = OriginOf(exchange.request());
     const absl::Status status = generations.Start(std::move(request));
     if (status.ok()) continue;
     HttpResponse error = ErrorResponse(status);

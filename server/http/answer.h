@@ -33,6 +33,9 @@ inline constexpr char kEndOfEvents[] = "data: [DONE]\n\n";
 // Adds "data: <json>" as one event.
 void AppendEvent(const Json& json, std::string& events);
 
+// Responds with an error to a request for generated text of which nothing was started, and takes note of it.
+asio::awaitable<void> AnswerRefused(HttpExchange& exchange, ServingPipeline& pipeline, absl::Status status);
+
 // Has `requests` generated and the client told; returns when it was, or is gone. What goes wrong before the first news
 // becomes the status of the response, also of a stream's.
 asio::awaitable<void> Answer(HttpExchange& exchange, ServingPipeline& pipeline, std::vector<PipelineRequest> requests,

@@ -15,11 +15,10 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "server/http/http_errors.h"
 #include "server/http/url.h"
-#include "server/request_checks.h"
+#include "server/request_origin.h"
 
 namespace quire {
 namespace {
@@ -43,14 +42,6 @@ constexpr seconds kWriteTimeout{30};
 // How long the rest of a refused request is read, so that the client sees the answer before it sees the connection's
 // end.
 constexpr seconds kLingerTimeout{2};
-
-constexpr size_t kMaxRequestIdBytes = 128;
-
-std::string RequestIdFor(std::string_view sent) {
-  const bool usable = !sent.empty() && sent.size() <= kMaxRequestIdBytes &&
-                      std::all_of(sent.begin(), sent.end(), [](char c) { return absl::ascii_isgraph(c); });
-  return usable ? std::string(sent) : absl::StrCat(absl::Hex(DrawSeed(), absl::kZeroPad16));
-}
 
 }  // namespace
 

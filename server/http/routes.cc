@@ -21,6 +21,10 @@ HttpResponse Health(const HttpApi& api) {
   return response;
 }
 
+HttpResponse GetMetrics(const HttpApi& api) {
+  return {.body = api.pipeline.metrics().Render(), .content_type = Metrics::kContentType};
+}
+
 }  // namespace
 
 HttpHandler MakeHttpHandler(ServingPipeline& pipeline) {
@@ -34,6 +38,7 @@ HttpHandler MakeHttpHandler(ServingPipeline& pipeline) {
   };
   simple("/health", Health);
   simple("/version", [](const HttpApi&) { return JsonResponse({{"version", kVersion}}); });
+  simple("/metrics", GetMetrics);
   simple("/v1/models", ListModels);
   router->AddSimple("GET", "/v1/models/*", [api](const HttpRequest& request) { return GetModel(*api, request); });
   post("/tokenize", Tokenize);

@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "server/version.h"
+
 namespace quire {
 namespace {
 
@@ -57,7 +59,7 @@ QuireMetrics::QuireMetrics(prometheus::Registry& registry, const MetricsOptions&
                                    {{"reason", std::string(reason)}});
   }
   pages_free_.Set(static_cast<double>(options.cache.num_blocks));
-  AddGauge(registry, "quire_build_info", "The program's version; always 1", {{"version", QUIRE_VERSION}}).Set(1);
+  AddGauge(registry, "quire_build_info", "The program's version; always 1", {{"version", kVersion}}).Set(1);
   AddGauge(registry, "quire_model_info", "The model that is served; always 1",
            {{"model_name", options.model_name},
             {"architecture", options.architecture},

@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "engine/types/status_macros.h"
 #include "server/http/answer.h"
-#include "server/http/http_errors.h"
 #include "server/http/openai/chat_format.h"
 #include "server/http/openai/chat_request.h"
 #include "server/http/request_body.h"
@@ -17,8 +16,7 @@ namespace quire {
 asio::awaitable<void> CreateChatCompletion(const HttpApi& api, HttpExchange& exchange) {
   absl::StatusOr<ChatRequest> request = co_await ReadBody(exchange, api, ParseChatRequest);
   if (!request.ok()) {
-    HttpResponse error = ErrorResponse(request.status());
-    co_await exchange.Respond(std::move(error));
+    co_await AnswerRefused(exchange, api.pipeline, request.status());
     co_return;
   }
   ChatFormat format(api, absl::StrCat("chatcmpl-", exchange.request().id), *request);

@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "engine/types/status_macros.h"
 #include "server/http/answer.h"
-#include "server/http/http_errors.h"
 #include "server/http/openai/completion_format.h"
 #include "server/http/openai/completion_request.h"
 #include "server/http/request_body.h"
@@ -48,8 +47,7 @@ asio::awaitable<absl::StatusOr<CompletionRequest>> ReadRequest(const HttpApi& ap
 asio::awaitable<void> CreateCompletion(const HttpApi& api, HttpExchange& exchange) {
   absl::StatusOr<CompletionRequest> request = co_await ReadRequest(api, exchange);
   if (!request.ok()) {
-    HttpResponse error = ErrorResponse(request.status());
-    co_await exchange.Respond(std::move(error));
+    co_await AnswerRefused(exchange, api.pipeline, request.status());
     co_return;
   }
   std::vector<PipelineRequest> requests;
