@@ -15,25 +15,6 @@ readonly DEPS=.deps
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
 
-installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
-
-install_packages() {
-  command -v dpkg-query >/dev/null || die "this script installs Debian packages, and dpkg is not here;
-  install the equivalents of: ${PACKAGES[*]}, then run it with QUIRE_SKIP_APT=1"
-  local missing=()
-  for package in "${PACKAGES[@]}"; do installed "$package" || missing+=("$package"); done
-  [ ${#missing[@]} -gt 0 ] || return 0
-  local sudo=()
-  if [ "$(id -u)" -ne 0 ]; then
-    command -v sudo >/dev/null || die "not root and no sudo; as root, run: apt-get install ${missing[*]}"
-    sudo=(sudo)
-  fi
-  say "installing ${#missing[@]} Debian packages: ${missing[*]}"
-  "${sudo[@]}" apt-get update -qq || die "apt-get update failed; is the package mirror reachable?"
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
-    die "apt-get could not install: ${missing[*]}"
-}
-
 # Unpacks what the build and the server use out of the downloaded packages; zip needs no extra tool.
 unpack() {
   python3 - "$1" "$2" <<'PY'
@@ -71,6 +52,7 @@ fetch_artefacts() {
   printf '%s\n' "$stamp" >$DEPS/stamp
 }
 
-[ "${QUIRE_SKIP_APT:-0}" = 1 ] || install_packages
+[ "${QUIRE_SKIP_APT:-0}" = 1 ] || deploy/debian_packages.sh "${PACKAGES[@]}" ||
+  die "the packages are needed; on another system install their equivalents and run this with QUIRE_SKIP_APT=1"
 fetch_artefacts
 mkdir -p build
