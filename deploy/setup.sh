@@ -8,7 +8,7 @@ readonly PACKAGES=(
   g++ make cmake ninja-build pkg-config ca-certificates python3 python3-pip python3-venv
   libgrpc++-dev protobuf-compiler-grpc protobuf-compiler libprotobuf-dev libabsl-dev libspdlog-dev
   libgtest-dev libgmock-dev libbenchmark-dev libcli11-dev libpcre2-dev libxxhash-dev nlohmann-json3-dev
-  libyaml-cpp-dev libboost-dev libboost-context-dev prometheus-cpp-dev
+  libyaml-cpp-dev libboost-dev libboost-context-dev prometheus-cpp-dev libedit-dev
 )
 readonly DEPS=.deps
 
