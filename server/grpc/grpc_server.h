@@ -1,5 +1,5 @@
-// GrpcServer: the listening socket, its settings, and the services on it: quire.v1, grpc.health.v1, reflection and
-// channelz.
+// GrpcServer: the listening socket, its settings, and the services on it: quire.v1, KServe's, grpc.health.v1,
+// reflection and channelz.
 #pragma once
 
 #include <grpcpp/server.h>
@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "server/grpc/admin_service.h"
 #include "server/grpc/inference_service.h"
+#include "server/grpc/kserve/kserve_service.h"
 #include "server/serving_pipeline.h"
 
 namespace quire {
@@ -35,10 +36,11 @@ class GrpcServer {
   grpc::Server& server() { return *server_; }
 
  private:
-  explicit GrpcServer(ServingPipeline& pipeline) : inference_(pipeline), admin_(pipeline) {}
+  explicit GrpcServer(ServingPipeline& pipeline) : inference_(pipeline), admin_(pipeline), kserve_(pipeline) {}
 
   InferenceService inference_;
   AdminService admin_;
+  kserve::KserveService kserve_;
   std::string address_;
   std::unique_ptr<grpc::Server> server_;  // Last: uses the services until it is destroyed.
 };

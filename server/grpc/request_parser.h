@@ -23,10 +23,11 @@ class RequestParser {
   absl::StatusOr<PipelineRequest> Parse(const v1::ChatRequest& request) const;
   absl::Status Check(const v1::TokenizeRequest& request) const;
   absl::Status Check(const v1::DetokenizeRequest& request) const;
-
- private:
   absl::StatusOr<SamplingParams> ParseSampling(const v1::SamplingParams& proto) const;
 
+  const RequestChecks& checks() const { return checks_; }
+
+ private:
   const RequestChecks checks_;
 };
 
