@@ -294,7 +294,7 @@ int BlockManager::CountCached(std::span<const TokenId> tokens, uint64_t salt) co
 }
 
 BlockCounts BlockManager::counts() const {
-  return {pool_.num_blocks(), pool_.num_used(), pool_.num_cached(), pool_.num_free()};
+  return {pool_.num_blocks(), pool_.num_used(), pool_.num_cached(), pool_.num_free(), pool_.num_shared()};
 }
 
 int BlockManager::BlocksFor(int64_t num_tokens) const {

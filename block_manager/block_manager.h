@@ -69,6 +69,7 @@ struct BlockCounts {
   int64_t used = 0;
   int64_t cached = 0;
   int64_t free = 0;
+  int64_t shared = 0;  // Of the used ones, those held more than once.
 };
 
 class BlockManager {

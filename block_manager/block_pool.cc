@@ -31,12 +31,12 @@ void BlockPool::Hold(BlockId block) {
   } else {
     QUIRE_CHECK(blocks_[block].refcount > 0);
   }
-  ++blocks_[block].refcount;
+  if (++blocks_[block].refcount == 2) ++num_shared_;
 }
 
 void BlockPool::Drop(BlockId block, bool keep) {
   QUIRE_CHECK(blocks_[block].refcount > 0);
-  --blocks_[block].refcount;
+  if (--blocks_[block].refcount == 1) --num_shared_;
   if constexpr (kPlantedBug == PlantedBug::kEarlyFree) {
     if (blocks_[block].refcount == 1) blocks_[block].refcount = 0;
   }
@@ -75,12 +75,14 @@ void BlockPool::Unlink(BlockId block) {
 }
 
 void BlockPool::CheckInvariants() const {
-  int num_used = 0;
+  int num_used = 0, num_shared = 0;
   for (BlockId block = 0; block < num_blocks(); ++block) {
     QUIRE_CHECK(blocks_[block].refcount >= 0);
     if (blocks_[block].refcount > 0) ++num_used;
+    if (blocks_[block].refcount > 1) ++num_shared;
   }
   QUIRE_CHECK(num_used == this->num_used());
+  QUIRE_CHECK(num_shared == num_shared_);
   QUIRE_CHECK(CheckList(free_list(), /*cached=*/false) == num_free_);
   QUIRE_CHECK(CheckList(cached_list(), /*cached=*/true) == num_cached_);
 }

@@ -18,6 +18,8 @@ class BlockPool {
   int num_free() const { return num_free_; }
   int num_cached() const { return num_cached_; }
   int num_used() const { return num_blocks() - num_free_ - num_cached_; }
+  // Of the used ones, those with more than one reference.
+  int num_shared() const { return num_shared_; }
   int refcount(BlockId block) const { return blocks_[block].refcount; }
   bool is_cached(BlockId block) const { return blocks_[block].cached; }
 
@@ -57,6 +59,7 @@ class BlockPool {
   std::vector<Block> blocks_;  // [num_blocks + kNumLists]
   int num_free_ = 0;
   int num_cached_ = 0;
+  int num_shared_ = 0;
 };
 
 }  // namespace quire

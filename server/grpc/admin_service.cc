@@ -11,6 +11,7 @@ void Convert(const EngineStats& stats, v1::Stats& proto) {
   proto.set_requests_waiting(stats.requests_waiting);
   proto.set_kv_pages_total(stats.blocks.total);
   proto.set_kv_pages_used(stats.blocks.used);
+  proto.set_kv_pages_shared(stats.blocks.shared);
   proto.set_kv_pages_cached(stats.blocks.cached);
   proto.set_kv_pages_free(stats.blocks.free);
   proto.set_prompt_tokens_total(stats.prompt_tokens_total);

@@ -31,6 +31,27 @@ TEST(BlockPool, TheLastReferenceDecidesBetweenFreeAndCached) {
   pool.CheckInvariants();
 }
 
+TEST(BlockPool, CountsThePagesThatAreHeldMoreThanOnce) {
+  BlockPool pool(3);
+  const BlockId first = pool.Take();
+  const BlockId second = pool.Take();
+  EXPECT_EQ(pool.num_shared(), 0);
+  pool.Hold(first);
+  pool.Hold(first);
+  EXPECT_EQ(pool.num_shared(), 1);
+  pool.Hold(second);
+  EXPECT_EQ(pool.num_shared(), 2);
+  pool.Drop(first, /*keep=*/true);
+  EXPECT_EQ(pool.num_shared(), 2);
+  pool.Drop(first, /*keep=*/true);
+  pool.Drop(second, /*keep=*/true);
+  EXPECT_EQ(pool.num_shared(), 0);
+  pool.Drop(first, /*keep=*/true);
+  pool.Hold(first);
+  EXPECT_EQ(pool.num_shared(), 0) << "a cached page has one holder again";
+  pool.CheckInvariants();
+}
+
 TEST(BlockPool, ListsCachedPagesLeastRecentlyUsedFirst) {
   BlockPool pool(3);
   for (int i = 0; i < 3; ++i) pool.Take();

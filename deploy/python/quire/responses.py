@@ -81,6 +81,7 @@ class Stats:
     kv_pages_used: int
     kv_pages_cached: int
     kv_pages_free: int
+    kv_pages_shared: int  # Of the used ones, those held more than once.
     prompt_tokens_total: int
     cached_tokens_total: int
     completion_tokens_total: int
