@@ -246,6 +246,7 @@ void BlockManager::ClearCache() {
   for (BlockId block = 0; block < pool_.num_blocks(); ++block) {
     if (index_.Contains(block)) ForgetSubtree(block);
   }
+  index_.NoteCleared();
 }
 
 BlockId BlockManager::TakePage() {

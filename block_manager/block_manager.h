@@ -116,6 +116,12 @@ class BlockManager {
   // How many leading tokens of `tokens` Admit would find now. Changes nothing.
   int CountCached(std::span<const TokenId> tokens, uint64_t salt) const;
 
+  // For mirrors of what can be shared. Nothing is recorded until RecordEvents is called; from then on events pile up
+  // until they are taken. Applied to SharedPages of that moment, they give SharedPages of any later one.
+  void RecordEvents() { index_.RecordEvents(); }
+  std::vector<PageEvent> TakeEvents() { return index_.TakeEvents(); }
+  std::vector<PageEvent> SharedPages() const { return index_.SharedPages(); }
+
   BlockCounts counts() const;
   int block_size() const { return options_.block_size; }
   // Number of pages that num_tokens tokens need.

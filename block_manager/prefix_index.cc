@@ -35,15 +35,17 @@ PrefixIndex::PrefixIndex(int num_blocks, int block_size, int key_bits)
       buckets_(bucket_mask_ + 1, kNoBlock),
       first_child_(entries_.size() + buckets_.size(), kNoBlock) {}
 
-uint64_t PrefixIndex::PageKey(uint64_t parent_key, std::span<const TokenId> tokens) {
-  return XXH3_64bits_withSeed(tokens.data(), tokens.size_bytes(), parent_key);
+uint64_t PrefixIndex::RootHash(uint64_t salt) { return XXH3_64bits(&salt, sizeof(salt)); }
+
+uint64_t PrefixIndex::PageHash(uint64_t parent_hash, std::span<const TokenId> tokens) {
+  return XXH3_64bits_withSeed(tokens.data(), tokens.size_bytes(), parent_hash);
 }
 
 BlockId PrefixIndex::Find(const PageParent& parent, std::span<const TokenId> tokens) const {
-  const uint64_t key = Key(parent, tokens);
-  for (BlockId block = buckets_[key & bucket_mask_]; block != kNoBlock; block = entries_[block].next_in_bucket) {
+  const uint64_t hash = HashOf(parent, tokens);
+  for (BlockId block = buckets_[BucketOf(hash)]; block != kNoBlock; block = entries_[block].next_in_bucket) {
     const Entry& entry = entries_[block];
-    if (entry.key != key || !IsChild(entry, parent)) continue;
+    if (((entry.hash ^ hash) & key_mask_) != 0 || !IsChild(entry, parent)) continue;
     if constexpr (kPlantedBug == PlantedBug::kTruncatedHash) return block;
     if (std::ranges::equal(TokensOf(block), tokens)) return block;
   }
@@ -94,14 +96,17 @@ void PrefixIndex::Insert(BlockId block, const PageParent& parent, std::span<cons
   first = block;
 
   if (!IsFull(entry)) return;
-  entry.key = Key(parent, tokens);
-  entry.next_in_bucket = BucketOf(entry.key);
-  BucketOf(entry.key) = block;
+  entry.hash = HashOf(parent, tokens);
+  BlockId& bucket = buckets_[BucketOf(entry.hash)];
+  entry.next_in_bucket = bucket;
+  bucket = block;
+  if (record_events_ && IsShared(entry)) events_.push_back(StoredEvent(block));
 }
 
 void PrefixIndex::MarkComputed(BlockId block) {
   QUIRE_CHECK(IsComputing(block));
   entries_[block].state = State::kComputed;
+  if (record_events_) events_.push_back(StoredEvent(block));
 }
 
 void PrefixIndex::Remove(BlockId block) {
@@ -115,15 +120,44 @@ void PrefixIndex::Remove(BlockId block) {
   if (entry.next_sibling != kNoBlock) entries_[entry.next_sibling].previous_sibling = entry.previous_sibling;
 
   if (IsFull(entry)) {
-    BlockId* link = &BucketOf(entry.key);
+    BlockId* link = &buckets_[BucketOf(entry.hash)];
     while (*link != block) link = &entries_[*link].next_in_bucket;
     *link = entry.next_in_bucket;
   }
+  if (record_events_ && IsShared(entry)) events_.push_back({.kind = PageEvent::Kind::kRemoved, .hash = entry.hash});
   entry = Entry();
 }
 
-uint64_t PrefixIndex::Key(const PageParent& parent, std::span<const TokenId> tokens) const {
-  return PageKey(parent.block == kNoBlock ? parent.salt : entries_[parent.block].key, tokens) & key_mask_;
+PageEvent PrefixIndex::StoredEvent(BlockId block) const {
+  const Entry& entry = entries_[block];
+  const std::span<const TokenId> tokens = TokensOf(block);
+  PageEvent event{.kind = PageEvent::Kind::kStored, .hash = entry.hash};
+  if (entry.parent.block != kNoBlock) event.parent_hash = entries_[entry.parent.block].hash;
+  event.tokens.assign(tokens.begin(), tokens.end());
+  return event;
+}
+
+void PrefixIndex::NoteCleared() {
+  if (record_events_) events_.assign(1, {.kind = PageEvent::Kind::kCleared});
+}
+
+std::vector<PageEvent> PrefixIndex::SharedPages() const {
+  std::vector<BlockId> blocks;
+  for (BlockId block = 0; block < static_cast<BlockId>(entries_.size()); ++block) {
+    if (entries_[block].parent.block == kNoBlock && IsShared(entries_[block])) blocks.push_back(block);
+  }
+  std::vector<PageEvent> pages;
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    pages.push_back(StoredEvent(blocks[i]));
+    for (BlockId child = first_child_[blocks[i]]; child != kNoBlock; child = entries_[child].next_sibling) {
+      if (IsShared(entries_[child])) blocks.push_back(child);
+    }
+  }
+  return pages;
+}
+
+uint64_t PrefixIndex::HashOf(const PageParent& parent, std::span<const TokenId> tokens) const {
+  return PageHash(parent.block == kNoBlock ? RootHash(parent.salt) : entries_[parent.block].hash, tokens);
 }
 
 bool PrefixIndex::IsChild(const Entry& entry, const PageParent& parent) const {
@@ -152,7 +186,7 @@ void PrefixIndex::CheckEntry(BlockId block) const {
     QUIRE_CHECK(IsFull(parent) && (parent.state == State::kComputed || entry.state == State::kComputing));
   }
   if (IsFull(entry)) {
-    QUIRE_CHECK(entry.key == Key(entry.parent, TokensOf(block)));
+    QUIRE_CHECK(entry.hash == HashOf(entry.parent, TokensOf(block)));
     QUIRE_CHECK(kPlantedBug == PlantedBug::kTruncatedHash || Find(entry.parent, TokensOf(block)) == block);
   } else {
     QUIRE_CHECK(entry.state == State::kComputed && first_child_[block] == kNoBlock);

@@ -1,16 +1,19 @@
 // PrefixIndex: finds pages by the tokens that they hold and the pages before them. A tree of pages under one root per
-// salt, beside a hash table over its full pages. All memory is taken at construction; an operation is expected to be
-// O(page size).
+// salt, beside a hash table over its full pages. All memory but that of recorded events is taken at construction; an operation
+// is expected to be O(page size).
 //
-// Key of a full page: XXH3 of its tokens, seeded with its parent's key, or with the salt for a first page. It depends
-// on nothing but salt and tokens, so it is the same in every process. Only an equal parent and equal tokens make a hit.
+// Hash of a full page: XXH3 of its tokens, seeded with its parent's hash, or with that of the salt for a first page. It
+// depends on nothing but salt and tokens, so it is the same in every process. Its low bits are the key that the page is
+// looked up by; only an equal parent and equal tokens make a hit.
 #pragma once
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "block_manager/ids.h"
+#include "block_manager/page_event.h"
 
 namespace quire {
 
@@ -34,8 +37,11 @@ class PrefixIndex {
 
   PrefixIndex(int num_blocks, int block_size, int key_bits);
 
-  // Key of a page of `tokens` whose parent has this key (or whose root has this salt), before truncation.
-  static uint64_t PageKey(uint64_t parent_key, std::span<const TokenId> tokens);
+  // What takes a parent's place for first pages. Salts that differ little give hashes that have nothing in common; as
+  // seeds they would not.
+  static uint64_t RootHash(uint64_t salt);
+  // Hash of a page of `tokens` whose parent has this hash.
+  static uint64_t PageHash(uint64_t parent_hash, std::span<const TokenId> tokens);
 
   // The full page with these tokens, or kNoBlock. REQUIRES: a page's worth of tokens.
   BlockId Find(const PageParent& parent, std::span<const TokenId> tokens) const;
@@ -58,12 +64,20 @@ class PrefixIndex {
   BlockId parent(BlockId block) const { return entries_[block].parent.block; }
   BlockId first_child(BlockId block) const { return first_child_[block]; }
 
+  // Events since the last call, oldest first. There are none until RecordEvents was called.
+  void RecordEvents() { record_events_ = true; }
+  std::vector<PageEvent> TakeEvents() { return std::exchange(events_, {}); }
+  // The removals just recorded were those of everything there was. REQUIRES: the index is empty.
+  void NoteCleared();
+  // The full, computed pages as kStored events, parents before children. O(pool).
+  std::vector<PageEvent> SharedPages() const;
+
   // O(pool), and the length of each page's list of siblings.
   void CheckInvariants() const;
 
  private:
   struct Entry {
-    uint64_t key = 0;
+    uint64_t hash = 0;  // Of a full page.
     PageParent parent;
     int num_tokens = 0;  // 0: not in the index.
     State state = State::kComputing;
@@ -73,12 +87,14 @@ class PrefixIndex {
   };
 
   bool IsFull(const Entry& entry) const { return entry.num_tokens == block_size_; }
-  uint64_t Key(const PageParent& parent, std::span<const TokenId> tokens) const;
+  bool IsShared(const Entry& entry) const { return IsFull(entry) && entry.state == State::kComputed; }
+  uint64_t HashOf(const PageParent& parent, std::span<const TokenId> tokens) const;
   bool IsChild(const Entry& entry, const PageParent& parent) const;
   std::span<const TokenId> TokensOf(BlockId block) const;
-  BlockId& BucketOf(uint64_t key) { return buckets_[key & bucket_mask_]; }
+  size_t BucketOf(uint64_t hash) const { return hash & key_mask_ & bucket_mask_; }
   // Into first_child_.
   size_t ChildListOf(const PageParent& parent) const;
+  PageEvent StoredEvent(BlockId block) const;
   void CheckEntry(BlockId block) const;
 
   const int block_size_;
@@ -89,6 +105,8 @@ class PrefixIndex {
   std::vector<BlockId> buckets_;  // First full page by key.
   // Newest child of each page, then of each root, by some bits of its salt: such a list may mix salts.
   std::vector<BlockId> first_child_;
+  bool record_events_ = false;
+  std::vector<PageEvent> events_;
 };
 
 }  // namespace quire

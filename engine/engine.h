@@ -87,6 +87,10 @@ class Engine {
   bool HasWork() const { return !requests_.empty() || !outputs_.empty(); }
   EngineStats stats() const;
   void ClearPrefixCache() { blocks_.ClearCache(); }
+  // See BlockManager: what of the cache can be shared, and how that changes.
+  void RecordPageEvents() { blocks_.RecordEvents(); }
+  std::vector<PageEvent> TakePageEvents() { return blocks_.TakeEvents(); }
+  std::vector<PageEvent> SharedPages() const { return blocks_.SharedPages(); }
   // See BlockManager::CheckInvariants; also that every queue and count agrees. Between steps only.
   void CheckInvariants() const;
 

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <random>
 #include <sstream>
 #include <vector>
 
 #include "block_manager/block_manager.h"
+#include "tests/block_manager/page_mirror.h"
 
 namespace quire {
 namespace {
@@ -88,6 +90,20 @@ class History {
     } else {
       RunStep();
     }
+    FollowEvents();
+  }
+
+  // What a reader that came at some step knows of the index.
+  void FollowEvents() {
+    if (!mirror_) {
+      if (!OneIn(8)) return;
+      Expect(manager_.TakeEvents().empty(), "events were recorded that nobody asked for");
+      mirror_.emplace(manager_.SharedPages());
+      manager_.RecordEvents();
+    }
+    mirror_->Apply(manager_.TakeEvents());
+    Expect(mirror_->error().empty(), mirror_->error().c_str());
+    Expect(*mirror_ == PageMirror(manager_.SharedPages()), "the events do not tell which pages can be shared");
   }
 
   // Few distinct tokens, and beginnings of what was there before, so that prefixes meet.
@@ -233,6 +249,7 @@ class History {
   std::vector<std::vector<uint64_t>> pages_;
   std::vector<std::unique_ptr<Sequence>> sequences_;
   std::vector<std::vector<TokenId>> past_;
+  std::optional<PageMirror> mirror_;
   int step_ = 0;
   std::string error_;
 };

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 namespace quire {
 namespace {
 
@@ -9,12 +11,24 @@ using State = PrefixIndex::State;
 
 constexpr PageParent kRoot{kNoBlock, 5};
 
-// Written down once: a page that is stored under its key must be found by the next process.
-TEST(PrefixIndex, KeysAreTheSameInEveryProcess) {
+// Written down once: a page that is stored under its hash must be found by the next process.
+TEST(PrefixIndex, HashesAreTheSameInEveryProcess) {
   const std::vector<TokenId> first = {1, 2, 3, 4}, second = {5, 6, 7, 8};
-  const uint64_t key = PrefixIndex::PageKey(/*parent_key=*/42, first);
-  EXPECT_EQ(key, 14608671080364358214u);
-  EXPECT_EQ(PrefixIndex::PageKey(key, second), 3664754388578899040u);
+  const uint64_t hash = PrefixIndex::PageHash(/*parent_hash=*/42, first);
+  EXPECT_EQ(hash, 14608671080364358214u);
+  EXPECT_EQ(PrefixIndex::PageHash(hash, second), 3664754388578899040u);
+  EXPECT_EQ(PrefixIndex::RootHash(/*salt=*/42), 15395265915043915720u);
+}
+
+// Four tokens are as long as what XXH3 mixes with its seed by addition alone.
+TEST(PrefixIndex, GivesPagesOfNeighbouringSaltsDifferentHashes) {
+  std::set<uint64_t> hashes;
+  for (uint64_t salt = 0; salt < 8; ++salt) {
+    for (TokenId i = 0; i < 64; ++i) {
+      hashes.insert(PrefixIndex::PageHash(PrefixIndex::RootHash(salt), std::vector<TokenId>{i & 7, 0, i >> 3, 0}));
+    }
+  }
+  EXPECT_EQ(hashes.size(), 8u * 64);
 }
 
 TEST(PrefixIndex, FindsAPageByItsParentAndTokens) {

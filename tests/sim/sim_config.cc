@@ -60,6 +60,7 @@ SimConfig DrawConfig(SimRandom& random) {
   config.percent_clock_jump = Sometimes(random, 10, 5);
   config.percent_clear_cache = Sometimes(random, 10, 10);
   config.percent_bad_request = Sometimes(random, 20, 20);
+  config.page_events_from = Sometimes(random, 50, 100);
   return config;
 }
 

@@ -27,6 +27,7 @@ struct SimConfig {
   int percent_stop_tokens = 0;
   int percent_deadline = 0;
   int percent_poisoned = 0;  // Requests one of whose rows is not finite.
+  int page_events_from = 0;  // The step at which somebody asks for page events.
 
   // What goes wrong, percent of steps.
   int percent_cancel = 0;

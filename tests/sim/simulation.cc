@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "engine/engine.h"
+#include "tests/block_manager/page_mirror.h"
 #include "tests/fakes/fake_model_runner.h"
 #include "tests/sim/sim_config.h"
 #include "tests/sim/sim_random.h"
@@ -47,6 +49,7 @@ class Simulation {
   void Disturb();
   void Step();
   void CheckCounts();
+  void CheckPageEvents();
   void CheckProgress(const StepOutput& step);
   void CheckWaste();
   void Trace(const StepOutput& step);
@@ -67,6 +70,7 @@ class Simulation {
   int64_t num_useful_tokens_ =
       0;  // Prompts and outputs: what would be computed if nothing were computed twice or cached.
   std::map<uint64_t, int> poisoned_positions_;  // By the sample's seed.
+  std::optional<PageMirror> mirror_;
   SimulationReport report_;
 };
 
@@ -161,6 +165,7 @@ void Simulation::Step() {
   num_scheduled_tokens_ += step.num_scheduled_tokens;
   Trace(step);
   CheckCounts();
+  CheckPageEvents();
   CheckProgress(step);
   for (const SequenceOutput& output : step.outputs) {
     report_.num_tokens += static_cast<int64_t>(output.tokens.size());
@@ -182,6 +187,18 @@ void Simulation::CheckCounts() {
   // Those preempted come on top of the bound.
   if (stats.requests_waiting > config_.engine.max_waiting_requests + config_.engine.max_num_seqs)
     Fail("the queue is too long");
+}
+
+// A reader of page events knows what can be shared, from the step on that it came at.
+void Simulation::CheckPageEvents() {
+  if (report_.num_steps < config_.page_events_from) return;
+  if (!mirror_) {
+    mirror_.emplace(engine_.SharedPages());
+    engine_.RecordPageEvents();
+  }
+  mirror_->Apply(engine_.TakePageEvents());
+  if (!mirror_->error().empty()) return Fail(mirror_->error());
+  if (*mirror_ != PageMirror(engine_.SharedPages())) Fail("page events do not tell which pages can be shared");
 }
 
 // The first of all requests gets a token within as many steps as its prompt has tokens, and nobody is preempted without
