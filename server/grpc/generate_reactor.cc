@@ -6,19 +6,23 @@
 #include "engine/types/status_macros.h"
 #include "server/grpc/call_deadline.h"
 #include "server/grpc/call_metadata.h"
+#include "server/grpc/pending_responses.h"
 #include "server/grpc/status_conversion.h"
 
 namespace quire {
 
-GenerateReactor* GenerateReactor::Start(grpc::CallbackServerContext* context, ServingPipeline& pipeline,
-                                        absl::StatusOr<PipelineRequest> request) {
-  auto* reactor = new GenerateReactor(context, pipeline);
+template <typename Pending>
+GenerateReactor<Pending>* GenerateReactor<Pending>::Start(grpc::CallbackServerContext* context,
+                                                          ServingPipeline& pipeline,
+                                                          absl::StatusOr<PipelineRequest> request, Pending pending) {
+  auto* reactor = new GenerateReactor(context, pipeline, std::move(pending));
   if (const absl::Status status = reactor->StartRequest(std::move(request)); !status.ok()) reactor->End(status);
   return reactor;
 }
 
-absl::Status GenerateReactor::StartRequest(absl::StatusOr<PipelineRequest> request) {
-  RequestOrigin origin = ReceiveOrigin(Protocol::kQuire, *context_);
+template <typename Pending>
+absl::Status GenerateReactor<Pending>::StartRequest(absl::StatusOr<PipelineRequest> request) {
+  RequestOrigin origin = ReceiveOrigin(Pending::kProtocol, *context_);
   if (!request.ok()) {
     pipeline_.Refuse(origin, request.status());
     return request.status();
@@ -29,12 +33,14 @@ absl::Status GenerateReactor::StartRequest(absl::StatusOr<PipelineRequest> reque
   return absl::OkStatus();
 }
 
-void GenerateReactor::End(const absl::Status& status) {
+template <typename Pending>
+void GenerateReactor<Pending>::End(const absl::Status& status) {
   AddLoadReport(pipeline_.metrics().Load(), *context_);
-  Finish(ToGrpcStatus(status, *context_));
+  this->Finish(ToGrpcStatus(status, *context_));
 }
 
-void GenerateReactor::Deliver(ResponseDelta delta) {
+template <typename Pending>
+void GenerateReactor<Pending>::Deliver(ResponseDelta delta) {
   Action action;
   {
     std::lock_guard lock(mutex_);
@@ -49,7 +55,8 @@ void GenerateReactor::Deliver(ResponseDelta delta) {
   Perform(action);
 }
 
-void GenerateReactor::OnWriteDone(bool ok) {
+template <typename Pending>
+void GenerateReactor<Pending>::OnWriteDone(bool ok) {
   Action action;
   {
     std::lock_guard lock(mutex_);
@@ -60,7 +67,8 @@ void GenerateReactor::OnWriteDone(bool ok) {
   Perform(action);
 }
 
-GenerateReactor::Action GenerateReactor::ChooseLocked() {
+template <typename Pending>
+typename GenerateReactor<Pending>::Action GenerateReactor<Pending>::ChooseLocked() {
   if (writing_) return Action::kNone;
   if (over_ && (!status_.ok() || broken_ || pending_.empty())) return Action::kFinish;
   if (broken_ || pending_.empty()) return Action::kNone;
@@ -69,16 +77,17 @@ GenerateReactor::Action GenerateReactor::ChooseLocked() {
   return over_ && pending_.empty() ? Action::kWriteAndFinish : Action::kWrite;
 }
 
-void GenerateReactor::Perform(Action action) {
+template <typename Pending>
+void GenerateReactor<Pending>::Perform(Action action) {
   switch (action) {
     case Action::kNone:
       return;
     case Action::kWrite:
-      StartWrite(&current_);
+      this->StartWrite(&current_);
       return;
     case Action::kWriteAndFinish:
       AddLoadReport(pipeline_.metrics().Load(), *context_);
-      StartWriteAndFinish(&current_, grpc::WriteOptions(), grpc::Status::OK);
+      this->StartWriteAndFinish(&current_, grpc::WriteOptions(), grpc::Status::OK);
       return;
     case Action::kFinish:
       End(status_);
@@ -86,11 +95,13 @@ void GenerateReactor::Perform(Action action) {
   }
 }
 
-void GenerateReactor::OnCancel() {
+template <typename Pending>
+void GenerateReactor<Pending>::OnCancel() {
   if (request_ != nullptr) pipeline_.Cancel(*request_);
 }
 
-void GenerateReactor::SetUnreadAlarmLocked() {
+template <typename Pending>
+void GenerateReactor<Pending>::SetUnreadAlarmLocked() {
   references_ += 1;
   unread_alarm_.Set(absl::ToChronoTime(absl::Now() + kUnreadTimeout), [this](bool fired) {
     {
@@ -101,7 +112,8 @@ void GenerateReactor::SetUnreadAlarmLocked() {
   });
 }
 
-void GenerateReactor::OnDone() {
+template <typename Pending>
+void GenerateReactor<Pending>::OnDone() {
   {
     std::lock_guard lock(mutex_);
     done_ = true;
@@ -111,8 +123,11 @@ void GenerateReactor::OnDone() {
   Unref();
 }
 
-void GenerateReactor::Unref() {
+template <typename Pending>
+void GenerateReactor<Pending>::Unref() {
   if (--references_ == 0) delete this;
 }
+
+template class GenerateReactor<PendingResponses>;
 
 }  // namespace quire

@@ -7,6 +7,7 @@
 #include "engine/types/status_macros.h"
 #include "server/grpc/call_metadata.h"
 #include "server/grpc/generate_reactor.h"
+#include "server/grpc/pending_responses.h"
 #include "server/grpc/status_conversion.h"
 #include "server/status_details.h"
 
@@ -14,12 +15,12 @@ namespace quire {
 
 grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Generate(grpc::CallbackServerContext* context,
                                                                            const v1::GenerateRequest* request) {
-  return GenerateReactor::Start(context, pipeline_, parser_.Parse(*request));
+  return GenerateReactor<PendingResponses>::Start(context, pipeline_, parser_.Parse(*request));
 }
 
 grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Chat(grpc::CallbackServerContext* context,
                                                                        const v1::ChatRequest* request) {
-  return GenerateReactor::Start(context, pipeline_, parser_.Parse(*request));
+  return GenerateReactor<PendingResponses>::Start(context, pipeline_, parser_.Parse(*request));
 }
 
 grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,

@@ -1,5 +1,5 @@
-// PendingResponses: what a stream has still to send. At most one message for each sample: what a client has not taken
-// yet is merged, so a slow reader costs the size of its answer and no more.
+// PendingResponses: what a stream of quire.v1 has still to send. At most one message for each sample: what a client has
+// not taken yet is merged, so a slow reader costs the size of its answer and no more.
 #pragma once
 
 #include <deque>
@@ -12,6 +12,9 @@ namespace quire {
 
 class PendingResponses {
  public:
+  using Message = v1::GenerateResponse;
+  static constexpr Protocol kProtocol = Protocol::kQuire;
+
   // Adds to the waiting message of the delta's sample, or begins one.
   void Add(ResponseDelta delta);
 
