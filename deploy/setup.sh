@@ -42,6 +42,9 @@ def varint(number):
 wheel = zipfile.ZipFile(glob.glob(f"{source}/tritonclient-*.whl")[0])
 files = [descriptor(wheel.read(f"tritonclient/grpc/{name}_pb2.py")) for name in ("model_config", "service")]
 put(io.BytesIO(b"".join(b"\n" + varint(len(file)) + file for file in files)), "kserve/descriptors.binpb")
+wheel = zipfile.ZipFile(glob.glob(f"{source}/smg_grpc_proto-*.whl")[0])
+for name in ("common", "vllm_engine"):
+    put(wheel.open(f"smg_grpc_proto/proto/{name}.proto"), f"smg/{name}.proto")
 PY
 }
 

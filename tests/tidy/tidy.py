@@ -22,7 +22,7 @@ MAY_INCLUDE = {
 }
 # Headers of others, and the only folders that may know them.
 CONFINED = (
-    ("gRPC and protobuf", r"(grpc|grpcpp|google|quire/v1|kserve)/", ("server/", "tests/")),
+    ("gRPC and protobuf", r"(grpc|grpcpp|google|quire/v1|kserve|smg)/", ("server/", "tests/")),
     ("CUDA", r"(cuda|cublas|cooperative_groups|nvrtc|nvtx)", ("kernels/cuda/", "tests/cuda_shim/", "tests/kernels/cuda/", "tests/bench/gpu/")),
     ("an instruction set", r"(\w*intrin|arm_neon|arm_sve|cpuid)\.h$", ("kernels/cpu/", "tests/kernels/cpu/")),
 )

@@ -81,6 +81,7 @@ class TidyTest(unittest.TestCase):
         for name, header in (
             ("engine/engine.cc", "grpcpp/grpcpp.h"),
             ("engine/engine.cc", "google/protobuf/message.h"),
+            ("engine/engine.cc", "smg/common.pb.h"),
             ("kernels/cpu/simd.cc", "cuda_runtime.h"),
             ("tests/engine_test.cc", "cuda_bf16.h"),
             ("engine/engine.cc", "cublasLt.h"),
