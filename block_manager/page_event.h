@@ -18,7 +18,8 @@ struct PageEvent {
   };
 
   Kind kind = Kind::kCleared;
-  // Of the salt and of all tokens up to the page's end: equal pages have equal hashes, in every process. 0 with kCleared.
+  // Of the salt and of all tokens up to the page's end: equal pages have equal hashes, in every process. 0 with
+  // kCleared.
   uint64_t hash = 0;
   // With kStored: of the page before it, unless it is the first of its sequence; and what it holds.
   std::optional<uint64_t> parent_hash = {};

@@ -30,6 +30,10 @@ absl::Duration Between(absl::Time from, absl::Time to) {
 
 TokenLogprob LogprobOf(TokenId token, const SampledToken& sampled) { return {token, sampled.logprob, sampled.top}; }
 
+Usage UsageOf(const RequestState& request) {
+  return {request.num_prompt_tokens, request.num_cached_tokens, request.num_completion_tokens};
+}
+
 }  // namespace
 
 Engine::Engine(const EngineOptions& options, ModelRunner& runner)
@@ -160,6 +164,7 @@ bool Engine::FinishSample(RequestId id, int index) {
   SequenceOutput& output = outputs_.emplace_back();
   output.request = id;
   output.index = index;
+  output.usage = UsageOf(request);
   FinishSequence(sequence, FinishReason::kStop, output);
   retired_.clear();
   return true;
@@ -258,6 +263,7 @@ void Engine::AppendToken(Sequence& sequence, const SampledToken& sampled, absl::
   SequenceOutput& output = outputs_.emplace_back();
   output.request = request.id;
   output.index = sequence.index;
+  output.usage = UsageOf(request);
   output.tokens.push_back(sampled.token);
   if (request.sampling.logprobs >= 0) output.logprobs.push_back(LogprobOf(sampled.token, sampled));
   output.prompt_logprobs = std::exchange(request.prompt_logprobs, {});
@@ -296,7 +302,7 @@ void Engine::EndRequest(RequestState& request, absl::Status status) {
 // Makes `output` the request's last.
 void Engine::Retire(RequestState& request, SequenceOutput& output) {
   output.last = true;
-  output.usage = {request.num_prompt_tokens, request.num_cached_tokens, request.num_completion_tokens};
+  output.usage = UsageOf(request);
   output.timings = {Between(request.arrival, request.first_scheduled),
                     Between(request.first_scheduled, request.first_token),
                     Between(request.first_token, request.last_token)};

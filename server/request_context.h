@@ -17,6 +17,7 @@ namespace quire {
 struct ResponseDelta {
   SequenceOutput output;
   std::string text;
+  std::string stop_string;  // Where one ended the sample: the one.
 };
 
 // Takes what the stream thread makes of a request, whatever protocol carries it to the client.

@@ -24,10 +24,12 @@ void StreamThread::Push(std::vector<SequenceOutput> outputs, std::optional<StepR
   mailbox_.Push(StepMessage{std::move(outputs), std::move(report)});
 }
 
+void StreamThread::Post(Job job) { mailbox_.Push(std::move(job)); }
+
 void StreamThread::Run() {
   std::vector<Message> messages;
   while (mailbox_.TakeAll(messages, /*wait=*/true)) {
-    for (auto& message : messages) {
+    for (Message& message : messages) {
       std::visit([this](auto& m) { Handle(m); }, message);
     }
   }
@@ -67,12 +69,14 @@ void StreamThread::Handle(StepMessage& step) {
 
 ResponseDelta StreamThread::Advance(Stream& stream, SequenceOutput output, absl::Time now) {
   ResponseDelta delta;
-  delta.text = Detokenize(stream, output);
-  if (!output.tokens.empty()) CountTokens(stream, output, now);
-  if (output.finish_reason != FinishReason::kNone) stream.samples[output.index].finish_reason = output.finish_reason;
-  // Tokens past a stop string were never sent, so they are not counted either.
-  if (output.last) output.usage.completion_tokens = stream.completion_tokens;
   delta.output = std::move(output);
+  Detokenize(stream, delta);
+  if (!delta.output.tokens.empty()) CountTokens(stream, delta.output, now);
+  if (delta.output.finish_reason != FinishReason::kNone) {
+    stream.samples[delta.output.index].finish_reason = delta.output.finish_reason;
+  }
+  // Tokens past a stop string were never sent, so they are not counted either.
+  delta.output.usage.completion_tokens = stream.completion_tokens;
   return delta;
 }
 
@@ -104,27 +108,25 @@ RequestRecord StreamThread::Close(const Stream& stream, const SequenceOutput& la
   return record;
 }
 
-// Drops from `output` what lies beyond a stop string, and returns the text of the rest.
-std::string StreamThread::Detokenize(Stream& stream, SequenceOutput& output) {
+// Drops from the output what lies beyond a stop string, and adds the text of the rest.
+void StreamThread::Detokenize(Stream& stream, ResponseDelta& delta) {
+  SequenceOutput& output = delta.output;
   QUIRE_CHECK(output.index >= 0 && output.index < static_cast<int>(stream.samples.size()));
   Sample& sample = stream.samples[output.index];
   const bool finished = output.finish_reason != FinishReason::kNone;
-  std::string text;
   size_t kept = 0;
   while (kept < output.tokens.size() && !sample.decoder.stopped()) {
     ++sample.num_tokens;
-    text += sample.decoder.Push(output.tokens[kept++], sample.num_tokens >= stream.context->min_tokens);
+    delta.text += sample.decoder.Push(output.tokens[kept++], sample.num_tokens >= stream.context->min_tokens);
     if (sample.decoder.stopped() && !finished) callbacks_.finish_sample(output.request, output.index);
   }
   output.tokens.resize(kept);
   if (output.logprobs.size() > kept) output.logprobs.resize(kept);
-  if (!finished) return text;
-  if (sample.decoder.stopped()) {
-    output.finish_reason = FinishReason::kStop;
-  } else {
-    text += sample.decoder.Finish();
-  }
-  return text;
+  if (!finished) return;
+  if (!sample.decoder.stopped()) delta.text += sample.decoder.Finish();
+  if (!sample.decoder.stopped()) return;
+  output.finish_reason = FinishReason::kStop;
+  delta.stop_string = sample.decoder.stop_string();
 }
 
 }  // namespace quire

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "engine/tokenizer/incremental_decoder.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "server/mailbox.h"
@@ -37,12 +38,16 @@ class StreamThread {
   // output closes it. `report` is of the step that the outputs come from.
   void Open(RequestContextPtr context);
   void Push(std::vector<SequenceOutput> outputs, std::optional<StepReport> report = std::nullopt);
+  // Runs `job` after what was pushed before it. It must not block.
+  void Post(absl::AnyInvocable<void()> job);
 
  private:
   struct StepMessage {
     std::vector<SequenceOutput> outputs;
     std::optional<StepReport> report;
   };
+  using Job = absl::AnyInvocable<void()>;
+  using Message = std::variant<RequestContextPtr, StepMessage, Job>;
   struct Sample {
     IncrementalDecoder decoder;
     int num_tokens = 0;
@@ -59,12 +64,11 @@ class StreamThread {
   void Run();
   void Handle(RequestContextPtr& context);
   void Handle(StepMessage& message);
+  void Handle(Job& job) { job(); }
   ResponseDelta Advance(Stream& stream, SequenceOutput output, absl::Time now);
   void CountTokens(Stream& stream, const SequenceOutput& output, absl::Time now);
   static RequestRecord Close(const Stream& stream, const SequenceOutput& last, absl::Time now);
-  std::string Detokenize(Stream& stream, SequenceOutput& output);
-
-  using Message = std::variant<RequestContextPtr, StepMessage>;
+  void Detokenize(Stream& stream, ResponseDelta& delta);
 
   Mailbox<Message> mailbox_;
   const Tokenizer& tokenizer_;

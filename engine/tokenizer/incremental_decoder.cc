@@ -51,10 +51,12 @@ void IncrementalDecoder::Decode(bool at_end, bool allow_stop) {
   size_t begin = text_.size();
   undecoded_.erase(0, AppendValidUtf8(undecoded_, at_end, text_));
   for (; begin < text_.size(); ++begin) {
-    for (StopString& stop : stop_) {
-      if (!stop.Advance(text_[begin]) || !allow_stop) continue;
-      const size_t stop_begin = begin + 1 - stop.text.size();
-      stop_begin_ = std::min(stop_begin_.value_or(stop_begin), stop_begin);
+    for (size_t i = 0; i < stop_.size(); ++i) {
+      if (!stop_[i].Advance(text_[begin]) || !allow_stop) continue;
+      const size_t stop_begin = begin + 1 - stop_[i].text.size();
+      if (stop_begin_ && *stop_begin_ <= stop_begin) continue;
+      stop_begin_ = stop_begin;
+      found_ = i;
     }
   }
 }

@@ -24,6 +24,8 @@ class IncrementalDecoder {
   // The sample is over: what was held back, an incomplete character as U+FFFD.
   std::string Finish();
   bool stopped() const { return stopped_; }
+  // The stop string that was found. REQUIRES: stopped().
+  const std::string& stop_string() const { return stop_[found_].text; }
 
  private:
   // One stop string and how much of it the text ends with, followed as Knuth, Morris and Pratt do.
@@ -49,7 +51,8 @@ class IncrementalDecoder {
   std::string undecoded_;             // Bytes that are no whole character yet.
   std::string text_;                  // Not all given out yet. Offsets into it:
   size_t taken_ = 0;                  // What was given out.
-  std::optional<size_t> stop_begin_;  // The earliest complete stop string.
+  std::optional<size_t> stop_begin_;  // The earliest complete stop string,
+  size_t found_ = 0;                  // and which one it is.
   bool stopped_ = false;
 };
 

@@ -39,7 +39,7 @@ struct SequenceOutput {
   FinishReason finish_reason = FinishReason::kNone;
   bool last = false;                       // The whole request is over.
   absl::Status status;                     // With `last`: not OK when it failed (CANCELLED, DEADLINE_EXCEEDED, INTERNAL).
-  Usage usage;                             // With `last`.
+  Usage usage;                             // So far.
   Timings timings;                         // With `last`.
 };
 

@@ -111,6 +111,7 @@ TEST(StreamThread, CutsAtAStopStringAndTellsTheEngineOnce) {
   EXPECT_THAT(run.tokens(), ElementsAre(0, 1, 2, 3)) << "up to the token that completed it";
   EXPECT_THAT(run.finished, ElementsAre(Pair(7, 0)));
   EXPECT_EQ(run.deltas().back().output.finish_reason, FinishReason::kStop);
+  EXPECT_EQ(run.deltas().back().stop_string, "cd");
   EXPECT_EQ(run.deltas().back().output.usage.completion_tokens, 4) << "tokens that were not sent are not counted";
   EXPECT_EQ(run.deltas().back().output.usage.prompt_tokens, 3);
 }
@@ -179,6 +180,37 @@ TEST(StreamThread, KnowsNoFirstTokenWhereNoneCame) {
   ASSERT_EQ(run.records.size(), 1u);
   EXPECT_EQ(run.records[0].status, absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(run.records[0].first_token, std::nullopt);
+}
+
+TEST(StreamThread, NamesNoStopStringWhereAStopTokenEndedTheSample) {
+  const StreamRun run({Last(Output({0, LetterTokenizer::kEnd}, FinishReason::kStop))}, {"b"});
+  EXPECT_EQ(run.deltas().back().stop_string, "");
+}
+
+TEST(StreamThread, CallsItStopWhenTheEndShowsThatAStopStringWasThere) {
+  const StreamRun run({Last(Output({0, 1}, FinishReason::kLength))}, {"b", "abc"});
+  EXPECT_EQ(run.text(), "a");
+  EXPECT_EQ(run.deltas().back().output.finish_reason, FinishReason::kStop);
+  EXPECT_EQ(run.deltas().back().stop_string, "b");
+}
+
+TEST(StreamThread, RunsAJobAfterWhatWasPushedBeforeIt) {
+  const LetterTokenizer tokenizer;
+  RecordingSink sink;
+  Metrics metrics{{.model_name = "letters", .max_model_len = 100}};
+  size_t num_deltas = 0;
+  auto context = std::make_shared<RequestContext>();
+  context->id = 7;
+  context->sink = &sink;
+  {
+    StreamThread thread(tokenizer, metrics, {.finish_sample = nullptr, .request_over = [](const RequestRecord&) {}});
+    thread.Open(std::move(context));
+    thread.Push({Output({0})});
+    thread.Post([&] { num_deltas = sink.deltas.size(); });
+    thread.Push({Last(Output({1}, FinishReason::kLength))});
+  }
+  EXPECT_EQ(num_deltas, 1u);
+  EXPECT_EQ(sink.deltas.size(), 2u);
 }
 
 TEST(StreamThread, PassesAFailureOn) {

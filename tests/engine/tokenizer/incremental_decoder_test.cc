@@ -75,10 +75,12 @@ TEST(IncrementalDecoder, LetsTheEarliestStopStringWin) {
   EXPECT_FALSE(decoder.stopped());
   EXPECT_EQ(Push(decoder, "c"), "");
   EXPECT_TRUE(decoder.stopped());
+  EXPECT_EQ(decoder.stop_string(), "abc");
 
   IncrementalDecoder other(&Bytes(), {"b", "abc"});
   EXPECT_EQ(Push(other, "xabd"), "xa");
   EXPECT_TRUE(other.stopped());
+  EXPECT_EQ(other.stop_string(), "b");
 
   IncrementalDecoder ended(&Bytes(), {"b", "abc"});
   EXPECT_EQ(Push(ended, "xab"), "x");
