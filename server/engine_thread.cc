@@ -10,12 +10,12 @@
 namespace quire {
 namespace {
 
-constexpr size_t kMaxStatsRequests = 1024;
+constexpr size_t kMaxWaitingJobs = 1024;
 
 }  // namespace
 
 EngineThread::EngineThread(Engine& engine, StreamThread& streams, Callbacks callbacks)
-    : mailbox_(kMaxStatsRequests),
+    : mailbox_(kMaxWaitingJobs),
       streams_(streams),
       callbacks_(std::move(callbacks)),
       engine_(engine),
@@ -36,7 +36,7 @@ void EngineThread::FinishSample(RequestId id, int index) { mailbox_.Push(FinishS
 
 void EngineThread::CancelAll(absl::Status reason) { mailbox_.Push(CancelAllMessage{std::move(reason)}); }
 
-bool EngineThread::GetStats(StatsCallback callback) { return mailbox_.TryPush(std::move(callback)); }
+bool EngineThread::TryRun(Job job) { return mailbox_.TryPush(std::move(job)); }
 
 void EngineThread::Run() {
   std::vector<Message> messages;
@@ -47,6 +47,7 @@ void EngineThread::Run() {
     }
     const bool had_work = has_work;
     Step();
+    if (auto events = engine_.TakePageEvents(); !events.empty()) callbacks_.page_events(std::move(events));
     has_work = engine_.HasWork();
     if (had_work && !has_work) engine_.CheckInvariants();
   }
@@ -78,7 +79,7 @@ void EngineThread::EndAll(absl::Status reason) {
   for (const RequestId id : alive_) engine_.Cancel(id);
 }
 
-void EngineThread::Handle(StatsCallback& callback) { callback(engine_.stats()); }
+void EngineThread::Handle(Job& job) { job(engine_); }
 
 void EngineThread::Step() {
   std::vector<SequenceOutput> outputs = std::exchange(refused_, {});

@@ -18,12 +18,14 @@ namespace quire {
 
 class EngineThread {
  public:
-  using StatsCallback = absl::AnyInvocable<void(const EngineStats&)>;
+  using Job = absl::AnyInvocable<void(Engine&)>;
 
-  // Both are called on the engine thread.
+  // All are called on the engine thread.
   struct Callbacks {
     std::function<absl::Duration()> retry_delay;  // What a request is told that the engine has no room for.
     std::function<void()> device_lost;            // Once, when no step can succeed any more; all requests end then.
+    // What a step, or a job before it, did to the cache, once a job has asked the engine to record that.
+    std::function<void(std::vector<PageEvent>)> page_events;
   };
 
   // Both outlive this object. The outputs of each step, and what there is to tell of it, go to `streams` in one push.
@@ -38,8 +40,9 @@ class EngineThread {
   void FinishSample(RequestId id, int index);
   // Ends every request, and every later one, with `reason`.
   void CancelAll(absl::Status reason);
-  // Calls back on the engine thread, between two steps. False, and no call, when too many wait or the thread is ending.
-  bool GetStats(StatsCallback callback);
+  // Runs a short job on the engine thread, between two steps. False, and it is not run, when too many wait or the
+  // thread is ending.
+  bool TryRun(Job job);
 
  private:
   struct SubmitMessage {
@@ -56,14 +59,14 @@ class EngineThread {
   struct CancelAllMessage {
     absl::Status reason;
   };
-  using Message = std::variant<SubmitMessage, CancelMessage, FinishSampleMessage, CancelAllMessage, StatsCallback>;
+  using Message = std::variant<SubmitMessage, CancelMessage, FinishSampleMessage, CancelAllMessage, Job>;
 
   void Run();
   void Handle(SubmitMessage& message);
   void Handle(CancelMessage& message);
   void Handle(FinishSampleMessage& message);
   void Handle(CancelAllMessage& message);
-  void Handle(StatsCallback& callback);
+  void Handle(Job& job);
   void Step();
   void EndAll(absl::Status reason);
 

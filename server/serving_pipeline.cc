@@ -28,6 +28,7 @@ ServingPipeline::ServingPipeline(ServedModel model, Engine& engine, int max_requ
       admission_(max_requests),
       metrics_({model_.name, model_.architecture, model_.max_model_len, model_.cache}),
       request_log_(std::move(request_log)),
+      kv_events_(absl::Now()),
       stream_thread_(*model_.tokenizer, metrics_,
                      {.finish_sample = [this](RequestId id, int index) { engine_thread_.FinishSample(id, index); },
                       .request_over = [this](const RequestRecord& record) { RequestOver(record); }}),
@@ -37,7 +38,8 @@ ServingPipeline::ServingPipeline(ServedModel model, Engine& engine, int max_requ
                           [this] {
                             admission_.Close();
                             device_lost_();
-                          }}),
+                          },
+                      .page_events = [this](std::vector<PageEvent> events) { Publish(std::move(events)); }}),
       text_worker_(kMaxWaitingTextJobs) {}
 
 ServingPipeline::~ServingPipeline() = default;
@@ -147,6 +149,23 @@ void ServingPipeline::StreamOver() {
 void ServingPipeline::Cancel(RequestContext& context) {
   context.cancelled = true;
   engine_thread_.Cancel(context.id);
+}
+
+// Readers are told on the stream thread, which is there so that the engine waits for nobody's network.
+void ServingPipeline::Publish(std::vector<PageEvent> events) {
+  stream_thread_.Post(
+      [this, events = std::move(events)]() mutable { kv_events_.Append(std::move(events), absl::Now()); });
+}
+
+bool ServingPipeline::GetSharedPages(SharedPagesCallback callback) {
+  return engine_thread_.TryRun([this, callback = std::move(callback)](Engine& engine) {
+    engine.RecordPageEvents();
+    // What has happened to these pages is told before them, what will happen after them.
+    Publish(engine.TakePageEvents());
+    stream_thread_.Post([this, callback, pages = engine.SharedPages()]() mutable {
+      callback(std::move(pages), kv_events_.last_sequence());
+    });
+  });
 }
 
 }  // namespace quire

@@ -22,6 +22,7 @@
 #include "engine/tokenizer/tokenizer.h"
 #include "server/admission_control.h"
 #include "server/engine_thread.h"
+#include "server/kv_events.h"
 #include "server/metrics/metrics.h"
 #include "server/output_format.h"
 #include "server/request_context.h"
@@ -37,6 +38,10 @@ struct ServedModel {
   std::string architecture;
   uint64_t parameters = 0;
   int max_model_len = 0;
+  int max_num_seqs = 0;
+  int block_size = 0;
+  std::string path;          // Of its file,
+  uint64_t fingerprint = 0;  // and what that was like when it was loaded.
   const Tokenizer* tokenizer = nullptr;
   const ChatTemplate* chat_template = nullptr;  // Null: the model has none, for this reason:
   std::string chat_template_error;
@@ -85,8 +90,15 @@ class ServingPipeline {
   absl::StatusOr<std::vector<TokenId>> MakePromptTokens(const Prompt& prompt, const std::string& field) const;
   // Runs `job` on the text worker; false when too many wait.
   bool TryPostText(TextWorker::Job job) { return text_worker_.TryPost(std::move(job)); }
-  // See EngineThread::GetStats.
-  bool GetStats(EngineThread::StatsCallback callback) { return engine_thread_.GetStats(std::move(callback)); }
+  // Runs `job` on the engine's thread between two steps; false when too many wait.
+  bool TryRunOnEngine(EngineThread::Job job) { return engine_thread_.TryRun(std::move(job)); }
+
+  // How the pages that can be shared change. Nothing is told before somebody has asked for them:
+  KvEvents& kv_events() { return kv_events_; }
+  // Calls back on the stream thread with the pages that can be shared at one moment, parents before children, and the
+  // number of the last batch of events before it. False, and no call, when too much waits for the engine.
+  using SharedPagesCallback = std::function<void(std::vector<PageEvent> pages, uint64_t sequence)>;
+  bool GetSharedPages(SharedPagesCallback callback);
 
   // From now on every new request is answered UNAVAILABLE.
   void StopAdmitting() { admission_.Close(); }
@@ -101,6 +113,7 @@ class ServingPipeline {
   absl::Status Admit(const PipelineRequest& request, absl::Time now);
   void Prepare(PipelineRequest request, RequestContextPtr context);
   void RequestOver(const RequestRecord& record);
+  void Publish(std::vector<PageEvent> events);
 
   const ServedModel model_;
   const std::function<void()> device_lost_;
@@ -108,6 +121,7 @@ class ServingPipeline {
   AdmissionControl admission_;
   Metrics metrics_;
   const std::unique_ptr<RequestLog> request_log_;
+  KvEvents kv_events_;
   // Destroyed in reverse order: each thread may still post to those above it. The stream thread's callback into the
   // engine's needs a live request, of which there is none by then.
   StreamThread stream_thread_;

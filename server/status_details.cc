@@ -65,6 +65,11 @@ absl::Status WithRetryDelay(absl::Status status, absl::Duration delay) {
   return WithDetail(std::move(status), detail);
 }
 
+absl::Status TryAgainLater(const std::string& problem) {
+  const absl::Status status = absl::ResourceExhaustedError(absl::StrCat(problem, "; try again later"));
+  return WithRetryDelay(WithReason(status, "TOO_MANY_REQUESTS"), absl::Seconds(1));
+}
+
 std::optional<absl::Duration> RetryDelayOf(const absl::Status& status) {
   const auto detail = DetailOf<google::rpc::RetryInfo>(status);
   if (!detail.has_retry_delay()) return std::nullopt;

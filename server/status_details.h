@@ -22,6 +22,8 @@ std::string FieldOf(const absl::Status& status);
 
 // Adds a google.rpc.RetryInfo.
 absl::Status WithRetryDelay(absl::Status status, absl::Duration delay);
+// RESOURCE_EXHAUSTED "<problem>; try again later" with a delay of a second and the reason TOO_MANY_REQUESTS.
+absl::Status TryAgainLater(const std::string& problem);
 std::optional<absl::Duration> RetryDelayOf(const absl::Status& status);
 
 // Adds a google.rpc.ErrorInfo of domain "quire": a constant that programs can tell cases of one code apart by.

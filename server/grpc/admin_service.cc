@@ -25,13 +25,12 @@ void Convert(const EngineStats& stats, v1::Stats& proto) {
 grpc::ServerUnaryReactor* AdminService::GetStats(grpc::CallbackServerContext* context,
                                                  const v1::GetStatsRequest* /*request*/, v1::Stats* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const bool posted = pipeline_.GetStats([reactor, response](const EngineStats& stats) {
-    Convert(stats, *response);
+  const bool posted = pipeline_.TryRunOnEngine([reactor, response](Engine& engine) {
+    Convert(engine.stats(), *response);
     reactor->Finish(grpc::Status::OK);
   });
   if (!posted) {
-    const absl::Status busy = absl::ResourceExhaustedError("the engine has too many messages to read; try again later");
-    reactor->Finish(ToGrpcStatus(WithRetryDelay(WithReason(busy, "TOO_MANY_REQUESTS"), absl::Seconds(1)), *context));
+    reactor->Finish(ToGrpcStatus(TryAgainLater("the engine has too many messages to read"), *context));
   }
   return reactor;
 }

@@ -31,7 +31,7 @@ class GenerateReactor final : public grpc::ServerWriteReactor<typename Pending::
 
   // Starts the request in the pipeline, or ends the call with its error. `context` and `pipeline` outlive the reactor.
   static GenerateReactor* Start(grpc::CallbackServerContext* context, ServingPipeline& pipeline,
-                                absl::StatusOr<PipelineRequest> request, Pending pending = {});
+                                absl::StatusOr<PipelineRequest> request, Pending pending);
 
   // Null when the call was refused. For the handler that has called Start, until it returns.
   const RequestContextPtr& request() const { return request_; }

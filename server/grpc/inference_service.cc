@@ -15,12 +15,12 @@ namespace quire {
 
 grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Generate(grpc::CallbackServerContext* context,
                                                                            const v1::GenerateRequest* request) {
-  return GenerateReactor<PendingResponses>::Start(context, pipeline_, parser_.Parse(*request));
+  return GenerateReactor<PendingResponses>::Start(context, pipeline_, parser_.Parse(*request), {});
 }
 
 grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Chat(grpc::CallbackServerContext* context,
                                                                        const v1::ChatRequest* request) {
-  return GenerateReactor<PendingResponses>::Start(context, pipeline_, parser_.Parse(*request));
+  return GenerateReactor<PendingResponses>::Start(context, pipeline_, parser_.Parse(*request), {});
 }
 
 grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,
@@ -79,8 +79,7 @@ grpc::ServerUnaryReactor* InferenceService::RunOnTextWorker(grpc::CallbackServer
     reactor->Finish(ToGrpcStatus(status, *context));
   });
   if (!posted) {
-    const absl::Status busy = absl::ResourceExhaustedError("too many texts wait to be tokenised; try again later");
-    reactor->Finish(ToGrpcStatus(WithRetryDelay(WithReason(busy, "TEXT_QUEUE_FULL"), absl::Seconds(1)), *context));
+    reactor->Finish(ToGrpcStatus(TryAgainLater("too many texts wait to be tokenised"), *context));
   }
   return reactor;
 }

@@ -6,11 +6,13 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <thread>
 
 #include "absl/time/clock.h"
+#include "tests/block_manager/page_mirror.h"
 #include "tests/fakes/fake_model_runner.h"
 #include "tests/server/letter_tokenizer.h"
 
@@ -179,15 +181,46 @@ TEST_F(ServingPipelineTest, CancelsWhatRunsAndGivesItsPagesBack) {
   std::mutex mutex;
   std::condition_variable answered;
   std::optional<EngineStats> stats;
-  ASSERT_TRUE(pipeline_->GetStats([&](const EngineStats& now) {
+  ASSERT_TRUE(pipeline_->TryRunOnEngine([&](Engine& engine) {
     std::lock_guard lock(mutex);
-    stats = now;
+    stats = engine.stats();
     answered.notify_all();
   }));
   std::unique_lock lock(mutex);
   ASSERT_TRUE(answered.wait_for(lock, absl::ToChronoSeconds(kPatience), [&] { return stats.has_value(); }));
   EXPECT_EQ(stats->requests_running, 0);
   EXPECT_EQ(stats->blocks.used, 0);
+}
+
+TEST_F(ServingPipelineTest, TellsWhichPagesCanBeSharedAndHowThatChanges) {
+  const auto run = [this](const std::string& text) {
+    WaitingSink sink;
+    ASSERT_TRUE(Start(text, 16, sink).ok());
+    EXPECT_TRUE(sink.AwaitLast().status.ok());
+    pipeline_->StreamOver();
+  };
+  run(std::string(32, 'a'));
+  std::promise<std::pair<PageMirror, uint64_t>> before, after;
+  const auto ask = [this](std::promise<std::pair<PageMirror, uint64_t>>& answer) {
+    ASSERT_TRUE(pipeline_->GetSharedPages([&answer](std::vector<PageEvent> pages, uint64_t sequence) {
+      answer.set_value({PageMirror(pages), sequence});
+    }));
+  };
+  ask(before);
+  run(std::string(32, 'b'));
+  ask(after);
+  auto [mirror, sequence] = before.get_future().get();
+  const auto [expected, last] = after.get_future().get();
+  EXPECT_EQ(mirror.size(), 2u);
+  EXPECT_EQ(expected.size(), 4u);
+  EXPECT_GT(last, sequence);
+  while (sequence < last) {
+    const absl::StatusOr<KvEventBatchPtr> batch = pipeline_->kv_events().Find(++sequence);
+    ASSERT_TRUE(batch.ok()) << batch.status();
+    mirror.Apply((*batch)->events);
+  }
+  EXPECT_EQ(mirror.error(), "");
+  EXPECT_EQ(mirror, expected);
 }
 
 TEST_F(ServingPipelineTest, TellsWhatIsWrongWithATextAndGoesOn) {
