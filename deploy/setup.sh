@@ -9,6 +9,7 @@ readonly PACKAGES=(
   libgrpc++-dev protobuf-compiler-grpc protobuf-compiler libprotobuf-dev libabsl-dev libspdlog-dev
   libgtest-dev libgmock-dev libbenchmark-dev libcli11-dev libpcre2-dev libxxhash-dev nlohmann-json3-dev
   libyaml-cpp-dev libboost-dev libboost-context-dev prometheus-cpp-dev libedit-dev
+  libssl-dev libzip-dev
 )
 readonly DEPS=.deps
 

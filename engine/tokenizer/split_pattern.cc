@@ -105,7 +105,7 @@ absl::StatusOr<SplitPattern> SplitPattern::Make(const std::string& name) {
     return absl::InvalidArgumentError(
         absl::StrCat("tokenizer.ggml.pre: the pre-tokenizer \"", name, "\" is not known; known are ", known));
   }
-  const std::string pattern =
+  std::string pattern =
       absl::StrReplaceAll(named->pattern, {{"$s", kWhiteSpace}, {"$n", named->digits}, {"$c", named->contractions}});
   int error = 0;
   PCRE2_SIZE error_offset = 0;
@@ -115,11 +115,11 @@ absl::StatusOr<SplitPattern> SplitPattern::Make(const std::string& name) {
   if (compiled == nullptr) return MatchError(error, error_offset);
   // Where there is no JIT (another processor, no executable memory), pcre2_match interprets instead.
   pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE);
-  return SplitPattern(std::make_unique<Code>(compiled), named->prefers_whole_words);
+  return SplitPattern(std::move(pattern), std::make_unique<Code>(compiled), named->prefers_whole_words);
 }
 
-SplitPattern::SplitPattern(std::unique_ptr<Code> code, bool prefers_whole_words)
-    : code_(std::move(code)), prefers_whole_words_(prefers_whole_words) {}
+SplitPattern::SplitPattern(std::string pattern, std::unique_ptr<Code> code, bool prefers_whole_words)
+    : pattern_(std::move(pattern)), code_(std::move(code)), prefers_whole_words_(prefers_whole_words) {}
 SplitPattern::SplitPattern(SplitPattern&&) noexcept = default;
 SplitPattern& SplitPattern::operator=(SplitPattern&&) noexcept = default;
 SplitPattern::~SplitPattern() = default;

@@ -25,13 +25,16 @@ class SplitPattern {
   // text. REQUIRES: text is valid UTF-8.
   absl::Status Split(std::string_view text, absl::FunctionRef<void(std::string_view)> take) const;
 
+  // The regular expression, in the syntax that PCRE2, Oniguruma and Rust have in common.
+  const std::string& pattern() const { return pattern_; }
   // Whether a word that is a token by itself is taken whole, even where its merges would not lead to it.
   bool prefers_whole_words() const { return prefers_whole_words_; }
 
  private:
   struct Code;
-  SplitPattern(std::unique_ptr<Code> code, bool prefers_whole_words);
+  SplitPattern(std::string pattern, std::unique_ptr<Code> code, bool prefers_whole_words);
 
+  std::string pattern_;
   std::unique_ptr<Code> code_;
   bool prefers_whole_words_;
 };
