@@ -31,6 +31,10 @@ std::string_view ToString(Protocol protocol) {
   switch (protocol) {
     case Protocol::kQuire:
       return "quire";
+    case Protocol::kKserve:
+      return "kserve";
+    case Protocol::kVllm:
+      return "vllm";
     case Protocol::kHttp:
       return "http";
   }

@@ -9,10 +9,12 @@ namespace quire {
 
 // What a client speaks.
 enum class Protocol {
-  kQuire,  // quire.v1, over gRPC.
-  kHttp,   // OpenAI's API, and what others speak over HTTP.
+  kQuire,   // quire.v1, over gRPC.
+  kKserve,  // The Open Inference Protocol, over gRPC.
+  kVllm,    // vllm.grpc.engine, over gRPC.
+  kHttp,    // OpenAI's API, and what others speak over HTTP.
 };
-inline constexpr Protocol kAllProtocols[] = {Protocol::kQuire, Protocol::kHttp};
+inline constexpr Protocol kAllProtocols[] = {Protocol::kQuire, Protocol::kKserve, Protocol::kVllm, Protocol::kHttp};
 
 // As in labels and logs.
 std::string_view ToString(Protocol protocol);

@@ -8,6 +8,7 @@
 #include "server/grpc/call_metadata.h"
 #include "server/grpc/pending_responses.h"
 #include "server/grpc/status_conversion.h"
+#include "server/grpc/vllm/vllm_pending_responses.h"
 
 namespace quire {
 
@@ -129,5 +130,6 @@ void GenerateReactor<Pending>::Unref() {
 }
 
 template class GenerateReactor<PendingResponses>;
+template class GenerateReactor<VllmPendingResponses>;
 
 }  // namespace quire

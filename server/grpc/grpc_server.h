@@ -1,5 +1,5 @@
-// GrpcServer: the listening socket, its settings, and the services on it: quire.v1, KServe's, grpc.health.v1,
-// reflection and channelz.
+// GrpcServer: the listening socket, its settings, and the services on it: quire.v1, KServe's, vllm.grpc.engine,
+// grpc.health.v1, reflection and channelz.
 #pragma once
 
 #include <grpcpp/server.h>
@@ -12,6 +12,7 @@
 #include "server/grpc/admin_service.h"
 #include "server/grpc/inference_service.h"
 #include "server/grpc/kserve/kserve_service.h"
+#include "server/grpc/vllm/vllm_service.h"
 #include "server/serving_pipeline.h"
 
 namespace quire {
@@ -36,11 +37,13 @@ class GrpcServer {
   grpc::Server& server() { return *server_; }
 
  private:
-  explicit GrpcServer(ServingPipeline& pipeline) : inference_(pipeline), admin_(pipeline), kserve_(pipeline) {}
+  explicit GrpcServer(ServingPipeline& pipeline)
+      : inference_(pipeline), admin_(pipeline), kserve_(pipeline), vllm_(pipeline) {}
 
   InferenceService inference_;
   AdminService admin_;
   kserve::KserveService kserve_;
+  VllmService vllm_;
   std::string address_;
   std::unique_ptr<grpc::Server> server_;  // Last: uses the services until it is destroyed.
 };
