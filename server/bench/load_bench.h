@@ -1,40 +1,30 @@
-// Closed-loop load on a running server over gRPC: every client sends its next request when the last one has ended.
+// Load on a running server, from options to results: workload, arrivals, transport, warm-up, run.
 #pragma once
 
-#include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/bench/summary.h"
+#include "server/bench/load/arrivals.h"
+#include "server/bench/load/load_report.h"
+#include "server/bench/load/transport.h"
+#include "server/bench/load/workload.h"
 
 namespace quire {
 
 struct LoadBenchOptions {
-  std::string target = "127.0.0.1:50051";
-  int clients = 16;
-  int requests_per_client = 4;
-  int prefix_tokens = 0;   // The same for all requests, to measure prefix sharing.
-  int input_tokens = 128;  // Each request's own, random.
-  int output_tokens = 48;
-  uint64_t seed = 1;
+  TransportOptions transport;  // A URL goes before a target.
+  WorkloadOptions workload;    // Times of its own go before `arrivals`.
+  ArrivalOptions arrivals;     // With an infinite rate and max_concurrency: a closed loop of that many clients.
+  int max_concurrency = 0;
+  double think_s = 0;
+  int warmup_conversations = 0;  // Sent first, one after the other, and not counted. Their words do not come again.
+  GoodputLimits goodput;
 };
 
-// Latencies in milliseconds. TTFT: sent until the first token. ITL: between two messages of a stream. TPOT: (E2EL -
-// TTFT) / (tokens - 1). E2EL: sent until the last token.
-struct LoadBenchResult {
-  double duration_s = 0;
-  int completed = 0;
-  int failed = 0;
-  std::string first_error;
-  int64_t input_tokens = 0;
-  int64_t cached_tokens = 0;
-  int64_t output_tokens = 0;
-  Summary ttft, tpot, itl, e2el;
-};
-
-// `progress` is called with 0..1 from several threads; may be empty. UNAVAILABLE when no server answers.
-absl::StatusOr<LoadBenchResult> RunLoadBench(const LoadBenchOptions& options,
-                                             const std::function<void(float)>& progress);
+// `progress` is called with 0..1; may be empty. UNAVAILABLE when no server answers; INVALID_ARGUMENT for options that
+// do not go together; requests that fail are results.
+absl::StatusOr<LoadReport> RunLoadBench(const LoadBenchOptions& options, const std::function<void(float)>& progress);
 
 }  // namespace quire

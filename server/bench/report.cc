@@ -15,36 +15,6 @@ using nlohmann::json;
 constexpr double kPublishedRecomputedSeconds = 61.0;
 constexpr double kPublishedCachedSeconds = 11.7;
 
-void AddSummary(const std::string& name, const Summary& summary, json* out) {
-  (*out)["mean_" + name + "_ms"] = summary.mean;
-  (*out)["median_" + name + "_ms"] = summary.median;
-  (*out)["std_" + name + "_ms"] = summary.std;
-  (*out)["p90_" + name + "_ms"] = summary.p90;
-  (*out)["p99_" + name + "_ms"] = summary.p99;
-}
-
-json LoadToJson(const LoadBenchResult& load) {
-  json out = {{"duration", load.duration_s},
-              {"completed", load.completed},
-              {"failed", load.failed},
-              {"total_input_tokens", load.input_tokens},
-              {"total_cached_tokens", load.cached_tokens},
-              {"total_output_tokens", load.output_tokens},
-              {"request_throughput", load.completed / load.duration_s},
-              {"output_throughput", load.output_tokens / load.duration_s},
-              {"total_token_throughput", (load.input_tokens + load.output_tokens) / load.duration_s}};
-  if (load.failed > 0) out["first_error"] = load.first_error;
-  AddSummary("ttft", load.ttft, &out);
-  AddSummary("tpot", load.tpot, &out);
-  AddSummary("itl", load.itl, &out);
-  AddSummary("e2el", load.e2el, &out);
-  return out;
-}
-
-std::string SummaryLine(const char* name, const Summary& s) {
-  return absl::StrFormat("%-26s %9.2f %9.2f %9.2f %9.2f\n", name, s.mean, s.median, s.p90, s.p99);
-}
-
 }  // namespace
 
 std::string ProcessorName() {
@@ -85,19 +55,7 @@ std::string ToTable(const BenchReport& report) {
                     absl::StrFormat("%-26s %10.2f s %10.2f s %7.2fx\n", "published (T4)", kPublishedRecomputedSeconds,
                                     kPublishedCachedSeconds, kPublishedRecomputedSeconds / kPublishedCachedSeconds));
   }
-  if (report.load) {
-    const LoadBenchResult& load = *report.load;
-    absl::StrAppend(&out,
-                    absl::StrFormat("\n%d requests in %.2f s, %d failed; %.2f req/s; output %.0f tok/s; prompt "
-                                    "tokens %d, of which cached %d\n",
-                                    load.completed, load.duration_s, load.failed, load.completed / load.duration_s,
-                                    load.output_tokens / load.duration_s, load.input_tokens, load.cached_tokens));
-    if (load.failed > 0) absl::StrAppend(&out, "first error: ", load.first_error, "\n");
-    absl::StrAppend(&out, absl::StrFormat("%-26s %9s %9s %9s %9s\n", "milliseconds", "mean", "median", "p90", "p99"));
-    absl::StrAppend(&out, SummaryLine("time to first token", load.ttft),
-                    SummaryLine("time per output token", load.tpot), SummaryLine("inter-token latency", load.itl),
-                    SummaryLine("end to end", load.e2el));
-  }
+  if (report.load) absl::StrAppend(&out, ToTable(*report.load));
   return out;
 }
 
@@ -124,8 +82,8 @@ std::string ToJson(const BenchReport& report) {
                        {"published_recomputed_seconds", kPublishedRecomputedSeconds},
                        {"published_cached_seconds", kPublishedCachedSeconds}};
   }
-  if (report.load) out["load"] = LoadToJson(*report.load);
-  return out.dump(2) + "\n";
+  if (report.load) out["load"] = ToJson(*report.load, /*detailed=*/false);
+  return out.dump(2, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace quire

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "server/bench/load_bench.h"
+#include "server/bench/load/load_report.h"
 #include "server/bench/offline_bench.h"
 #include "server/bench/perplexity.h"
 
@@ -17,14 +17,13 @@ struct BenchReport {
   std::vector<BatchThroughput> throughput;
   std::optional<CacheComparison> cache;
   std::vector<Perplexity> perplexity;
-  std::optional<LoadBenchResult> load;
+  std::optional<LoadReport> load;
 };
 
 // The first "model name" of /proc/cpuinfo, or "unknown processor".
 std::string ProcessorName();
 
 std::string ToTable(const BenchReport& report);
-// Load results carry the keys that other servers' benchmarks use (request_throughput, mean_ttft_ms, p99_itl_ms, ...).
 std::string ToJson(const BenchReport& report);
 
 }  // namespace quire

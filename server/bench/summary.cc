@@ -27,6 +27,7 @@ Summary Summarize(std::vector<double> values) {
   summary.std = std::sqrt(squares / count);
   summary.median = Percentile(values, 0.50);
   summary.p90 = Percentile(values, 0.90);
+  summary.p95 = Percentile(values, 0.95);
   summary.p99 = Percentile(values, 0.99);
   return summary;
 }

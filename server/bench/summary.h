@@ -10,6 +10,7 @@ struct Summary {
   double median = 0;
   double std = 0;  // Of the population.
   double p90 = 0;
+  double p95 = 0;
   double p99 = 0;
 };
 

@@ -16,6 +16,7 @@
 #include "server/bench/perplexity.h"
 #include "server/bench/report.h"
 #include "server/cli/backend_flags.h"
+#include "server/cli/bench_serve.h"
 #include "server/cli/progress_bar.h"
 
 namespace quire {
@@ -24,7 +25,10 @@ namespace {
 struct BenchOptions {
   BackendOptions backend;
   OfflineBenchOptions offline;
-  LoadBenchOptions load;
+  std::string target = "127.0.0.1:50051";
+  int clients = 16;
+  int requests_per_client = 4;
+  int prefix_tokens = 0;
   int generate_tokens = 0;
   std::string perplexity_file;
   bool json = false;
@@ -68,9 +72,20 @@ absl::Status BenchEngine(const BenchOptions& options, BenchReport* report) {
   return absl::OkStatus();
 }
 
+// A closed loop with random prompts; `quire bench serve` has the rest.
 absl::Status BenchServer(const BenchOptions& options, BenchReport* report) {
+  LoadBenchOptions load;
+  load.transport.target = options.target;
+  load.transport.prompt_form = PromptForm::kTokenIds;
+  const int input_tokens = options.offline.input_lengths.front();
+  load.workload.input_tokens = {input_tokens, input_tokens};
+  load.workload.output_tokens = {options.offline.output_tokens, options.offline.output_tokens};
+  load.workload.prefix_tokens = options.prefix_tokens;
+  load.workload.num_conversations = options.clients * options.requests_per_client;
+  load.workload.seed = options.offline.seed;
+  load.max_concurrency = options.clients;
   ProgressBar bar("requests");
-  ASSIGN_OR_RETURN(report->load, RunLoadBench(options.load, [&bar](float done) { bar.Update(done); }));
+  ASSIGN_OR_RETURN(report->load, RunLoadBench(load, [&bar](float done) { bar.Update(done); }));
   return absl::OkStatus();
 }
 
@@ -89,7 +104,7 @@ int RunBench(const BenchOptions& options) {
     return 1;
   }
   std::fputs((options.json ? ToJson(report) : ToTable(report)).c_str(), stdout);
-  return report.load && report.load->failed > 0 ? 1 : 0;
+  return report.load && report.load->result.failed > 0 ? 1 : 0;
 }
 
 void AddOfflineOptions(CLI::App& command, BenchOptions& options) {
@@ -113,14 +128,14 @@ void AddOfflineOptions(CLI::App& command, BenchOptions& options) {
 
 void AddServerOptions(CLI::App& command, BenchOptions& options) {
   CLI::App* const group = command.add_option_group("Running server");
-  group->add_option("--target", options.load.target, "host:port")->capture_default_str();
-  group->add_option("--clients", options.load.clients, "Clients at once, each with one request in flight")
+  group->add_option("--target", options.target, "host:port")->capture_default_str();
+  group->add_option("--clients", options.clients, "Clients at once, each with one request in flight")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
-  group->add_option("--requests", options.load.requests_per_client, "Requests a client")
-      ->check(CLI::Range(1, 1 << 20))
+  group->add_option("--requests", options.requests_per_client, "Requests a client")
+      ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();
-  group->add_option("--shared-prefix", options.load.prefix_tokens, "Tokens that all prompts begin with")
+  group->add_option("--shared-prefix", options.prefix_tokens, "Tokens that all prompts begin with")
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
 }
@@ -130,7 +145,7 @@ void AddServerOptions(CLI::App& command, BenchOptions& options) {
 void AddBenchCommand(CLI::App& app, int* exit_code) {
   auto options = std::make_shared<BenchOptions>();
   CLI::App* command =
-      app.add_subcommand("bench", "Measure the engine (with --model), or a running server (with --target or nothing)");
+      app.add_subcommand("bench", "Measure the engine (with --model), or a running server (with --target or nothing); `bench serve` has more");
   command->add_option("--model", options->backend.model_path, "Model file: measure the engine in this process");
   command->add_option("--input-len", options->offline.input_lengths, "Prompt tokens; several for the engine alone")
       ->delimiter(',')
@@ -143,11 +158,9 @@ void AddBenchCommand(CLI::App& app, int* exit_code) {
   command->add_flag("--json", options->json, "For machines");
   AddOfflineOptions(*command, *options);
   AddServerOptions(*command, *options);
-  command->callback([options, exit_code] {
-    options->load.input_tokens = options->offline.input_lengths.front();
-    options->load.output_tokens = options->offline.output_tokens;
-    options->load.seed = options->offline.seed;
-    *exit_code = RunBench(*options);
+  AddBenchServeCommand(*command, exit_code);
+  command->callback([command, options, exit_code] {
+    if (command->get_subcommands().empty()) *exit_code = RunBench(*options);
   });
 }
 
