@@ -1,0 +1,1 @@
+"""Quire's gRPC protocol for aiperf; plugins.yaml tells aiperf what is here."""
