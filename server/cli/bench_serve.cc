@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdio>
 #include <fstream>
+#include <limits>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -220,8 +221,9 @@ void AddArrivalFlags(CLI::App& command, ServeFlags& flags) {
   ArrivalOptions& arrivals = flags.load.arrivals;
   command
       .add_option("--request-rate", arrivals.rate,
-                  "Conversations that begin each second, whether or not the server keeps up [a closed loop]")
-      ->check(CLI::Range(1e-6, 1e6));
+                  "Conversations that begin each second, whether or not the server keeps up; inf: a closed loop")
+      ->check(CLI::Range(1e-6, std::numeric_limits<double>::infinity()))
+      ->capture_default_str();
   command
       .add_option("--burstiness", arrivals.burstiness,
                   "Shape of the gamma-distributed intervals; 1: Poisson, less: bursts, more: even")

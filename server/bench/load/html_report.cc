@@ -70,21 +70,12 @@ Chart CumulativeChart(const std::string& title, std::vector<double> values_ms, d
 }
 
 std::string CumulativeCharts(const LoadReport& report) {
-  std::vector<double> ttft, tpot, itl, e2el;
-  for (const RequestRecord& record : report.run.records) {
-    if (!record.error_kind.empty()) continue;
-    const RequestLatency latency = LatencyOf(record);
-    ttft.push_back(latency.ttft_ms);
-    e2el.push_back(latency.e2el_ms);
-    if (record.output_tokens > 1) tpot.push_back(latency.tpot_ms);
-    for (size_t i = 1; i < record.message_s.size(); ++i) {
-      itl.push_back((record.message_s[i] - record.message_s[i - 1]) * 1e3);
-    }
-  }
-  return absl::StrCat(ToSvg(CumulativeChart("Time to first token", std::move(ttft), report.goodput.ttft_ms)),
-                      ToSvg(CumulativeChart("Time per output token", std::move(tpot), report.goodput.tpot_ms)),
-                      ToSvg(CumulativeChart("Inter-token latency", std::move(itl), INFINITY)),
-                      ToSvg(CumulativeChart("End to end", std::move(e2el), report.goodput.e2el_ms)));
+  LatencySamples samples = CollectLatencies(report.run);
+  const GoodputLimits& limits = report.goodput;
+  return absl::StrCat(ToSvg(CumulativeChart("Time to first token", std::move(samples.ttft), limits.ttft_ms)),
+                      ToSvg(CumulativeChart("Time per output token", std::move(samples.tpot), limits.tpot_ms)),
+                      ToSvg(CumulativeChart("Inter-token latency", std::move(samples.itl), INFINITY)),
+                      ToSvg(CumulativeChart("End to end", std::move(samples.e2el), limits.e2el_ms)));
 }
 
 std::string OverTime(const LoadRun& run, const char* title, const char* y_label, ChartSeries series) {

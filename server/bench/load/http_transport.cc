@@ -1,5 +1,6 @@
 #include <sys/resource.h>
 
+#include <array>
 // clang-format off
 #include <utility>  // Boost 1.74's awaitable.hpp needs it and does not include it.
 // clang-format on
@@ -14,7 +15,9 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <chrono>
+#include <cstdint>
 #include <exception>
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -115,20 +118,20 @@ class Exchange {
     co_await http::async_write(connection.stream, request_, redirect);
     if (error) co_return error;
 
-    http::response_parser<http::string_body> parser;
-    parser.body_limit(boost::none);
+    http::response_parser<http::buffer_body> parser;
+    parser.body_limit(std::numeric_limits<uint64_t>::max());  // Nothing is kept here.
     co_await http::async_read_header(connection.stream, connection.buffer, parser, redirect);
     if (error) co_return error;
     status_ = parser.get().result_int();
     keep_alive_ = parser.keep_alive();
+    std::array<char, 4096> bytes;
     while (!parser.is_done()) {
+      auto& body = parser.get().body();
+      body.data = bytes.data();
+      body.size = bytes.size();
       co_await http::async_read_some(connection.stream, connection.buffer, parser, redirect);
-      if (error) co_return error;
-      // What was read is taken out, so that memory does not grow with the stream.
-      std::string& body = parser.get().body();
-      const bool go_on = OnBody(body);
-      body.clear();
-      if (!go_on) {
+      if (error && error != http::error::need_buffer) co_return error;
+      if (!OnBody({bytes.data(), bytes.size() - body.size})) {
         keep_alive_ = false;
         break;
       }

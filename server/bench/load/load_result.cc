@@ -22,23 +22,17 @@ bool Within(const RequestLatency& latency, const GoodputLimits& limits) {
   return latency.ttft_ms <= limits.ttft_ms && latency.tpot_ms <= limits.tpot_ms && latency.e2el_ms <= limits.e2el_ms;
 }
 
-struct Samples {
-  std::vector<double> ttft, tpot, itl, e2el, lag;
-};
-
-void AddCompleted(const RequestRecord& record, const GoodputLimits& limits, Samples* samples, LoadResult* result) {
+void AddCompleted(const RequestRecord& record, const GoodputLimits& limits, LoadResult* result) {
   ++result->completed;
   result->input_tokens += record.usage.prompt_tokens;
   result->cached_tokens += record.usage.cached_tokens;
   result->output_tokens += record.output_tokens;
-  const RequestLatency latency = LatencyOf(record);
-  if (Within(latency, limits)) ++result->good;
-  samples->ttft.push_back(latency.ttft_ms);
-  samples->e2el.push_back(latency.e2el_ms);
-  if (record.output_tokens > 1) samples->tpot.push_back(latency.tpot_ms);
-  for (size_t i = 1; i < record.message_s.size(); ++i) {
-    samples->itl.push_back((record.message_s[i] - record.message_s[i - 1]) * kMsPerSecond);
-  }
+  if (Within(LatencyOf(record), limits)) ++result->good;
+}
+
+void AddFailed(const RequestRecord& record, LoadResult* result) {
+  if (result->failed++ == 0) result->first_error = record.error_message;
+  ++result->errors[record.error_kind];
 }
 
 }  // namespace
@@ -73,25 +67,40 @@ RequestLatency LatencyOf(const RequestRecord& record) {
   return latency;
 }
 
+LatencySamples CollectLatencies(const LoadRun& run) {
+  LatencySamples samples;
+  for (const RequestRecord& record : run.records) {
+    if (!record.error_kind.empty()) continue;
+    const RequestLatency latency = LatencyOf(record);
+    samples.ttft.push_back(latency.ttft_ms);
+    samples.e2el.push_back(latency.e2el_ms);
+    if (record.output_tokens > 1) samples.tpot.push_back(latency.tpot_ms);
+    for (size_t i = 1; i < record.message_s.size(); ++i) {
+      samples.itl.push_back((record.message_s[i] - record.message_s[i - 1]) * kMsPerSecond);
+    }
+  }
+  return samples;
+}
+
 LoadResult Evaluate(const LoadRun& run, const GoodputLimits& limits) {
   LoadResult result;
   result.duration_s = run.duration_s;
   result.skipped = run.skipped;
-  Samples samples;
+  std::vector<double> lag;
   for (const RequestRecord& record : run.records) {
-    samples.lag.push_back(record.lag_s * kMsPerSecond);
+    lag.push_back(record.lag_s * kMsPerSecond);
     if (record.error_kind.empty()) {
-      AddCompleted(record, limits, &samples, &result);
-      continue;
+      AddCompleted(record, limits, &result);
+    } else {
+      AddFailed(record, &result);
     }
-    if (result.failed++ == 0) result.first_error = record.error_message;
-    ++result.errors[record.error_kind];
   }
+  LatencySamples samples = CollectLatencies(run);
   result.ttft = Summarize(std::move(samples.ttft));
   result.tpot = Summarize(std::move(samples.tpot));
   result.itl = Summarize(std::move(samples.itl));
   result.e2el = Summarize(std::move(samples.e2el));
-  result.lag = Summarize(std::move(samples.lag));
+  result.lag = Summarize(std::move(lag));
   for (const Concurrency& open : RequestsInFlight(run)) {
     result.max_concurrent_requests = std::max(result.max_concurrent_requests, open.requests);
   }

@@ -34,6 +34,13 @@ struct RequestLatency {
 };
 RequestLatency LatencyOf(const RequestRecord& record);
 
+// Of all completed requests, in milliseconds: RequestLatency (TPOT of requests with more than one token), and ITL, the
+// time between two messages of a stream.
+struct LatencySamples {
+  std::vector<double> ttft, tpot, itl, e2el;
+};
+LatencySamples CollectLatencies(const LoadRun& run);
+
 // A figure over the time of the run.
 struct TimeSeries {
   double step_s = 0;  // Between two values; the first is of the time from 0 to step_s.
@@ -49,9 +56,8 @@ struct LoadResult {
   int64_t input_tokens = 0;
   int64_t cached_tokens = 0;
   int64_t output_tokens = 0;
-  Summary ttft, tpot, e2el;  // Of RequestLatency; TPOT of requests with more than one token.
-  Summary itl;               // Between two messages of a stream, in milliseconds.
-  Summary lag;               // RequestRecord::lag_s in milliseconds.
+  Summary ttft, tpot, itl, e2el;  // Of LatencySamples.
+  Summary lag;                    // RequestRecord::lag_s of all requests, in milliseconds.
   int max_concurrent_requests = 0;
   double max_output_tokens_per_s = 0;  // In any one second since the beginning.
   std::map<std::string, int> errors;   // By kind.
