@@ -24,6 +24,7 @@ template <int kHeadDim, int kWarps>
 __global__ void __launch_bounds__(kWarps* kWarpSize) AttendKernel(AttentionParameters parameters, bool is_large) {
   const CudaAttentionPlanView& plan = parameters.args.plan;
   const CudaAttentionItem item = (is_large ? plan.large_items : plan.small_items)[blockIdx.x];
+  if (item.num_tokens == 0) return;
   auto& shared = *reinterpret_cast<AttentionShared<kHeadDim, kWarps>*>(SharedMemory());
   AttentionTile<kHeadDim, kWarps>(parameters, item, blockIdx.y, shared).Run();
 }
@@ -35,6 +36,7 @@ __global__ void __launch_bounds__(kMergeWarps* kWarpSize) MergeKernel(CudaAttent
   const int head = blockIdx.y * kMergeWarps + threadIdx.x / kWarpSize;
   if (head >= args.num_heads) return;
   const int token = args.plan.cut_tokens[blockIdx.x];
+  if (token < 0) return;
   const int end = args.positions[token] + 1;
   const int begin = args.sliding_window > 0 ? max(0, end - args.sliding_window) : 0;
   const int num_splits = (end + kCudaSplitTokens - 1) / kCudaSplitTokens - begin / kCudaSplitTokens;
@@ -61,8 +63,8 @@ __global__ void __launch_bounds__(kMergeWarps* kWarpSize) MergeKernel(CudaAttent
 template <int kHeadDim, int kWarps>
 void LaunchItems(const AttentionParameters& parameters, bool is_large, CudaStream stream) {
   static_assert(sizeof(AttentionShared<kHeadDim, kWarps>) <= 99 * 1024);
-  const CudaAttentionPlanView& plan = parameters.args.plan;
-  const int num_items = is_large ? plan.num_large_items : plan.num_small_items;
+  const CudaAttentionRoom& room = parameters.args.plan.room;
+  const int num_items = is_large ? room.large_items : room.small_items;
   if (num_items == 0) return;
   const LaunchShape shape{.grid = dim3(num_items, parameters.args.layer.num_kv_heads),
                           .block = kWarps * kWarpSize,
@@ -95,13 +97,13 @@ void AttentionOnCuda(const CudaAttentionArgs& args, CudaStream stream) {
   const int head_dim = args.layer.head_dim;
   QUIRE_CHECK(head_dim >= 16 && head_dim <= kMaxCudaHeadDim && head_dim % 16 == 0);
   QUIRE_CHECK(args.num_heads % args.layer.num_kv_heads == 0 && args.output_stride % 2 == 0);
-  QUIRE_CHECK(args.plan.num_cut_tokens == 0 || args.partials != nullptr);
+  QUIRE_CHECK(args.plan.room.cut_tokens == 0 || args.partials != nullptr);
   AttentionParameters parameters{args, args.num_heads / args.layer.num_kv_heads,
                                  args.scale * std::numbers::log2e_v<float>, args.layer.keys.dtype == KvDType::kInt8};
   if (parameters.rotate_queries) parameters.query_factor /= static_cast<float>(CudaRotatedPart(head_dim));
   LaunchFor(head_dim, parameters, stream);
-  if (args.plan.num_cut_tokens == 0) return;
-  const LaunchShape shape{.grid = dim3(args.plan.num_cut_tokens, (args.num_heads + kMergeWarps - 1) / kMergeWarps),
+  if (args.plan.room.cut_tokens == 0) return;
+  const LaunchShape shape{.grid = dim3(args.plan.room.cut_tokens, (args.num_heads + kMergeWarps - 1) / kMergeWarps),
                           .block = kMergeWarps * kWarpSize,
                           .stream = stream};
   Launch(MergeKernel, shape, args);

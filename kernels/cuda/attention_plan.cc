@@ -31,7 +31,6 @@ void CudaAttentionPlan::Update(const PagedBatchView& batch, const Shape& shape) 
   CutTiles();
   NumberPartials();
   ListItems();
-  PackWords();
   batch_ = {};
 }
 
@@ -177,30 +176,39 @@ void CudaAttentionPlan::AddItem(const CudaAttentionItem& item) {
   (is_small ? small_items_ : large_items_).push_back(item);
 }
 
-void CudaAttentionPlan::PackWords() {
-  words_.clear();
-  const auto append = [this](const void* data, size_t bytes) {
-    const size_t begin = words_.size();
-    words_.resize(begin + bytes / sizeof(int32_t));
-    if (bytes > 0) std::memcpy(words_.data() + begin, data, bytes);
-  };
-  append(small_items_.data(), small_items_.size() * sizeof(CudaAttentionItem));
-  append(large_items_.data(), large_items_.size() * sizeof(CudaAttentionItem));
-  append(tokens_.data(), tokens_.size() * sizeof(int32_t));
-  append(first_partials_.data(), first_partials_.size() * sizeof(int32_t));
-  append(cut_tokens_.data(), cut_tokens_.size() * sizeof(int32_t));
+CudaAttentionRoom CudaAttentionPlan::NeededRoom() const {
+  return {.tokens = static_cast<int>(tokens_.size()),
+          .small_items = static_cast<int>(small_items_.size()),
+          .large_items = static_cast<int>(large_items_.size()),
+          .cut_tokens = static_cast<int>(cut_tokens_.size())};
 }
 
-CudaAttentionPlanView CudaAttentionPlan::ViewAt(const int32_t* device_words) const {
+void CudaAttentionPlan::Write(const CudaAttentionRoom& room, std::span<int32_t> words) const {
+  QUIRE_CHECK(static_cast<int64_t>(words.size()) == room.num_words());
+  std::byte* next = std::as_writable_bytes(words).data();
+  // What the plan does not need of the room is filled with this byte.
+  const auto append = [&next]<typename T>(const std::vector<T>& elements, int count, int fill) {
+    const size_t used = elements.size() * sizeof(T), size = count * sizeof(T);
+    QUIRE_CHECK(used <= size);
+    if (used > 0) std::memcpy(next, elements.data(), used);
+    std::memset(next + used, fill, size - used);
+    next += size;
+  };
+  append(small_items_, room.small_items, 0x00);
+  append(large_items_, room.large_items, 0x00);
+  append(tokens_, room.tokens, 0x00);
+  append(first_partials_, room.tokens, 0xff);
+  append(cut_tokens_, room.cut_tokens, 0xff);
+}
+
+CudaAttentionPlanView CudaAttentionPlan::ViewAt(const int32_t* device_words, const CudaAttentionRoom& room) {
   CudaAttentionPlanView view;
-  view.num_small_items = static_cast<int>(small_items_.size());
-  view.num_large_items = static_cast<int>(large_items_.size());
-  view.num_cut_tokens = static_cast<int>(cut_tokens_.size());
+  view.room = room;
   view.small_items = reinterpret_cast<const CudaAttentionItem*>(device_words);
-  view.large_items = view.small_items + view.num_small_items;
-  view.tokens = reinterpret_cast<const int32_t*>(view.large_items + view.num_large_items);
-  view.first_partials = view.tokens + tokens_.size();
-  view.cut_tokens = view.first_partials + first_partials_.size();
+  view.large_items = view.small_items + room.small_items;
+  view.tokens = reinterpret_cast<const int32_t*>(view.large_items + room.large_items);
+  view.first_partials = view.tokens + room.tokens;
+  view.cut_tokens = view.first_partials + room.tokens;
   return view;
 }
 

@@ -31,16 +31,29 @@ struct CudaAttentionItem {
   int32_t is_cut;      // 1: other items have other splits of these rows; each leaves its splits' states to be merged.
 };
 
+// How much a launch is for: as much as a plan needs, or more, so that it serves the plans of many steps.
+struct CudaAttentionRoom {
+  int tokens = 0;
+  int small_items = 0;
+  int large_items = 0;
+  int cut_tokens = 0;
+
+  bool operator==(const CudaAttentionRoom&) const = default;
+  // What a plan takes up in it, in words of 32 bits.
+  int64_t num_words() const {
+    constexpr int64_t kItemWords = sizeof(CudaAttentionItem) / sizeof(int32_t);
+    return kItemWords * (int64_t{small_items} + large_items) + 2 * int64_t{tokens} + cut_tokens;
+  }
+};
+
 // A plan as kernels see it: pointers to device memory.
 struct CudaAttentionPlanView {
-  const CudaAttentionItem* small_items = nullptr;  // Of at most kCudaWarpRows rows.
-  const CudaAttentionItem* large_items = nullptr;
-  const int32_t* tokens = nullptr;          // What items' tokens are counted in: tokens of the step.
-  const int32_t* first_partials = nullptr;  // [T] where the states of a cut token's splits begin, in tokens; else -1
-  const int32_t* cut_tokens = nullptr;      // Those whose states are to be merged.
-  int num_small_items = 0;
-  int num_large_items = 0;
-  int num_cut_tokens = 0;
+  const CudaAttentionItem* small_items = nullptr;  // Of at most kCudaWarpRows rows; behind the last, of no tokens.
+  const CudaAttentionItem* large_items = nullptr;  // Likewise.
+  const int32_t* tokens = nullptr;                 // What items' tokens are counted in: tokens of the step.
+  const int32_t* first_partials = nullptr;         // Where the states of a cut token's splits begin, in tokens; else -1
+  const int32_t* cut_tokens = nullptr;             // Those whose states are to be merged; behind the last, -1.
+  CudaAttentionRoom room;
 };
 
 class CudaAttentionPlan {
@@ -70,9 +83,12 @@ class CudaAttentionPlan {
   // Splits of cut tokens: each has a state for every query head.
   int64_t num_partials() const { return num_partials_; }
 
-  // All of the above as it is to be copied to the device, and the view of a copy there (aligned to 4 bytes).
-  std::span<const int32_t> words() const { return words_; }
-  CudaAttentionPlanView ViewAt(const int32_t* device_words) const;
+  // What it takes to hold the plan, and no more.
+  CudaAttentionRoom NeededRoom() const;
+  // Writes the plan as it is to be copied to the device. REQUIRES: the room holds it; words.size() is its num_words().
+  void Write(const CudaAttentionRoom& room, std::span<int32_t> words) const;
+  // Of what Write has written, at its place on the device.
+  static CudaAttentionPlanView ViewAt(const int32_t* device_words, const CudaAttentionRoom& room);
 
  private:
   // What items are cut from.
@@ -95,7 +111,6 @@ class CudaAttentionPlan {
   void NumberPartials();
   void ListItems();
   void AddItem(const CudaAttentionItem& item);
-  void PackWords();
 
   Shape shape_;
   PagedBatchView batch_;  // During Update.
@@ -112,7 +127,6 @@ class CudaAttentionPlan {
   std::vector<int32_t> first_partials_;
   std::vector<int32_t> cut_tokens_;
   int64_t num_partials_ = 0;
-  std::vector<int32_t> words_;
 };
 
 }  // namespace quire

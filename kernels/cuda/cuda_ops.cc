@@ -207,9 +207,12 @@ CudaOps::LayerPlan* CudaOps::PlanFor(const CudaAttentionPlan::Shape& shape) {
   LayerPlan& planned = **found;
   if (planned.step != step_) {
     planned.plan.Update(batch_, shape);
-    const int32_t* words = ToDevice(planned.plan.words());
+    const CudaAttentionRoom room = planned.plan.NeededRoom();
+    planned.words.resize(room.num_words());
+    planned.plan.Write(room, planned.words);
+    const int32_t* words = ToDevice(std::span<const int32_t>(planned.words));
     if (!status_.ok()) return nullptr;
-    planned.view = planned.plan.ViewAt(words);
+    planned.view = CudaAttentionPlan::ViewAt(words, room);
     planned.step = step_;
   }
   return &planned;

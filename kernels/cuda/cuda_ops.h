@@ -65,6 +65,7 @@ class CudaOps : public Ops {
   struct LayerPlan {
     CudaAttentionPlan plan;
     CudaAttentionPlan::Shape shape;
+    std::vector<int32_t> words;
     CudaAttentionPlanView view;
     uint64_t step = 0;
   };

@@ -103,6 +103,7 @@ __global__ void __launch_bounds__(kWarps* kWarpSize) RopeAppendKernel(CudaRopeAp
   const int head_dim = args.layer.head_dim, kv_heads = args.layer.num_kv_heads;
   float* shared = reinterpret_cast<float*>(SharedMemory()) + warp * kMaxCudaHeadDim;
   const int slot = args.slot_mapping[token];
+  if (slot < 0) return;
   const int64_t page = slot / args.layer.page_size, offset = slot % args.layer.page_size;
   for (int h = warp; h < args.num_heads + 2 * kv_heads; h += kWarps) {
     const bool is_query = h < args.num_heads, is_value = h >= args.num_heads + kv_heads;

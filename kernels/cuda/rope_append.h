@@ -27,11 +27,11 @@ struct CudaRopeAppendArgs {
   bool rotates_halves = false;            // RopeKind::kHalves; otherwise kInterleaved.
   const float* rotations = nullptr;       // As ComputeCudaRotations leaves them.
   int num_frequencies = 0;                // Twice that many dimensions are rotated, at most head_dim.
-  const int32_t* slot_mapping = nullptr;  // [num_tokens]
+  const int32_t* slot_mapping = nullptr;  // [num_tokens]; -1: there is no token, and its row is left alone.
   CudaKvLayer layer;
 };
 
-// Ops::RopeAppend. Slots are in the cache and distinct.
+// Ops::RopeAppend. Slots of tokens are in the cache and distinct.
 void RopeAppendOnCuda(const CudaRopeAppendArgs& args, CudaStream stream);
 
 }  // namespace quire

@@ -74,7 +74,10 @@ absl::StatusOr<AttentionTiming> Measure(const BenchPlan& plan, int batch_size, i
   const Matrix queries = RandomMatrix(batch_size, int64_t{model.num_heads} * model.head_dim, random);
   const size_t partial_floats = CudaAttentionPartialFloats(work.num_partials(), model.num_heads, model.head_dim);
   ASSIGN_OR_RETURN(const DeviceMemory device_queries, CopyToDevice<float>(queries.data));
-  ASSIGN_OR_RETURN(const DeviceMemory words, CopyToDevice<int32_t>(work.words()));
+  const CudaAttentionRoom room = work.NeededRoom();
+  std::vector<int32_t> plan_words(room.num_words());
+  work.Write(room, plan_words);
+  ASSIGN_OR_RETURN(const DeviceMemory words, CopyToDevice<int32_t>(plan_words));
   ASSIGN_OR_RETURN(const DeviceMemory positions, CopyToDevice<int32_t>(batch.view().positions));
   ASSIGN_OR_RETURN(const DeviceMemory block_indices, CopyToDevice<int32_t>(batch.view().block_indices));
   ASSIGN_OR_RETURN(const DeviceMemory output,
@@ -91,7 +94,7 @@ absl::StatusOr<AttentionTiming> Measure(const BenchPlan& plan, int batch_size, i
   args.scale = 1 / std::sqrt(static_cast<float>(model.head_dim));
   args.positions = As<int32_t>(positions);
   args.block_indices = As<int32_t>(block_indices);
-  args.plan = work.ViewAt(As<int32_t>(words));
+  args.plan = CudaAttentionPlan::ViewAt(As<int32_t>(words), room);
   args.partials = As<float>(partials);
   ASSIGN_OR_RETURN(const double seconds, timer.MedianSeconds([&](CudaStream stream) {
     for (int layer = 0; layer < layout.num_layers; ++layer) {

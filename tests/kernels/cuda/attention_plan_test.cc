@@ -151,16 +151,33 @@ TEST(CudaAttentionPlan, TellsKernelsWhereItsPartsLie) {
   const PagedBatch batch(shapes, 16, PagesFor(shapes, 16), random);
   CudaAttentionPlan plan;
   plan.Update(batch.view(), {.num_kv_heads = 1, .group = 8, .page_size = 16, .num_pages = 1000, .num_workers = 100});
-  const CudaAttentionPlanView view = plan.ViewAt(plan.words().data());
-  ASSERT_EQ(view.num_small_items, static_cast<int>(plan.small_items().size()));
-  ASSERT_EQ(view.num_large_items, static_cast<int>(plan.large_items().size()));
-  ASSERT_GT(view.num_large_items, 0);
-  EXPECT_EQ(view.large_items[0].end, plan.large_items()[0].end);
-  EXPECT_TRUE(std::ranges::equal(std::span(view.tokens, 303), plan.tokens()));
-  EXPECT_TRUE(std::ranges::equal(std::span(view.first_partials, 303), plan.first_partials()));
-  ASSERT_EQ(view.num_cut_tokens, 1);
-  EXPECT_EQ(view.cut_tokens[0], 0);
-  EXPECT_EQ(view.cut_tokens + 1, plan.words().data() + plan.words().size());
+  CudaAttentionRoom room = plan.NeededRoom();
+  EXPECT_EQ(room, (CudaAttentionRoom{.tokens = 303,
+                                     .small_items = static_cast<int>(plan.small_items().size()),
+                                     .large_items = static_cast<int>(plan.large_items().size()),
+                                     .cut_tokens = 1}));
+  ASSERT_GT(room.large_items, 0);
+  for (const int spare : {0, 3}) {
+    SCOPED_TRACE(spare);
+    room.tokens += spare;
+    room.small_items += spare;
+    room.large_items += spare;
+    room.cut_tokens += spare;
+    std::vector<int32_t> words(room.num_words(), 77);
+    plan.Write(room, words);
+    const CudaAttentionPlanView view = CudaAttentionPlan::ViewAt(words.data(), room);
+    EXPECT_EQ(view.room, room);
+    EXPECT_EQ(view.large_items[0].end, plan.large_items()[0].end);
+    EXPECT_TRUE(std::ranges::equal(std::span(view.tokens, 303), plan.tokens()));
+    EXPECT_TRUE(std::ranges::equal(std::span(view.first_partials, 303), plan.first_partials()));
+    EXPECT_EQ(view.cut_tokens[0], 0);
+    EXPECT_EQ(view.cut_tokens + room.cut_tokens, words.data() + words.size());
+    for (int i = 1; i <= spare; ++i) {
+      EXPECT_EQ(view.small_items[room.small_items - i].num_tokens, 0);
+      EXPECT_EQ(view.large_items[room.large_items - i].num_tokens, 0);
+      EXPECT_EQ(view.cut_tokens[room.cut_tokens - i], -1);
+    }
+  }
 }
 
 }  // namespace

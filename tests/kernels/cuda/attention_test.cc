@@ -158,6 +158,7 @@ class CudaAttentionBits : public testing::TestWithParam<KvTypes> {
     int chunk_tokens = kTokens;  // and of those after it.
     int num_workers = 1;
     std::vector<SequenceShape> neighbours = {};
+    int spare_room = 0;
   };
 
   // The sequence's output, computed beside other sequences in every call.
@@ -178,7 +179,8 @@ class CudaAttentionBits : public testing::TestWithParam<KvTypes> {
       std::fill(rows.data.begin(), rows.data.end(), neighbours_value);
       std::copy_n(qkv_.Row(begin), count * qkv_.cols, rows.Row(first));
       AppendToCuda(rows, heads_, batch.view(), cache.Layer(0));
-      const CudaAttentionCall call{.heads = heads_, .sliding_window = window, .num_workers = way.num_workers};
+      const CudaAttentionCall call{
+          .heads = heads_, .sliding_window = window, .num_workers = way.num_workers, .spare_room = way.spare_room};
       Matrix output = AttendOnCuda(rows, batch.view(), cache.Layer(0), call);
       result.insert(result.end(), output.Row(first), output.Row(first + count));
     }
@@ -212,6 +214,14 @@ TEST_P(CudaAttentionBits, DoNotDependOnPageSizeOrWorkers) {
     const Way way{.page_size = page_size, .first_chunk = 233, .chunk_tokens = 233, .num_workers = num_workers};
     EXPECT_TRUE(Compute(way, 0) == alone) << "page size " << page_size << ", " << num_workers << " workers";
   }
+}
+
+TEST_P(CudaAttentionBits, DoNotDependOnTheRoomOfALaunch) {
+  SCOPED_TRACE(kSeed);
+  const std::vector<float> alone = Compute({}, 0);
+  // Items of both sizes, and cut tokens.
+  const Way roomy{.first_chunk = 500, .chunk_tokens = 5, .num_workers = 4, .neighbours = {{999, 1}}, .spare_room = 5};
+  EXPECT_TRUE(Compute(roomy, 0) == alone);
 }
 
 TEST_P(CudaAttentionBits, DoNotDependOnTheOrderOfBlocksAndThreads) {

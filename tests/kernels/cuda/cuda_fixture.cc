@@ -78,7 +78,8 @@ Matrix AttendOnCuda(Matrix& queries, const PagedBatchView& batch, CudaKvLayer la
   Matrix output(queries.rows, heads.num_heads() * heads.head_dim);
   const float nan = std::numeric_limits<float>::quiet_NaN();
   output.data.assign(output.data.size(), nan);
-  std::vector<float> partials(CudaAttentionPartialFloats(plan.num_partials(), heads.num_heads(), heads.head_dim), nan);
+  const int64_t num_partials = plan.num_partials() + call.spare_room;
+  std::vector<float> partials(CudaAttentionPartialFloats(num_partials, heads.num_heads(), heads.head_dim), nan);
 
   CudaAttentionArgs args;
   args.queries = queries.data.data();
@@ -91,7 +92,11 @@ Matrix AttendOnCuda(Matrix& queries, const PagedBatchView& batch, CudaKvLayer la
   args.layer = layer;
   args.positions = batch.positions.data();
   args.block_indices = batch.block_indices.data();
-  args.plan = plan.ViewAt(plan.words().data());
+  CudaAttentionRoom room = plan.NeededRoom();
+  for (int* size : {&room.tokens, &room.small_items, &room.large_items, &room.cut_tokens}) *size += call.spare_room;
+  std::vector<int32_t> words(room.num_words());
+  plan.Write(room, words);
+  args.plan = CudaAttentionPlan::ViewAt(words.data(), room);
   args.partials = partials.data();
   AttentionOnCuda(args, nullptr);
   QUIRE_CHECK(cudaDeviceSynchronize() == cudaSuccess && cudaGetLastError() == cudaSuccess);

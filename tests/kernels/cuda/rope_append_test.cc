@@ -153,8 +153,18 @@ TEST(CudaRopeAppend, WritesNothingBesideItsSlots) {
   PoisonedCudaCache cache(layout);
   std::mt19937 random(kSeed);
   const PagedBatch batch({{20, 5}}, layout.page_size, layout.num_pages, random);
-  Matrix qkv = RandomMatrix(5, (2 + 4) * 48, random);
-  AppendToCuda(qkv, {.kv_heads = 2, .group = 1, .head_dim = 48}, batch.view(), cache.Layer(1));
+  PagedBatchView view = batch.view();
+  // Rows without a token, behind those with one.
+  std::vector<int32_t> positions(view.positions.begin(), view.positions.end());
+  std::vector<int32_t> slots(view.slot_mapping.begin(), view.slot_mapping.end());
+  positions.resize(8, 0);
+  slots.resize(8, -1);
+  view.positions = positions;
+  view.slot_mapping = slots;
+  Matrix qkv = RandomMatrix(8, (2 + 4) * 48, random);
+  const std::vector<float> padding(qkv.Row(5), qkv.Row(8));
+  AppendToCuda(qkv, {.kv_heads = 2, .group = 1, .head_dim = 48}, view, cache.Layer(1));
+  EXPECT_TRUE(std::ranges::equal(std::span(qkv.Row(5), qkv.Row(8)), padding));
   int64_t num_written = 0;
   for (int64_t i = 0; i < cache.bytes(); ++i) num_written += cache.memory()[i] != std::byte{0xff};
   // A byte may happen to be 0xff (of an fp8 scale, say), so that a few may seem to be missing.
