@@ -9,7 +9,9 @@ namespace quire {
 
 absl::StatusOr<std::unique_ptr<Ops>> MakeOps(const OpsOptions& options) {
 #ifdef QUIRE_HAS_CUDA
-  if (options.device == Device::kCuda || (options.device == Device::kAuto && HasCudaDevice())) return MakeCudaOps();
+  if (options.device == Device::kCuda || (options.device == Device::kAuto && HasCudaDevice())) {
+    return MakeCudaOps(options.cuda);
+  }
 #else
   if (options.device == Device::kCuda) {
     return absl::InvalidArgumentError("this build has no CUDA backend: it is built where CMake finds nvcc");

@@ -115,6 +115,21 @@ struct AttentionArgs {
   MatrixView<float> output;
 };
 
+// What a backend keeps of steps that resemble each other, so as to be faster at the next. The Ops that made it outlives
+// it; it does not outlive the arguments of the calls that it was made of.
+class StepRecording {
+ public:
+  virtual ~StepRecording() = default;
+};
+
+struct StepArgs {
+  PagedBatchView batch;
+  int max_rows = 0;  // That activations have room for: at least the batch's tokens.
+  // The steps that share one are alike in all that their layers do, but for the batch and the number of rows. nullptr:
+  // the step is like no other.
+  StepRecording* recording = nullptr;
+};
+
 class Ops {
  public:
   virtual ~Ops() = default;
@@ -136,9 +151,16 @@ class Ops {
   // A copy of the host's values.
   virtual absl::StatusOr<std::unique_ptr<Buffer>> Upload(std::span<const float> values) = 0;
 
-  // To be called once a step, before the calls whose arguments have a batch: all of these are about this one, until
-  // Synchronize ends the step. A backend with memory of its own copies the arrays there.
-  virtual void BeginStep(const PagedBatchView& batch) = 0;
+  // nullptr where there is nothing to record.
+  virtual std::unique_ptr<StepRecording> NewRecording() { return nullptr; }
+  // Runs the layers of a step, once a step: layers(num_rows) makes their calls of MatMul, RopeAppend and Attention,
+  // over activations of num_rows rows. These are the batch's tokens and, behind them, up to max_rows, rows that mean
+  // nothing: they may be computed with, and no other row's bits depend on them. Where the step has a recording, a
+  // backend may repeat what it has recorded of an earlier step instead of calling `layers`. All is about this batch
+  // until Synchronize ends the step.
+  virtual void RunStep(const StepArgs& step, absl::FunctionRef<void(int num_rows)> layers) {
+    layers(step.batch.num_tokens());
+  }
   // output[t] = row ids[t] of table, dequantised. Ids are in range.
   virtual void Embed(const PackedMatrix& table, std::span<const int32_t> ids, MatrixView<float> output) = 0;
   virtual void MatMul(const MatMulArgs& args) = 0;
@@ -182,6 +204,12 @@ struct CpuOptions {
 // INVALID_ARGUMENT for an instruction set that is unknown or that this machine lacks.
 absl::StatusOr<std::unique_ptr<Ops>> MakeCpuOps(const CpuOptions& options);
 
+struct CudaOptions {
+  bool record_steps = true;  // As CUDA graphs; otherwise every kernel is launched for every step.
+  // Is told, once, why steps are no longer recorded.
+  std::function<void(const std::string& warning)> warn = nullptr;
+};
+
 enum class Device {
   kAuto,  // A GPU where this build and the machine have one, else the CPU.
   kCpu,
@@ -191,6 +219,7 @@ enum class Device {
 struct OpsOptions {
   Device device = Device::kAuto;
   CpuOptions cpu;
+  CudaOptions cuda;
 };
 
 // INVALID_ARGUMENT says what this build or this machine lacks.

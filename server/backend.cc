@@ -44,10 +44,11 @@ KvLayout MakeKvLayout(const ModelConfig& config, int block_size, const KvDTypeOp
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options, const LoadProgress& progress) {
   RETURN_IF_ERROR(CheckOptions(options));
   auto backend = std::make_unique<Backend>();
-  const CpuOptions cpu = {.num_threads = options.threads,
-                          .instruction_set = options.instruction_set,
-                          .warn = [](const std::string& warning) { spdlog::warn("{}", warning); }};
-  absl::StatusOr<std::unique_ptr<Ops>> ops = MakeOps({.device = options.device, .cpu = cpu});
+  const auto warn = [](const std::string& warning) { spdlog::warn("{}", warning); };
+  absl::StatusOr<std::unique_ptr<Ops>> ops =
+      MakeOps({.device = options.device,
+               .cpu = {.num_threads = options.threads, .instruction_set = options.instruction_set, .warn = warn},
+               .cuda = {.warn = warn}});
   if (!ops.ok()) return options.device == Device::kCuda ? Annotate(ops.status(), "--device cuda") : ops.status();
   backend->ops = *std::move(ops);
   ASSIGN_OR_RETURN(backend->model, LoadModel(options.model_path, *backend->ops, progress));

@@ -16,13 +16,16 @@ std::span<const float> Elements(const std::unique_ptr<Buffer>& vector) {
 
 }  // namespace
 
-Decoder::Decoder(const ModelConfig& config, const Weights& weights, Ops& ops, int max_tokens)
-    : config_(config), weights_(weights), ops_(ops), max_tokens_(max_tokens) {}
+Decoder::Decoder(const ModelConfig& config, const Weights& weights, Ops& ops, KvCache& kv_cache, int max_tokens)
+    : config_(config), weights_(weights), ops_(ops), kv_cache_(kv_cache), max_tokens_(max_tokens) {}
 
 absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Make(const ModelConfig& config, const Weights& weights, Ops& ops,
-                                                       int max_tokens) {
+                                                       KvCache& kv_cache, int max_tokens) {
   QUIRE_CHECK(max_tokens >= 1);
-  std::unique_ptr<Decoder> decoder(new Decoder(config, weights, ops, max_tokens));
+  QUIRE_CHECK(kv_cache.layout().num_layers == config.num_layers);
+  QUIRE_CHECK(kv_cache.layout().num_kv_heads == config.num_kv_heads);
+  QUIRE_CHECK(kv_cache.layout().head_dim == config.head_dim);
+  std::unique_ptr<Decoder> decoder(new Decoder(config, weights, ops, kv_cache, max_tokens));
   const auto allocate = [&ops](int64_t rows, int64_t cols, Activation& activation) -> absl::Status {
     // Rows a whole number of memory pages apart would meet in the same few lines of every cache.
     constexpr int64_t kPageFloats = 1024, kLineFloats = 16;
@@ -39,24 +42,26 @@ absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Make(const ModelConfig& config
   RETURN_IF_ERROR(allocate(logit_rows, config.hidden_size, decoder->last_));
   RETURN_IF_ERROR(allocate(logit_rows, config.vocab_size, decoder->logits_));
   ASSIGN_OR_RETURN(decoder->inverse_frequencies_, ops.Upload(config.inverse_frequencies));
+  decoder->recording_ = ops.NewRecording();
   return decoder;
 }
 
-void Decoder::Forward(const Batch& batch, KvCache& kv_cache) {
+void Decoder::Forward(const Batch& batch) {
   num_tokens_ = batch.num_tokens();
   QUIRE_CHECK(num_tokens_ >= 1 && num_tokens_ <= max_tokens_);
   const PagedBatchView view = batch.View();
-  ops_.BeginStep(view);
   ops_.Embed(*weights_.embedding, batch.token_ids, hidden_.View(num_tokens_));
-  for (int i = 0; i < config_.num_layers; ++i) Layer(i, view, kv_cache);
+  ops_.RunStep({.batch = view, .max_rows = max_tokens_, .recording = recording_.get()}, [&](int num_rows) {
+    for (int i = 0; i < config_.num_layers; ++i) Layer(i, view, num_rows);
+  });
 }
 
-void Decoder::Layer(int index, const PagedBatchView& batch, KvCache& kv_cache) {
+void Decoder::Layer(int index, const PagedBatchView& batch, int num_rows) {
   const LayerWeights& layer = weights_.layers[index];
-  const MatrixView<float> hidden = hidden_.View(num_tokens_);
-  const MatrixView<float> qkv = qkv_.View(num_tokens_);
-  const MatrixView<float> attention = attention_.View(num_tokens_);
-  const MatrixView<float> gated = gated_.View(num_tokens_);
+  const MatrixView<float> hidden = hidden_.View(num_rows);
+  const MatrixView<float> qkv = qkv_.View(num_rows);
+  const MatrixView<float> attention = attention_.View(num_rows);
+  const MatrixView<float> gated = gated_.View(num_rows);
   const float epsilon = config_.norm_epsilon;
 
   ops_.MatMul({.input = hidden,
@@ -70,14 +75,14 @@ void Decoder::Layer(int index, const PagedBatchView& batch, KvCache& kv_cache) {
                    .key_norm = {Elements(layer.key_norm), epsilon},
                    .rope = {config_.rope_kind, Elements(inverse_frequencies_)},
                    .layer = index,
-                   .kv_cache = &kv_cache,
+                   .kv_cache = &kv_cache_,
                    .batch = batch});
   ops_.Attention({.qkv = qkv,
                   .num_heads = config_.num_heads,
                   .scale = 1 / std::sqrt(static_cast<float>(config_.head_dim)),
                   .sliding_window = config_.sliding_window,
                   .layer = index,
-                  .kv_cache = &kv_cache,
+                  .kv_cache = &kv_cache_,
                   .batch = batch,
                   .output = attention});
   ops_.MatMul({.input = attention,

@@ -20,14 +20,15 @@ class Decoder {
   // may ask for those of all its tokens.
   static constexpr int kMaxLogitRows = 64;
 
-  // For steps of up to `max_tokens` tokens. `config`, `weights` (packed by `ops`) and `ops` outlive the decoder.
-  // RESOURCE_EXHAUSTED when memory cannot be had.
+  // For steps of up to `max_tokens` tokens. `config`, `weights` (packed by `ops`), `ops` and `kv_cache` (allocated by
+  // it for the model's layers and heads) outlive the decoder. RESOURCE_EXHAUSTED when memory cannot be had.
   static absl::StatusOr<std::unique_ptr<Decoder>> Make(const ModelConfig& config, const Weights& weights, Ops& ops,
-                                                       int max_tokens);
+                                                       KvCache& kv_cache, int max_tokens);
 
   // Runs all layers over the batch's tokens, appending their K and V to the cache. Of the batch it takes the tokens and
-  // where they lie; page copies and logit rows are the caller's. REQUIRES: 1 <= batch.num_tokens() <= max_tokens.
-  void Forward(const Batch& batch, KvCache& kv_cache);
+  // where they lie; page copies and logit rows are the caller's. REQUIRES: 1 <= batch.num_tokens() <= max_tokens; the
+  // Ops's last step has been ended by Synchronize.
+  void Forward(const Batch& batch);
 
   // Logits of these tokens of the last Forward, one row of vocab_size each, in memory that kernels can address; valid
   // until the next call. REQUIRES: 1 to kMaxLogitRows rows.
@@ -42,13 +43,15 @@ class Decoder {
     MatrixView<float> View(int64_t rows) const { return {buffer->data(), rows, cols, stride}; }
   };
 
-  Decoder(const ModelConfig& config, const Weights& weights, Ops& ops, int max_tokens);
-  void Layer(int index, const PagedBatchView& batch, KvCache& kv_cache);
+  Decoder(const ModelConfig& config, const Weights& weights, Ops& ops, KvCache& kv_cache, int max_tokens);
+  // Over the first num_rows rows of the activations.
+  void Layer(int index, const PagedBatchView& batch, int num_rows);
 
   // Constant after construction.
   const ModelConfig& config_;
   const Weights& weights_;
   Ops& ops_;
+  KvCache& kv_cache_;
   const int max_tokens_;
 
   std::unique_ptr<Buffer> inverse_frequencies_;
@@ -60,6 +63,8 @@ class Decoder {
   Activation gated_;      // [T, intermediate]
   Activation last_;       // [kMaxLogitRows, hidden], the rows that logits are wanted of
   Activation logits_;     // [kMaxLogitRows, vocab]
+
+  std::unique_ptr<StepRecording> recording_;  // Of all of the above.
 };
 
 }  // namespace quire

@@ -12,11 +12,8 @@ namespace quire {
 absl::StatusOr<std::unique_ptr<LocalModelRunner>> LocalModelRunner::Make(const LoadedModel& model, Ops& ops,
                                                                          KvCache& kv_cache,
                                                                          int max_num_batched_tokens) {
-  QUIRE_CHECK(kv_cache.layout().num_layers == model.config.num_layers);
-  QUIRE_CHECK(kv_cache.layout().num_kv_heads == model.config.num_kv_heads);
-  QUIRE_CHECK(kv_cache.layout().head_dim == model.config.head_dim);
   ASSIGN_OR_RETURN(std::unique_ptr<Decoder> decoder,
-                   Decoder::Make(model.config, model.weights, ops, max_num_batched_tokens));
+                   Decoder::Make(model.config, model.weights, ops, kv_cache, max_num_batched_tokens));
   std::vector<Sampler> samplers;
   for (int worker = 0; worker < ops.num_host_workers(); ++worker) {
     samplers.emplace_back(model.config.vocab_size, model.tokenizer->end_tokens());
@@ -38,7 +35,7 @@ void LocalModelRunner::Launch(const Batch& batch) {
   QUIRE_CHECK(batch_ == nullptr);
   batch_ = &batch;
   if (!batch.page_copies.empty()) ops_.CopyPages(kv_cache_, batch.page_copies);
-  if (batch.num_tokens() > 0) decoder_->Forward(batch, kv_cache_);
+  if (batch.num_tokens() > 0) decoder_->Forward(batch);
 }
 
 absl::StatusOr<std::span<const SampledToken>> LocalModelRunner::Await() {

@@ -33,7 +33,6 @@ class CpuOps : public Ops {
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t floats) override;
   absl::StatusOr<std::unique_ptr<Buffer>> Upload(std::span<const float> values) override;
 
-  void BeginStep(const PagedBatchView&) override {}
   void Embed(const PackedMatrix& table, std::span<const int32_t> ids, MatrixView<float> output) override;
   void MatMul(const MatMulArgs& args) override;
   void RopeAppend(const RopeAppendArgs& args) override;

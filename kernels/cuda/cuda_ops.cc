@@ -8,12 +8,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
-#include "kernels/cuda/attention.h"
 #include "kernels/cuda/cuda_status.h"
 #include "kernels/cuda/embed.h"
 #include "kernels/cuda/kv_cache.h"
 #include "kernels/cuda/page_copy.h"
-#include "kernels/cuda/rope_append.h"
 #include "kernels/cuda/sample.h"
 
 namespace quire {
@@ -32,32 +30,33 @@ class CudaBuffer : public Buffer {
   int64_t floats_;
 };
 
-template <typename T>
-const T* DataOrNull(std::span<const T> values) {
-  return values.empty() ? nullptr : values.data();
-}
-
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create() {
+absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create(CudaOptions options) {
   cudaDeviceProp properties;
   cudaError_t error = cudaGetDeviceProperties(&properties, 0);
   if (error != cudaSuccess) return ToStatus(error, "look for a GPU");
   if (properties.major < kLeastComputeCapability) {
     return absl::InvalidArgumentError(absl::StrCat("the GPU (", properties.name, ") has compute capability ",
-                                                   properties.major, ".", properties.minor, ", at least 8.0 is needed"));
+                                                   properties.major, ".", properties.minor,
+                                                   ", at least 8.0 is needed"));
   }
   CudaStream stream = nullptr;
   error = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
   if (error != cudaSuccess) return ToStatus(error, "make a stream");
-  std::unique_ptr<CudaOps> ops(new CudaOps(stream));
+  std::unique_ptr<CudaOps> ops(new CudaOps(std::move(options), stream));
   ops->num_multiprocessors_ = properties.multiProcessorCount;
   ops->description_ = absl::StrCat("cuda, ", properties.name, ", ", properties.multiProcessorCount, " multiprocessors");
   return ops;
 }
 
-CudaOps::CudaOps(CudaStream stream)
-    : stream_(stream), pool_(DefaultWorkerCount()), work_loop_(pool_), staging_(stream), arena_(stream) {}
+CudaOps::CudaOps(CudaOptions options, CudaStream stream)
+    : options_(std::move(options)),
+      stream_(stream),
+      pool_(DefaultWorkerCount()),
+      work_loop_(pool_),
+      staging_(stream),
+      arena_(stream) {}
 
 CudaOps::~CudaOps() {
   cudaStreamSynchronize(stream_);
@@ -73,6 +72,7 @@ void CudaOps::NoteLaunches(const char* what) { Note(ToStatus(cudaGetLastError(),
 
 template <typename T>
 const T* CudaOps::ToDevice(std::span<const T> values) {
+  QUIRE_CHECK(!is_recording_);
   if (!status_.ok()) return nullptr;
   absl::StatusOr<const T*> copy = arena_.Copy(values);
   return Note(copy.status()) ? *copy : nullptr;
@@ -88,6 +88,13 @@ bool CudaOps::Grow(size_t bytes, const char* what, Memory& memory) {
   if (!Note(larger.status())) return false;
   memory = *std::move(larger);
   return true;
+}
+
+bool CudaOps::GrowForGraphs(size_t bytes, const char* what, DeviceMemory& memory) {
+  if (memory.size() >= bytes) return status_.ok();
+  QUIRE_CHECK(!is_recording_);
+  ++num_moves_;
+  return Grow(bytes + bytes / 4, what, memory);  // With something to spare, so that it moves rarely.
 }
 
 absl::StatusOr<std::unique_ptr<PackedMatrix>> CudaOps::PackParts(std::span<const RawMatrix> parts, bool gated) {
@@ -135,16 +142,6 @@ absl::StatusOr<std::unique_ptr<Buffer>> CudaOps::Upload(std::span<const float> v
   return std::make_unique<CudaBuffer>(*std::move(memory), static_cast<int64_t>(values.size()));
 }
 
-void CudaOps::BeginStep(const PagedBatchView& batch) {
-  ++step_;
-  batch_ = batch;
-  rotated_frequencies_ = nullptr;
-  arrays_ = {.num_tokens = batch.num_tokens(),
-             .positions = ToDevice(batch.positions),
-             .slot_mapping = ToDevice(batch.slot_mapping),
-             .block_indices = ToDevice(batch.block_indices)};
-}
-
 void CudaOps::Embed(const PackedMatrix& table, std::span<const int32_t> ids, MatrixView<float> output) {
   const auto& rows = static_cast<const CudaPackedMatrix&>(table);
   QUIRE_CHECK(output.rows == static_cast<int64_t>(ids.size()) && output.cols == rows.cols());
@@ -156,101 +153,15 @@ void CudaOps::Embed(const PackedMatrix& table, std::span<const int32_t> ids, Mat
 
 void CudaOps::MatMul(const MatMulArgs& args) {
   if (!status_.ok()) return;
-  if (!mat_mul_scratch_.HasRoomFor(args.input.rows, args.input.cols) &&
-      !Note(mat_mul_scratch_.Reserve(args.input.rows, args.input.cols, stream_))) {
-    return;
+  if (!mat_mul_scratch_.HasRoomFor(args.input.rows, args.input.cols)) {
+    QUIRE_CHECK(!is_recording_);
+    ++num_moves_;
+    // For all steps to come, so that it moves no more.
+    const int64_t max_rows = std::max<int64_t>(args.input.rows, max_rows_);
+    if (!Note(mat_mul_scratch_.Reserve(max_rows, args.input.cols, stream_))) return;
   }
   quire::MatMul(args, mat_mul_scratch_, stream_);
   NoteLaunches("multiply matrices");
-}
-
-void CudaOps::RopeAppend(const RopeAppendArgs& args) {
-  const auto& cache = static_cast<const CudaKvCache&>(*args.kv_cache);
-  const KvLayout& layout = cache.layout();
-  const auto num_frequencies = static_cast<int>(args.rope.inverse_frequencies.size());
-  QUIRE_CHECK(args.qkv.rows == arrays_.num_tokens && args.batch.num_tokens() == arrays_.num_tokens);
-  QUIRE_CHECK(args.qkv.cols == (args.num_heads + 2 * layout.num_kv_heads) * layout.head_dim);
-  QUIRE_CHECK(args.layer >= 0 && args.layer < layout.num_layers);
-  QUIRE_CHECK(2 * num_frequencies <= layout.head_dim);
-  const size_t rotations_bytes = size_t{2} * num_frequencies * arrays_.num_tokens * sizeof(float);
-  if (!Grow(rotations_bytes, "rotations", rotations_)) return;
-  auto* rotations = reinterpret_cast<float*>(rotations_.data());
-  const float* frequencies = DataOrNull(args.rope.inverse_frequencies);
-  if (rotated_frequencies_ != frequencies) {
-    ComputeCudaRotations(arrays_.positions, arrays_.num_tokens, frequencies, num_frequencies, rotations, stream_);
-    rotated_frequencies_ = frequencies;
-  }
-  RopeAppendOnCuda({.qkv = args.qkv.data,
-                    .qkv_stride = args.qkv.stride,
-                    .num_tokens = arrays_.num_tokens,
-                    .num_heads = args.num_heads,
-                    .query_norm = DataOrNull(args.query_norm.weight),
-                    .query_epsilon = args.query_norm.epsilon,
-                    .key_norm = DataOrNull(args.key_norm.weight),
-                    .key_epsilon = args.key_norm.epsilon,
-                    .rotates_halves = args.rope.kind == RopeKind::kHalves,
-                    .rotations = rotations,
-                    .num_frequencies = num_frequencies,
-                    .slot_mapping = arrays_.slot_mapping,
-                    .layer = cache.Layer(args.layer)},
-                   stream_);
-  NoteLaunches("append to the KV cache");
-}
-
-CudaOps::LayerPlan* CudaOps::PlanFor(const CudaAttentionPlan::Shape& shape) {
-  auto found = std::ranges::find_if(plans_, [&](const auto& plan) { return plan->shape == shape; });
-  if (found == plans_.end()) {
-    plans_.push_back(std::make_unique<LayerPlan>());
-    found = std::prev(plans_.end());
-    (*found)->shape = shape;
-  }
-  LayerPlan& planned = **found;
-  if (planned.step != step_) {
-    planned.plan.Update(batch_, shape);
-    const CudaAttentionRoom room = planned.plan.NeededRoom();
-    planned.words.resize(room.num_words());
-    planned.plan.Write(room, planned.words);
-    const int32_t* words = ToDevice(std::span<const int32_t>(planned.words));
-    if (!status_.ok()) return nullptr;
-    planned.view = CudaAttentionPlan::ViewAt(words, room);
-    planned.step = step_;
-  }
-  return &planned;
-}
-
-void CudaOps::Attention(const AttentionArgs& args) {
-  const auto& cache = static_cast<const CudaKvCache&>(*args.kv_cache);
-  const KvLayout& layout = cache.layout();
-  QUIRE_CHECK(args.num_heads > 0 && args.num_heads % layout.num_kv_heads == 0);
-  QUIRE_CHECK(args.qkv.rows == arrays_.num_tokens && args.output.rows == arrays_.num_tokens);
-  QUIRE_CHECK(args.output.cols == args.num_heads * layout.head_dim && args.qkv.cols >= args.output.cols);
-  QUIRE_CHECK(args.layer >= 0 && args.layer < layout.num_layers);
-  if (!status_.ok()) return;
-  const LayerPlan* planned = PlanFor({.num_kv_heads = layout.num_kv_heads,
-                                      .group = args.num_heads / layout.num_kv_heads,
-                                      .page_size = layout.page_size,
-                                      .num_pages = layout.num_pages,
-                                      .sliding_window = args.sliding_window,
-                                      .max_tile_rows = CudaAttentionTileRows(layout.head_dim),
-                                      .num_workers = 2 * num_multiprocessors_});
-  if (planned == nullptr) return;
-  const int64_t partial_floats =
-      CudaAttentionPartialFloats(planned->plan.num_partials(), args.num_heads, layout.head_dim);
-  if (!Grow(partial_floats * sizeof(float), "states of attention", partials_)) return;
-  AttentionOnCuda({.queries = args.qkv.data,
-                   .query_stride = args.qkv.stride,
-                   .output = args.output.data,
-                   .output_stride = args.output.stride,
-                   .num_heads = args.num_heads,
-                   .scale = args.scale,
-                   .sliding_window = args.sliding_window,
-                   .layer = cache.Layer(args.layer),
-                   .positions = arrays_.positions,
-                   .block_indices = arrays_.block_indices,
-                   .plan = planned->view,
-                   .partials = reinterpret_cast<float*>(partials_.data())},
-                  stream_);
-  NoteLaunches("attend");
 }
 
 void CudaOps::GatherRows(MatrixView<const float> input, std::span<const int32_t> rows, MatrixView<float> output) {
@@ -305,9 +216,9 @@ std::span<const SampledRow> CudaOps::Sample(MatrixView<const float> logits, int 
                 .sampled = sampled},
                stream_);
   NoteLaunches("sample");
-  Note(ToStatus(cudaMemcpyAsync(host_sampled_.data(), sampled, num_rows * sizeof(SampledRow), cudaMemcpyDeviceToHost,
-                                stream_),
-                "copy sampled tokens to the host"));
+  Note(ToStatus(
+      cudaMemcpyAsync(host_sampled_.data(), sampled, num_rows * sizeof(SampledRow), cudaMemcpyDeviceToHost, stream_),
+      "copy sampled tokens to the host"));
   return {reinterpret_cast<const SampledRow*>(host_sampled_.data()), static_cast<size_t>(num_rows)};
 }
 
@@ -317,8 +228,9 @@ absl::Status CudaOps::Synchronize() {
   if (absl::IsUnavailable(waited)) status_ = waited;
   status_.Update(waited);
   arena_.Reset();
-  arrays_ = {};
+  arrays_ = {};  // There is no step any more.
   const absl::Status status = status_;
+  if (!status.ok()) (void)cudaGetLastError();  // It is told here, and the next step must not take it for its own.
   if (!absl::IsUnavailable(status_)) status_ = absl::OkStatus();
   return status;
 }
@@ -332,6 +244,6 @@ bool HasCudaDevice() {
   return cudaGetDeviceCount(&count) == cudaSuccess && count > 0;
 }
 
-absl::StatusOr<std::unique_ptr<Ops>> MakeCudaOps() { return CudaOps::Create(); }
+absl::StatusOr<std::unique_ptr<Ops>> MakeCudaOps(CudaOptions options) { return CudaOps::Create(std::move(options)); }
 
 }  // namespace quire

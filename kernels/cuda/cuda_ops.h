@@ -1,4 +1,6 @@
-// CudaOps: Ops on an NVIDIA GPU of compute capability 8.0 or later. All calls go to one stream, in order.
+// CudaOps: Ops on an NVIDIA GPU of compute capability 8.0 or later. All calls go to one stream, in order. Layers of
+// steps that have a recording go there as CUDA graphs, from the second such step of a size on:
+// kernels/cuda/step_graphs.h.
 #pragma once
 
 #include <cstdint>
@@ -12,21 +14,33 @@
 #include "absl/status/statusor.h"
 #include "kernels/cpu/work_loop.h"
 #include "kernels/cpu/worker_pool.h"
-#include "kernels/cuda/attention_plan.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/packed_matrix.h"
 #include "kernels/cuda/sample_plan.h"
+#include "kernels/cuda/step_block.h"
+#include "kernels/cuda/step_graphs.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/cuda/upload_arena.h"
 #include "kernels/ops.h"
 
 namespace quire {
 
+// Since the start.
+struct CudaStepCounts {
+  int64_t steps = 0;
+  int64_t graph_launches = 0;  // Steps whose layers were one launch.
+  int64_t graphs_recorded = 0;
+
+  friend CudaStepCounts operator-(const CudaStepCounts& a, const CudaStepCounts& b) {
+    return {a.steps - b.steps, a.graph_launches - b.graph_launches, a.graphs_recorded - b.graphs_recorded};
+  }
+};
+
 class CudaOps : public Ops {
  public:
   // The first device. UNAVAILABLE when there is none that can be used, INVALID_ARGUMENT when it is too old.
-  static absl::StatusOr<std::unique_ptr<CudaOps>> Create();
+  static absl::StatusOr<std::unique_ptr<CudaOps>> Create(CudaOptions options = {});
   ~CudaOps() override;
 
   std::string Description() const override { return description_; }
@@ -38,7 +52,8 @@ class CudaOps : public Ops {
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t floats) override;
   absl::StatusOr<std::unique_ptr<Buffer>> Upload(std::span<const float> values) override;
 
-  void BeginStep(const PagedBatchView& batch) override;
+  std::unique_ptr<StepRecording> NewRecording() override { return std::make_unique<StepGraphs>(); }
+  void RunStep(const StepArgs& step, absl::FunctionRef<void(int num_rows)> layers) override;
   void Embed(const PackedMatrix& table, std::span<const int32_t> ids, MatrixView<float> output) override;
   void MatMul(const MatMulArgs& args) override;
   void RopeAppend(const RopeAppendArgs& args) override;
@@ -53,24 +68,18 @@ class CudaOps : public Ops {
   int num_host_workers() const override { return pool_.size(); }
   void ForEach(int64_t count, absl::FunctionRef<void(int64_t index, int worker)> fn) override;
 
+  const CudaStepCounts& step_counts() const { return step_counts_; }
+
  private:
-  // The arrays of a step's batch on the device.
+  // The arrays of a step's batch on the device, with room for the padding behind the batch's tokens.
   struct StepArrays {
-    int num_tokens = 0;
+    int num_rows = 0;
     const int32_t* positions = nullptr;
     const int32_t* slot_mapping = nullptr;
     const int32_t* block_indices = nullptr;
   };
-  // What layers of one kind share: made by the first of them in a step.
-  struct LayerPlan {
-    CudaAttentionPlan plan;
-    CudaAttentionPlan::Shape shape;
-    std::vector<int32_t> words;
-    CudaAttentionPlanView view;
-    uint64_t step = 0;
-  };
 
-  explicit CudaOps(CudaStream stream);
+  CudaOps(CudaOptions options, CudaStream stream);
 
   absl::StatusOr<std::unique_ptr<PackedMatrix>> PackParts(std::span<const RawMatrix> parts, bool gated);
   // Keeps the first error until Synchronize reports it. What comes after it computes nothing, or nonsense that is never
@@ -84,8 +93,22 @@ class CudaOps : public Ops {
   // Makes it at least `bytes`; false when they cannot be had, or after an error.
   template <typename Memory>
   bool Grow(size_t bytes, const char* what, Memory& memory);
-  LayerPlan* PlanFor(const CudaAttentionPlan::Shape& shape);
+  // The same for memory that graphs refer to: when it moves, they are of no use any more.
+  bool GrowForGraphs(size_t bytes, const char* what, DeviceMemory& memory);
 
+  // Of a step: in cuda_ops_step.cc.
+  const int32_t* CopyToBlock(int64_t num_words, absl::FunctionRef<void(std::span<int32_t>)> write, StepBlock& block);
+  void CopyArrays(int num_rows);
+  LayerPlan& PlanFor(const CudaAttentionPlan::Shape& shape, int head_dim);
+  // Makes it the plan of this step; false after an error.
+  bool Prepare(LayerPlan& planned);
+  void RunWithGraphs(absl::FunctionRef<void(int num_rows)> layers);
+  // Launches the graph of the step's layers, which it records first where there is none. Where that fails, nothing of
+  // the layers has been launched.
+  absl::Status LaunchGraph(StepGraphs::Entry& entry, absl::FunctionRef<void(int num_rows)> layers);
+  void GiveUpGraphs(const absl::Status& reason);
+
+  const CudaOptions options_;
   const CudaStream stream_;
   std::string description_;
   int num_multiprocessors_ = 0;
@@ -95,11 +118,21 @@ class CudaOps : public Ops {
 
   absl::Status status_;  // Since the last Synchronize, or for ever where the device is lost.
   UploadArena arena_;
+  MatMulScratch mat_mul_scratch_;
+  CudaStepCounts step_counts_;
+
+  // The step at hand.
   uint64_t step_ = 0;
   PagedBatchView batch_;
+  int max_rows_ = 0;
   StepArrays arrays_;
-  std::vector<std::unique_ptr<LayerPlan>> plans_;
-  MatMulScratch mat_mul_scratch_;
+  StepBlock arrays_block_;
+  std::vector<std::unique_ptr<LayerPlan>> plans_;  // Of all steps so far.
+  StepGraphs* graphs_ = nullptr;  // Where the step is one for graphs; then its rows are padded and its plans roomy.
+  std::vector<CudaAttentionRoom> rooms_;  // Of the plans of graphs_.
+  bool gave_up_graphs_ = false;
+  bool is_recording_ = false;  // Nothing is to be allocated, copied or waited for.
+  uint64_t num_moves_ = 0;     // Of memory that graphs refer to.
   DeviceMemory rotations_;
   const float* rotated_frequencies_ = nullptr;  // Whose rotations of this step there are.
   DeviceMemory partials_;
@@ -111,6 +144,6 @@ class CudaOps : public Ops {
 
 // Whether there is a device that CudaOps::Create would try.
 bool HasCudaDevice();
-absl::StatusOr<std::unique_ptr<Ops>> MakeCudaOps();
+absl::StatusOr<std::unique_ptr<Ops>> MakeCudaOps(CudaOptions options = {});
 
 }  // namespace quire

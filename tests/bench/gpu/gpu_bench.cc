@@ -26,7 +26,7 @@ absl::Status Write(const GpuReport& report, const std::string& folder) {
 }
 
 absl::Status Run(const BenchPlan& plan, const std::string& folder) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Ops> ops, MakeCudaOps());
+  ASSIGN_OR_RETURN(const std::unique_ptr<CudaOps> ops, CudaOps::Create());
   GpuReport report;
   report.gpu = ops->Description();
   report.model = plan.model.name;

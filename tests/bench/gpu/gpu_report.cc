@@ -35,12 +35,12 @@ std::string ThroughputTable(const GpuReport& report) {
       "TensorRT-LLM has published for itself: fp8 weights on one H200, which Quire does not have yet and which this "
       "GPU "
       "need not be.\n\n"
-      "| weights | input / output tokens | requests | room in the KV cache, tokens | s | tokens/s | TensorRT-LLM, "
-      "H200, fp8 |\n|---|---|---|---|---|---|---|\n";
+      "| weights | input / output tokens | requests | room in the KV cache, tokens | steps, as graphs | s | tokens/s | "
+      "TensorRT-LLM, H200, fp8 |\n|---|---|---|---|---|---|---|---|\n";
   for (const ThroughputTiming& t : report.throughput) {
-    absl::StrAppendFormat(&text, "| %s | %d / %d | %d | %d | %.2f | %.0f | %s |\n", NameOf(t.dtype), t.lengths.input,
-                          t.lengths.output, t.num_sequences, t.cached_tokens, t.seconds, t.tokens_per_second,
-                          PublishedFor(t.lengths));
+    absl::StrAppendFormat(&text, "| %s | %d / %d | %d | %d | %d, %d | %.2f | %.0f | %s |\n", NameOf(t.dtype),
+                          t.lengths.input, t.lengths.output, t.num_sequences, t.cached_tokens, t.counts.steps,
+                          t.counts.graph_launches, t.seconds, t.tokens_per_second, PublishedFor(t.lengths));
   }
   return text;
 }
@@ -93,6 +93,9 @@ std::string ToJson(const GpuReport& report) {
                                   {"output_tokens", t.lengths.output},
                                   {"sequences", t.num_sequences},
                                   {"kv_cache_tokens", t.cached_tokens},
+                                  {"steps", t.counts.steps},
+                                  {"graph_launches", t.counts.graph_launches},
+                                  {"graphs_recorded", t.counts.graphs_recorded},
                                   {"seconds", t.seconds},
                                   {"output_tokens_per_s", t.tokens_per_second}});
   }

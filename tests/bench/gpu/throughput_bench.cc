@@ -137,7 +137,7 @@ absl::StatusOr<double> Run(ModelRunner& runner, const EngineOptions& options, in
 
 }  // namespace
 
-absl::Status BenchThroughput(const BenchPlan& plan, DType dtype, Ops& ops,
+absl::Status BenchThroughput(const BenchPlan& plan, DType dtype, CudaOps& ops,
                              absl::FunctionRef<void(const ThroughputTiming&)> report) {
   ASSIGN_OR_RETURN(const LoadedModel model, MakeModel(plan, dtype, ops));
   ASSIGN_OR_RETURN(const std::unique_ptr<KvCache> kv_cache, MakeKvCache(plan, ops));
@@ -151,9 +151,10 @@ absl::Status BenchThroughput(const BenchPlan& plan, DType dtype, Ops& ops,
     if (!std::exchange(is_warm, true)) {
       RETURN_IF_ERROR(Run(*runner, options, plan.num_sequences, {lengths.input, 2}).status());
     }
+    const CudaStepCounts before = ops.step_counts();
     ASSIGN_OR_RETURN(const double seconds, Run(*runner, options, plan.num_sequences, lengths));
     report({dtype, lengths, plan.num_sequences, int64_t{num_blocks} * kPageSize, seconds,
-            static_cast<double>(plan.num_sequences) * lengths.output / seconds});
+            static_cast<double>(plan.num_sequences) * lengths.output / seconds, ops.step_counts() - before});
   }
   return absl::OkStatus();
 }

@@ -6,7 +6,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
-#include "kernels/ops.h"
+#include "kernels/cuda/cuda_ops.h"
 #include "tests/bench/gpu/bench_plan.h"
 
 namespace quire {
@@ -18,11 +18,12 @@ struct ThroughputTiming {
   int64_t cached_tokens = 0;     // That the KV cache has room for.
   double seconds = 0;            // From the first step to the end of the last request.
   double tokens_per_second = 0;  // Of output.
+  CudaStepCounts counts;         // Of these steps.
 };
 
 // Measures plan.lengths with weights in one type and hands out each timing as it is there. RESOURCE_EXHAUSTED when the
 // weights do not fit.
-absl::Status BenchThroughput(const BenchPlan& plan, DType dtype, Ops& ops,
+absl::Status BenchThroughput(const BenchPlan& plan, DType dtype, CudaOps& ops,
                              absl::FunctionRef<void(const ThroughputTiming&)> report);
 
 }  // namespace quire

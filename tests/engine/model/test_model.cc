@@ -43,11 +43,11 @@ TestModel::TestModel(const GgufWriter& writer, std::unique_ptr<Ops> ops, KvDType
                            .key_dtype = kv_dtype,
                            .value_dtype = kv_dtype};
   kv_cache_ = ops_->AllocateKvCache(layout).value();
-  decoder_ = Decoder::Make(config_, weights_, *ops_, kMaxTestTokens).value();
+  decoder_ = Decoder::Make(config_, weights_, *ops_, *kv_cache_, kMaxTestTokens).value();
 }
 
 Logits TestModel::Run(const Batch& batch) {
-  decoder_->Forward(batch, *kv_cache_);
+  decoder_->Forward(batch);
   Logits result;
   for (int32_t begin = 0; begin < batch.num_tokens(); begin += Decoder::kMaxLogitRows) {
     std::vector<int32_t> rows(std::min(Decoder::kMaxLogitRows, batch.num_tokens() - begin));

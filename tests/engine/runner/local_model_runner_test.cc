@@ -58,8 +58,8 @@ class LocalModelRunnerTest : public ::testing::Test {
   std::vector<double> Logprobs(int row) {
     Batch batch;
     AddSequence(tokens_, 0, row + 1, 16, kPageSize, batch);
-    const auto decoder = Decoder::Make(model_.config, model_.weights, ops_, kMaxTokens).value();
-    decoder->Forward(batch, *kv_cache_);
+    const auto decoder = Decoder::Make(model_.config, model_.weights, ops_, *kv_cache_, kMaxTokens).value();
+    decoder->Forward(batch);
     const int32_t rows[] = {row};
     const MatrixView<const float> logits = decoder->Logits(rows);
     double total = 0;
