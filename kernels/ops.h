@@ -169,6 +169,26 @@ class Ops {
   // output[i] = input[rows[i]].
   virtual void GatherRows(MatrixView<const float> input, std::span<const int32_t> rows, MatrixView<float> output) = 0;
   virtual void CopyPages(KvCache& kv_cache, std::span<const PageCopy> copies) = 0;
+
+  // Pages between the cache and the host's memory, while steps go on. Calls return at once; transfers are numbered from
+  // 1 and done in that order. One begins when the steps and copies called before it are done, and no step waits for it:
+  // until it is done, pages that it reads are not to be written, and those that it writes are neither to be read nor
+  // written. A call that fails has touched nothing that it will touch any more. UNIMPLEMENTED without such memory.
+  virtual absl::StatusOr<std::unique_ptr<HostPages>> AllocateHostPages(const KvLayout& /*layout*/, int /*num_pages*/) {
+    return absl::UnimplementedError("this backend keeps no pages beside the cache");
+  }
+  virtual absl::StatusOr<uint64_t> StartToHost(const KvCache& /*kv_cache*/, std::span<const PageTransfer> /*pages*/,
+                                               HostPages& /*host*/) {
+    return absl::UnimplementedError("this backend keeps no pages beside the cache");
+  }
+  virtual absl::StatusOr<uint64_t> StartFromHost(KvCache& /*kv_cache*/, std::span<const PageTransfer> /*pages*/,
+                                                 const HostPages& /*host*/) {
+    return absl::UnimplementedError("this backend keeps no pages beside the cache");
+  }
+  // The last transfer that is done, 0 before the first. With wait_for, it is at least this one, which has been started.
+  // UNAVAILABLE when the device is lost: transfers that were not done never will be.
+  virtual absl::StatusOr<uint64_t> TransfersDone(uint64_t /*wait_for*/ = 0) { return 0; }
+
   // The same elements where the host may read them once Synchronize() has returned, until the next call of ToHost.
   virtual MatrixView<const float> ToHost(MatrixView<const float> matrix) = 0;
   // Whether Sample may be called; where not, the host chooses from what ToHost gives.

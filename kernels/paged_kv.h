@@ -2,6 +2,7 @@
 // one sequence, for every layer and KV head. Which page belongs to whom is the block manager's business.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -58,6 +59,22 @@ struct PageCopy {
   int32_t source = 0;
   int32_t destination = 0;
   int32_t num_tokens = 0;
+};
+
+// Pages in memory of the host, each whole and in a form of the backend's own, at the same bytes for the same layout. On
+// a device's backend the memory is pinned, so that copies run beside kernels.
+class HostPages {
+ public:
+  virtual ~HostPages() = default;
+  virtual int num_pages() const = 0;
+  // KvLayout::BytesPerPage of them. Not to be touched while a transfer has to do with the page.
+  virtual std::span<std::byte> page(int index) const = 0;
+};
+
+// Page `page` of a cache and page `host_page` of HostPages, one to be copied to the other.
+struct PageTransfer {
+  int32_t page = 0;
+  int32_t host_page = 0;
 };
 
 // Where each token of a ragged step lies. T tokens in S sequences; sequence s owns tokens

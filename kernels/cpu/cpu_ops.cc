@@ -13,6 +13,7 @@
 #include "kernels/cpu/packed_matrix.h"
 #include "kernels/cpu/page_copy.h"
 #include "kernels/cpu/self_check.h"
+#include "kernels/host_pages.h"
 
 namespace quire {
 namespace {
@@ -122,6 +123,22 @@ void CpuOps::GatherRows(MatrixView<const float> input, std::span<const int32_t> 
 
 void CpuOps::CopyPages(KvCache& kv_cache, std::span<const PageCopy> copies) {
   CopyKvPages(static_cast<CpuKvCache&>(kv_cache), copies, pool_);
+}
+
+absl::StatusOr<std::unique_ptr<HostPages>> CpuOps::AllocateHostPages(const KvLayout& layout, int num_pages) {
+  return HostPagesIn<AlignedMemory>::Allocate(layout, num_pages, AlignedMemory::Allocate);
+}
+
+absl::StatusOr<uint64_t> CpuOps::StartToHost(const KvCache& kv_cache, std::span<const PageTransfer> pages,
+                                             HostPages& host) {
+  CopyKvPagesToHost(static_cast<const CpuKvCache&>(kv_cache), pages, host, pool_);
+  return ++num_transfers_;
+}
+
+absl::StatusOr<uint64_t> CpuOps::StartFromHost(KvCache& kv_cache, std::span<const PageTransfer> pages,
+                                               const HostPages& host) {
+  CopyKvPagesFromHost(static_cast<CpuKvCache&>(kv_cache), pages, host, pool_);
+  return ++num_transfers_;
 }
 
 void CpuOps::ForEach(int64_t count, absl::FunctionRef<void(int64_t index, int worker)> fn) {

@@ -39,6 +39,13 @@ class CpuOps : public Ops {
   void Attention(const AttentionArgs& args) override;
   void GatherRows(MatrixView<const float> input, std::span<const int32_t> rows, MatrixView<float> output) override;
   void CopyPages(KvCache& kv_cache, std::span<const PageCopy> copies) override;
+  absl::StatusOr<std::unique_ptr<HostPages>> AllocateHostPages(const KvLayout& layout, int num_pages) override;
+  // These copy before they return.
+  absl::StatusOr<uint64_t> StartToHost(const KvCache& kv_cache, std::span<const PageTransfer> pages,
+                                       HostPages& host) override;
+  absl::StatusOr<uint64_t> StartFromHost(KvCache& kv_cache, std::span<const PageTransfer> pages,
+                                         const HostPages& host) override;
+  absl::StatusOr<uint64_t> TransfersDone(uint64_t /*wait_for*/ = 0) override { return num_transfers_; }
   MatrixView<const float> ToHost(MatrixView<const float> matrix) override { return matrix; }
   // Every call has finished when it returns.
   absl::Status Synchronize() override { return absl::OkStatus(); }
@@ -52,6 +59,7 @@ class CpuOps : public Ops {
   MatMulRunner mat_mul_;
   RopeAppender rope_appender_;
   PagedAttention attention_;
+  uint64_t num_transfers_ = 0;
 };
 
 }  // namespace quire

@@ -46,6 +46,26 @@ void CopyHead(CpuKvCache& cache, int layer, int kv_head, const PageCopy& copy) {
   }
 }
 
+// Calls copy(its part of a page in the cache, the same of the page in `host`, bytes) for every layer and transfer.
+template <typename Copy>
+void ForEachPart(const CpuKvCache& cache, std::span<const PageTransfer> transfers, const HostPages& host,
+                 WorkerPool& pool, const Copy& copy) {
+  if (transfers.empty()) return;
+  const KvLayout& layout = cache.layout();
+  const int64_t bytes = layout.BytesPerPage() / layout.num_layers;
+  for (const PageTransfer& transfer : transfers) {
+    QUIRE_CHECK(transfer.page >= 0 && transfer.page < layout.num_pages);
+    QUIRE_CHECK(static_cast<int64_t>(host.page(transfer.host_page).size()) == layout.BytesPerPage());
+  }
+  pool.Run([&](int worker) {
+    for (int layer = worker; layer < layout.num_layers; layer += pool.size()) {
+      for (const PageTransfer& transfer : transfers) {
+        copy(cache.KeyBlock(layer, transfer.page, 0, 0), host.page(transfer.host_page).data() + layer * bytes, bytes);
+      }
+    }
+  });
+}
+
 }  // namespace
 
 void CopyKvPages(CpuKvCache& cache, std::span<const PageCopy> copies, WorkerPool& pool) {
@@ -62,6 +82,20 @@ void CopyKvPages(CpuKvCache& cache, std::span<const PageCopy> copies, WorkerPool
         for (int head = 0; head < layout.num_kv_heads; ++head) CopyHead(cache, layer, head, copy);
       }
     }
+  });
+}
+
+void CopyKvPagesToHost(const CpuKvCache& cache, std::span<const PageTransfer> transfers, HostPages& host,
+                       WorkerPool& pool) {
+  ForEachPart(cache, transfers, host, pool, [](const std::byte* in_cache, std::byte* on_host, int64_t bytes) {
+    std::copy_n(in_cache, bytes, on_host);
+  });
+}
+
+void CopyKvPagesFromHost(CpuKvCache& cache, std::span<const PageTransfer> transfers, const HostPages& host,
+                         WorkerPool& pool) {
+  ForEachPart(cache, transfers, host, pool, [](std::byte* in_cache, const std::byte* on_host, int64_t bytes) {
+    std::copy_n(on_host, bytes, in_cache);
   });
 }
 

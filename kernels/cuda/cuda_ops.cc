@@ -13,6 +13,7 @@
 #include "kernels/cuda/kv_cache.h"
 #include "kernels/cuda/page_copy.h"
 #include "kernels/cuda/sample.h"
+#include "kernels/host_pages.h"
 
 namespace quire {
 namespace {
@@ -45,6 +46,9 @@ absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create(CudaOptions options) {
   error = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
   if (error != cudaSuccess) return ToStatus(error, "make a stream");
   std::unique_ptr<CudaOps> ops(new CudaOps(std::move(options), stream));
+  absl::StatusOr<std::unique_ptr<PageTransfers>> transfers = PageTransfers::Create(stream);
+  if (!transfers.ok()) return transfers.status();
+  ops->transfers_ = *std::move(transfers);
   ops->num_multiprocessors_ = properties.multiProcessorCount;
   ops->description_ = absl::StrCat("cuda, ", properties.name, ", ", properties.multiProcessorCount, " multiprocessors");
   return ops;
@@ -178,6 +182,21 @@ void CudaOps::CopyPages(KvCache& kv_cache, std::span<const PageCopy> copies) {
   if (!status_.ok()) return;
   CopyCudaKvPages(cache.layout(), cache.memory(), copies, stream_);
   NoteLaunches("copy pages");
+}
+
+absl::StatusOr<std::unique_ptr<HostPages>> CudaOps::AllocateHostPages(const KvLayout& layout, int num_pages) {
+  return HostPagesIn<PinnedMemory>::Allocate(
+      layout, num_pages, [](size_t bytes) { return PinnedMemory::Allocate(bytes, "pages beside the KV cache"); });
+}
+
+absl::StatusOr<uint64_t> CudaOps::StartToHost(const KvCache& kv_cache, std::span<const PageTransfer> pages,
+                                              HostPages& host) {
+  return transfers_->StartToHost(static_cast<const CudaKvCache&>(kv_cache), pages, host);
+}
+
+absl::StatusOr<uint64_t> CudaOps::StartFromHost(KvCache& kv_cache, std::span<const PageTransfer> pages,
+                                                const HostPages& host) {
+  return transfers_->StartFromHost(static_cast<CudaKvCache&>(kv_cache), pages, host);
 }
 
 MatrixView<const float> CudaOps::ToHost(MatrixView<const float> matrix) {

@@ -1,6 +1,6 @@
-// CudaOps: Ops on an NVIDIA GPU of compute capability 8.0 or later. All calls go to one stream, in order. Layers of
-// steps that have a recording go there as CUDA graphs, from the second such step of a size on:
-// kernels/cuda/step_graphs.h.
+// CudaOps: Ops on an NVIDIA GPU of compute capability 8.0 or later. All calls go to one stream, in order, but
+// for transfers of pages, which have their own. Layers of steps that have a recording go there as CUDA graphs, from the
+// second such step of a size on: kernels/cuda/step_graphs.h.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,7 @@
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/packed_matrix.h"
+#include "kernels/cuda/page_transfers.h"
 #include "kernels/cuda/sample_plan.h"
 #include "kernels/cuda/step_block.h"
 #include "kernels/cuda/step_graphs.h"
@@ -60,6 +61,12 @@ class CudaOps : public Ops {
   void Attention(const AttentionArgs& args) override;
   void GatherRows(MatrixView<const float> input, std::span<const int32_t> rows, MatrixView<float> output) override;
   void CopyPages(KvCache& kv_cache, std::span<const PageCopy> copies) override;
+  absl::StatusOr<std::unique_ptr<HostPages>> AllocateHostPages(const KvLayout& layout, int num_pages) override;
+  absl::StatusOr<uint64_t> StartToHost(const KvCache& kv_cache, std::span<const PageTransfer> pages,
+                                       HostPages& host) override;
+  absl::StatusOr<uint64_t> StartFromHost(KvCache& kv_cache, std::span<const PageTransfer> pages,
+                                         const HostPages& host) override;
+  absl::StatusOr<uint64_t> TransfersDone(uint64_t wait_for = 0) override { return transfers_->Done(wait_for); }
   MatrixView<const float> ToHost(MatrixView<const float> matrix) override;
   bool can_sample() const override { return true; }
   std::span<const SampledRow> Sample(MatrixView<const float> logits, int num_rows,
@@ -115,6 +122,7 @@ class CudaOps : public Ops {
   WorkerPool pool_;  // For what the host does: packing and sampling.
   WorkLoop work_loop_;
   WeightStaging staging_;
+  std::unique_ptr<PageTransfers> transfers_;
 
   absl::Status status_;  // Since the last Synchronize, or for ever where the device is lost.
   UploadArena arena_;
