@@ -194,7 +194,8 @@ class Ops {
   // Whether Sample may be called; where not, the host chooses from what ToHost gives.
   virtual bool can_sample() const { return false; }
   // Chooses a token for each of num_rows rows, which `row` tells one after the other, from logits [rows, vocabulary] in
-  // memory that kernels can address. What it returns may be read once Synchronize() has returned, until the next call.
+  // memory that kernels can address. What it returns may be read once Synchronize() has returned, until the next call
+  // behind that: a step may have several.
   virtual std::span<const SampledRow> Sample(MatrixView<const float> /*logits*/, int /*num_rows*/,
                                              absl::FunctionRef<SampleRow(int index)> /*row*/) {
     return {};

@@ -36,21 +36,27 @@ void LocalModelRunner::Launch(const Batch& batch) {
   batch_ = &batch;
   if (!batch.page_copies.empty()) ops_.CopyPages(kv_cache_, batch.page_copies);
   if (batch.num_tokens() > 0) decoder_->Forward(batch);
-}
-
-absl::StatusOr<std::span<const SampledToken>> LocalModelRunner::Await() {
-  QUIRE_CHECK(batch_ != nullptr);
-  const std::vector<LogitRow>& logit_rows = std::exchange(batch_, nullptr)->logit_rows;
+  const std::vector<LogitRow>& logit_rows = batch.logit_rows;
   order_.resize(logit_rows.size());
   std::iota(order_.begin(), order_.end(), size_t{0});
   std::sort(order_.begin(), order_.end(),
             [&](size_t a, size_t b) { return std::pair(logit_rows[a].row, a) < std::pair(logit_rows[b].row, b); });
   if (sampled_.size() < logit_rows.size()) sampled_.resize(logit_rows.size());
-  for (size_t done = 0; done < order_.size();) {
-    ASSIGN_OR_RETURN(done, SampleSlice(logit_rows, done));
+  num_launched_ = 0;
+  LaunchSlices();
+}
+
+absl::StatusOr<std::span<const SampledToken>> LocalModelRunner::Await() {
+  QUIRE_CHECK(batch_ != nullptr);
+  absl::Status status = ops_.Synchronize();
+  while (status.ok()) {
+    CollectSlices();
+    if (num_launched_ == order_.size()) break;
+    LaunchSlices();
+    status = ops_.Synchronize();
   }
-  // Also where nothing was sampled, a step is over only when its writes are.
-  RETURN_IF_ERROR(ops_.Synchronize());
+  batch_ = nullptr;
+  RETURN_IF_ERROR(status);
   return std::span<const SampledToken>(sampled_).first(order_.size());
 }
 
@@ -58,42 +64,49 @@ bool LocalModelRunner::IsForDevice(const LogitRow& row) const {
   return ops_.can_sample() && row.score < 0 && row.params->logprobs <= 0;
 }
 
-absl::StatusOr<size_t> LocalModelRunner::SampleSlice(const std::vector<LogitRow>& logit_rows, size_t begin) {
-  rows_.clear();
+void LocalModelRunner::LaunchSlices() {
+  const std::vector<LogitRow>& logit_rows = batch_->logit_rows;
   by_device_.clear();
+  slices_.clear();
   by_host_.clear();
-  size_t end = begin;
-  for (; end < order_.size(); ++end) {
-    const LogitRow& row = logit_rows[order_[end]];
-    if (rows_.empty() || rows_.back() != row.row) {
-      if (rows_.size() == Decoder::kMaxLogitRows) break;
-      rows_.push_back(row.row);
+  while (num_launched_ < order_.size() && by_host_.empty()) {
+    const size_t first = by_device_.size();
+    rows_.clear();
+    for (; num_launched_ < order_.size(); ++num_launched_) {
+      const size_t index = order_[num_launched_];
+      const LogitRow& row = logit_rows[index];
+      if (rows_.empty() || rows_.back() != row.row) {
+        if (rows_.size() == Decoder::kMaxLogitRows) break;
+        rows_.push_back(row.row);
+      }
+      (IsForDevice(row) ? by_device_ : by_host_).push_back({index, static_cast<int>(rows_.size()) - 1});
     }
-    (IsForDevice(row) ? by_device_ : by_host_).push_back({order_[end], static_cast<int>(rows_.size()) - 1});
+    const MatrixView<const float> logits = decoder_->Logits(rows_);
+    if (const size_t count = by_device_.size() - first; count > 0) {
+      slices_.push_back({first, ops_.Sample(logits, static_cast<int>(count), [&](int i) {
+                           const Choice& choice = by_device_[first + i];
+                           return row_builder_.Build(logit_rows[choice.index], choice.slot);
+                         })});
+    }
+    if (!by_host_.empty()) host_logits_ = ops_.ToHost(logits);
   }
-  const MatrixView<const float> logits = decoder_->Logits(rows_);
-  std::span<const SampledRow> chosen;
-  if (!by_device_.empty()) {
-    chosen = ops_.Sample(logits, static_cast<int>(by_device_.size()), [&](int i) {
-      return row_builder_.Build(logit_rows[by_device_[i].index], by_device_[i].slot);
-    });
-  }
-  MatrixView<const float> on_host;
-  if (!by_host_.empty()) on_host = ops_.ToHost(logits);
-  RETURN_IF_ERROR(ops_.Synchronize());
-  for (size_t i = 0; i < by_device_.size(); ++i) {
-    SampledToken& sampled = sampled_[by_device_[i].index];
-    sampled.ok = chosen[i].ok;
-    sampled.token = chosen[i].token;
-    sampled.logprob = chosen[i].logprob;
-    sampled.top.clear();
+}
+
+void LocalModelRunner::CollectSlices() {
+  for (const DeviceSlice& slice : slices_) {
+    for (size_t i = 0; i < slice.chosen.size(); ++i) {
+      SampledToken& sampled = sampled_[by_device_[slice.first + i].index];
+      sampled.ok = slice.chosen[i].ok;
+      sampled.token = slice.chosen[i].token;
+      sampled.logprob = slice.chosen[i].logprob;
+      sampled.top.clear();
+    }
   }
   ops_.ForEach(static_cast<int64_t>(by_host_.size()), [&](int64_t i, int worker) {
     const Choice& choice = by_host_[i];
-    const std::span<const float> row_logits(on_host.Row(choice.slot), on_host.cols);
-    samplers_[worker].Sample(row_logits, logit_rows[choice.index], &sampled_[choice.index]);
+    const std::span<const float> row_logits(host_logits_.Row(choice.slot), host_logits_.cols);
+    samplers_[worker].Sample(row_logits, batch_->logit_rows[choice.index], &sampled_[choice.index]);
   });
-  return end;
 }
 
 }  // namespace quire

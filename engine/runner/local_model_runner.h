@@ -29,8 +29,12 @@ class LocalModelRunner : public ModelRunner {
   LocalModelRunner(std::unique_ptr<Decoder> decoder, std::vector<Sampler> samplers, SampleRowBuilder row_builder,
                    Ops& ops, KvCache& kv_cache);
 
-  // Answers logit_rows[order_[begin, ...)] as far as one call of Decoder::Logits reaches; returns where it stopped.
-  absl::StatusOr<size_t> SampleSlice(const std::vector<LogitRow>& logit_rows, size_t begin);
+  // Puts the logits of the next of order_ on the device's way, and its choices, one call of Decoder::Logits after the
+  // other; up to the end, or to the first call some of whose rows are the host's, since their logits are read before
+  // they are overwritten.
+  void LaunchSlices();
+  // What has been launched is there: takes the device's choices and makes the host's.
+  void CollectSlices();
   // A matter of the row alone, so that neighbours do not change who rounds its sums.
   bool IsForDevice(const LogitRow& row) const;
 
@@ -40,16 +44,25 @@ class LocalModelRunner : public ModelRunner {
   Ops& ops_;
   KvCache& kv_cache_;
 
-  const Batch* batch_ = nullptr;       // The step in flight.
-  std::vector<size_t> order_;          // Of batch_->logit_rows, those of one token side by side.
-  std::vector<int32_t> rows_;          // Tokens of one slice.
-  // The slice's logit rows, by who chooses.
+  const Batch* batch_ = nullptr;  // The step in flight.
+  std::vector<size_t> order_;     // Of batch_->logit_rows, those of one token side by side.
+  size_t num_launched_ = 0;       // Of order_.
+
+  // Launched and not collected.
   struct Choice {
     size_t index;  // Into batch_->logit_rows.
-    int slot;      // Where in rows_ its token is.
+    int slot;      // Of its token among the slice's.
   };
+  struct DeviceSlice {
+    size_t first;  // In by_device_.
+    std::span<const SampledRow> chosen;
+  };
+  std::vector<int32_t> rows_;  // Tokens of a slice.
   std::vector<Choice> by_device_;
-  std::vector<Choice> by_host_;
+  std::vector<DeviceSlice> slices_;
+  std::vector<Choice> by_host_;          // Of the last slice,
+  MatrixView<const float> host_logits_;  // which has these.
+
   std::vector<SampledToken> sampled_;  // Only grows, so that what its elements own is kept.
 };
 

@@ -219,8 +219,10 @@ std::span<const SampledRow> CudaOps::Sample(MatrixView<const float> logits, int 
   const size_t token_bytes = round_up(num_rows * sizeof(int32_t));
   const size_t sampled_bytes = round_up(num_rows * sizeof(SampledRow));
   const size_t scratch_bytes = CudaSampleScratchBytes(num_rows, vocab_size);
+  if (num_sample_calls_ == host_sampled_.size()) host_sampled_.emplace_back();
+  PinnedMemory& on_host = host_sampled_[num_sample_calls_++];
   if (!Grow(token_bytes + sampled_bytes + scratch_bytes, "sampling", sample_memory_) ||
-      !Grow(sampled_bytes, "sampled tokens on the host", host_sampled_)) {
+      !Grow(sampled_bytes, "sampled tokens on the host", on_host)) {
     return {};
   }
   std::byte* const memory = sample_memory_.data();
@@ -235,10 +237,10 @@ std::span<const SampledRow> CudaOps::Sample(MatrixView<const float> logits, int 
                 .sampled = sampled},
                stream_);
   NoteLaunches("sample");
-  Note(ToStatus(
-      cudaMemcpyAsync(host_sampled_.data(), sampled, num_rows * sizeof(SampledRow), cudaMemcpyDeviceToHost, stream_),
-      "copy sampled tokens to the host"));
-  return {reinterpret_cast<const SampledRow*>(host_sampled_.data()), static_cast<size_t>(num_rows)};
+  Note(
+      ToStatus(cudaMemcpyAsync(on_host.data(), sampled, num_rows * sizeof(SampledRow), cudaMemcpyDeviceToHost, stream_),
+               "copy sampled tokens to the host"));
+  return {reinterpret_cast<const SampledRow*>(on_host.data()), static_cast<size_t>(num_rows)};
 }
 
 absl::Status CudaOps::Synchronize() {
@@ -247,6 +249,7 @@ absl::Status CudaOps::Synchronize() {
   if (absl::IsUnavailable(waited)) status_ = waited;
   status_.Update(waited);
   arena_.Reset();
+  num_sample_calls_ = 0;
   arrays_ = {};  // There is no step any more.
   const absl::Status status = status_;
   if (!status.ok()) (void)cudaGetLastError();  // It is told here, and the next step must not take it for its own.

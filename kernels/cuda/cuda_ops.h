@@ -147,7 +147,8 @@ class CudaOps : public Ops {
   SamplePlan sample_plan_;
   DeviceMemory sample_memory_;  // Tokens, sampled rows, then scratch.
   PinnedMemory host_matrix_;
-  PinnedMemory host_sampled_;
+  std::vector<PinnedMemory> host_sampled_;  // One for each call of Sample since the last Synchronize, or more.
+  size_t num_sample_calls_ = 0;             // Since then.
 };
 
 // Whether there is a device that CudaOps::Create would try.

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -38,8 +40,7 @@ TEST_F(CudaOpsTest, AgreesWithTheReferenceForEveryFormat) {
     const GgufWriter writer =
         TinyModel({.dtype = dtype, .hidden_size = 256, .intermediate_size = 256, .num_heads = 16, .biases = true});
     const std::vector<TokenId> tokens = RandomTokens(21, 2);
-    const Logits expected =
-        TestModel(writer, std::make_unique<ReferenceOps>(), KvDType::kF32).RunSequence(tokens, 21);
+    const Logits expected = TestModel(writer, std::make_unique<ReferenceOps>(), KvDType::kF32).RunSequence(tokens, 21);
     Logits difference = CudaModel(writer).RunSequence(tokens, 21);
     for (size_t t = 0; t < tokens.size(); ++t) {
       for (int v = 0; v < kTinyVocabSize; ++v) difference[t][v] -= expected[t][v];
@@ -80,8 +81,8 @@ TEST_F(CudaOpsTest, SaysWhatToLowerWhenTheDevicesMemoryIsTooSmall) {
   cuda_shim::SetDeviceMemory(1 << 20);
   const auto ops = MakeCudaOps().value();
   EXPECT_LE(ops->FreeDeviceMemory(), 1 << 20);
-  const auto cache = ops->AllocateKvCache(
-      {.num_layers = 4, .num_kv_heads = 2, .head_dim = 64, .page_size = 16, .num_pages = 1024});
+  const auto cache =
+      ops->AllocateKvCache({.num_layers = 4, .num_kv_heads = 2, .head_dim = 64, .page_size = 16, .num_pages = 1024});
   EXPECT_TRUE(absl::IsResourceExhausted(cache.status()));
   EXPECT_THAT(std::string(cache.status().message()), HasSubstr("lower --kv-cache-memory"));
 }
@@ -114,7 +115,7 @@ class CudaRunnerTest : public CudaOpsTest {
                                          .page_size = 16,
                                          .num_pages = 16})
                       .value()),
-        runner_(LocalModelRunner::Make(model_, *ops_, *kv_cache_, 64).value()) {}
+        runner_(LocalModelRunner::Make(model_, *ops_, *kv_cache_, 200).value()) {}
 
   LogitRow RowFor(const SamplingParams& params, uint64_t seed = 0) const {
     return {.row = static_cast<int32_t>(tokens_.size()) - 1,
@@ -163,6 +164,31 @@ TEST_F(CudaRunnerTest, ChoosesOnTheDeviceWhatTheHostChooses) {
       EXPECT_NEAR((*sampled)[i + 2 + kind].logprob, by_host.logprob, 1e-5);
     }
   }
+}
+
+// More rows than logits are kept of at a time, chosen by the device in one go; some by the host in between.
+TEST_F(CudaRunnerTest, WaitsOncePerStepUnlessTheHostChooses) {
+  cuda_shim::SetDeferred(true);
+  const SamplingParams by_device = {.temperature = 0}, by_host = {.temperature = 0, .logprobs = 1};
+  const std::vector<TokenId> tokens = RandomTokens(170, 8);
+  const auto run = [&](const auto& params_of) {
+    Batch batch;
+    AddSequence(tokens, 0, 170, 0, 16, batch);
+    for (int row = 169; row >= 0; --row) {
+      batch.logit_rows.push_back({.row = row, .params = params_of(row), .position = row + 1, .tokens = tokens});
+    }
+    runner_->Launch(batch);
+    const auto sampled = runner_->Await();
+    EXPECT_TRUE(sampled.ok()) << sampled.status();
+    std::vector<TokenId> chosen;
+    if (sampled.ok()) std::ranges::transform(*sampled, std::back_inserter(chosen), &SampledToken::token);
+    return chosen;
+  };
+  const std::vector<TokenId> expected = run([&](int) { return &by_host; });
+  ASSERT_EQ(expected.size(), 170u);
+  EXPECT_EQ(run([&](int row) { return row >= 64 && row < 80 ? &by_host : &by_device; }), expected);
+  cuda_shim::FailNext(cuda_shim::Call::kSynchronize, cudaErrorInvalidValue, /*after=*/1);
+  EXPECT_EQ(run([&](int) { return &by_device; }), expected);
 }
 
 TEST_F(CudaRunnerTest, FailsTheStepWhenTheDeviceIsLostAndEveryLaterOne) {
