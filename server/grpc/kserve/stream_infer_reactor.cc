@@ -2,12 +2,16 @@
 
 #include "absl/time/clock.h"
 #include "server/grpc/call_deadline.h"
+#include "server/grpc/call_metadata.h"
 
 namespace quire::kserve {
 
 StreamInferReactor::StreamInferReactor(grpc::CallbackServerContext* context, ServingPipeline& pipeline,
                                        const RequestParser& parser)
-    : context_(context), pipeline_(pipeline), parser_(parser) {
+    : context_(context),
+      pipeline_(pipeline),
+      parser_(parser),
+      origin_(ReceiveOrigin(Protocol::kKserve, *context)) {
   StartRead(&incoming_);
 }
 
@@ -37,10 +41,13 @@ void StreamInferReactor::AcceptLocked(absl::StatusOr<InferRequest> parsed) {
   requests_.emplace(&request, std::move(owned));
   absl::Status status = parsed.status();
   if (status.ok()) {
+    parsed->pipeline.origin = origin_;
     parsed->pipeline.generate.deadline = DeadlineOf(*context_);
     absl::StatusOr<RequestContextPtr> started = pipeline_.Start(std::move(parsed->pipeline), &request);
     status = started.status();
     if (started.ok()) request.context = *std::move(started);
+  } else {
+    pipeline_.Refuse(origin_, status);
   }
   if (!status.ok()) {
     request.answer.Fail(std::move(status));
