@@ -8,7 +8,9 @@
 #include "server/http/openai/completions.h"
 #include "server/http/openai/models.h"
 #include "server/http/router.h"
+#include "server/http/stats.h"
 #include "server/http/tokenize.h"
+#include "server/http/web_page.h"
 #include "server/version.h"
 
 namespace quire {
@@ -36,6 +38,8 @@ HttpHandler MakeHttpHandler(ServingPipeline& pipeline) {
   const auto post = [&](const char* path, asio::awaitable<void> (*handle)(const HttpApi&, HttpExchange&)) {
     router->Add("POST", path, [api, handle](HttpExchange& exchange) { return handle(*api, exchange); });
   };
+  simple("/", [](const HttpApi&) { return WebPage(); });
+  router->Add("GET", "/quire/stats", [api](HttpExchange& exchange) { return GetStats(*api, exchange); });
   simple("/health", Health);
   simple("/version", [](const HttpApi&) { return JsonResponse({{"version", kVersion}}); });
   simple("/metrics", GetMetrics);

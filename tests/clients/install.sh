@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the clients that tests run against the server, from PyPI: a virtual environment in .deps/clients/ for each
-# NAME.txt here, whose pins and hashes pip checks; and Debian's Prometheus, of which it takes the programs alone, since
-# the package would start a service. With arguments: those names only. Idempotent.
+# NAME.txt here, whose pins and hashes pip checks; and from Debian a browser (unless QUIRE_SKIP_APT=1) and Prometheus, of
+# which it takes the programs alone, since the package would start a service. With arguments: those names only.
+# Idempotent.
 #
 # To change pins, edit NAME.in, then: pip-compile --generate-hashes --strip-extras --output-file=NAME.txt NAME.in
 set -euo pipefail
@@ -42,6 +43,8 @@ install_prometheus() {
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
 }
+
+[ "${QUIRE_SKIP_APT:-0}" = 1 ] || deploy/debian_packages.sh chromium fonts-dejavu-core
 
 names=("$@")
 if [ ${#names[@]} -eq 0 ]; then

@@ -1,0 +1,47 @@
+#include "server/http/stats.h"
+
+#include <memory>
+
+#include "absl/cleanup/cleanup.h"
+#include "server/http/http_errors.h"
+#include "server/http/json.h"
+#include "server/http/wakeup.h"
+#include "server/status_details.h"
+
+namespace quire {
+namespace {
+
+Json ToJson(const EngineStats& stats) {
+  return {{"requests_running", stats.requests_running},
+          {"requests_waiting", stats.requests_waiting},
+          {"kv_pages_total", stats.blocks.total},
+          {"kv_pages_used", stats.blocks.used},
+          {"kv_pages_shared", stats.blocks.shared},
+          {"kv_pages_cached", stats.blocks.cached},
+          {"kv_pages_free", stats.blocks.free},
+          {"prompt_tokens_total", stats.prompt_tokens_total},
+          {"cached_tokens_total", stats.cached_tokens_total},
+          {"completion_tokens_total", stats.completion_tokens_total},
+          {"preemptions_total", stats.preemptions_total}};
+}
+
+}  // namespace
+
+asio::awaitable<void> GetStats(const HttpApi& api, HttpExchange& exchange) {
+  auto done = Wakeup::Make(exchange.executor());
+  const absl::Cleanup close = [&done] { done->Close(); };
+  const auto stats = std::make_shared<EngineStats>();  // The engine thread's until `done`.
+  const bool posted = api.pipeline.GetStats([done, stats](const EngineStats& now) {
+    *stats = now;
+    done->Notify();
+  });
+  if (!posted) {
+    const absl::Status busy = absl::ResourceExhaustedError("the engine has too many messages to read; try again later");
+    co_await exchange.Respond(ErrorResponse(WithRetryDelay(busy, absl::Seconds(1))));
+    co_return;
+  }
+  co_await done->Wait();
+  co_await exchange.Respond(JsonResponse(ToJson(*stats)));
+}
+
+}  // namespace quire
