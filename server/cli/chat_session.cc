@@ -41,8 +41,7 @@ const ChatSession::Command ChatSession::kCommands[] = {
     {"/help", "", "what there is", &ChatSession::Help},
     {"/reset", "", "begin again; the system message and parameters stay", &ChatSession::Reset},
     {"/system", "[TEXT]", "set the system message, or remove it", &ChatSession::System},
-    {"/set", "NAME VALUE", "set a sampling parameter, as \"/set temperature 0.5\"; VALUE \"default\" unsets it",
-     &ChatSession::Set},
+    {"/set", "NAME VALUE", "as \"/set temperature 0.5\"; \"default\" unsets it", &ChatSession::Set},
     {"/params", "", "show the sampling parameters", &ChatSession::Parameters},
     {"/retry", "", "another answer instead of the last one", &ChatSession::Retry},
     {"/history", "", "show the conversation", &ChatSession::History},
@@ -87,8 +86,7 @@ absl::Status ChatSession::Greet() {
   v1::ListModelsResponse response;
   RETURN_IF_ERROR(ToStatus(stub_->ListModels(&context, {}, &response)));
   const std::string model = response.models_size() > 0 ? response.models(0).name() : "the model";
-  Print(stderr, absl::StrCat("This is ", model, " at ", target_,
-                             ". /help tells more; Ctrl-C stops an answer, Ctrl-D leaves.\n"));
+  Print(stderr, absl::StrCat("This is ", model, " at ", target_, ".\n/help tells more; Ctrl-D leaves.\n"));
   return absl::OkStatus();
 }
 
