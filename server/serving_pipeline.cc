@@ -16,7 +16,7 @@ constexpr size_t kMaxWaitingTextJobs = 256;
 
 std::string FieldOfPrompt(const PipelineRequest& request) {
   if (!request.prompt_field.empty()) return request.prompt_field;
-  return std::holds_alternative<std::vector<ChatMessage>>(request.prompt) ? "messages" : "text";
+  return std::holds_alternative<Conversation>(request.prompt) ? "messages" : "text";
 }
 
 }  // namespace
@@ -45,7 +45,7 @@ ServingPipeline::ServingPipeline(ServedModel model, Engine& engine, int max_requ
 ServingPipeline::~ServingPipeline() = default;
 
 absl::Status ServingPipeline::Admit(const PipelineRequest& request, absl::Time now) {
-  if (std::holds_alternative<std::vector<ChatMessage>>(request.prompt) && model_.chat_template == nullptr) {
+  if (std::holds_alternative<Conversation>(request.prompt) && model_.chat_template == nullptr) {
     return WithReason(absl::FailedPreconditionError(
                           absl::StrCat("model \"", model_.name, "\" cannot chat: ", model_.chat_template_error)),
                       "NO_CHAT_TEMPLATE");
@@ -107,8 +107,8 @@ absl::StatusOr<std::vector<TokenId>> ServingPipeline::MakePromptTokens(const Pro
   };
   if (const auto* given = std::get_if<std::vector<TokenId>>(&prompt)) return *given;
   absl::StatusOr<std::vector<TokenId>> tokens;
-  if (const auto* messages = std::get_if<std::vector<ChatMessage>>(&prompt)) {
-    absl::StatusOr<std::string> text = model_.chat_template->Render(*messages);
+  if (const auto* conversation = std::get_if<Conversation>(&prompt)) {
+    absl::StatusOr<std::string> text = model_.chat_template->Render(*conversation);
     if (!text.ok()) return in_field(text.status());
     // A template writes the control tokens itself, the one at the beginning included.
     tokens = model_.tokenizer->Encode(*text, {.add_special = false, .parse_special = true});

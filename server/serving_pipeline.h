@@ -19,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
 #include "engine/tokenizer/chat_template.h"
+#include "engine/tokenizer/conversation.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "server/admission_control.h"
 #include "server/engine_thread.h"
@@ -50,7 +51,7 @@ struct ServedModel {
 };
 
 // What a client asks for: text, tokens, or a conversation.
-using Prompt = std::variant<std::string, std::vector<TokenId>, std::vector<ChatMessage>>;
+using Prompt = std::variant<std::string, std::vector<TokenId>, Conversation>;
 
 struct PipelineRequest {
   Prompt prompt;

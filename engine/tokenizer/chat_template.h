@@ -4,16 +4,11 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/tokenizer/conversation.h"
 
 namespace quire {
-
-struct ChatMessage {
-  std::string role;
-  std::string content;
-};
 
 // Immutable once made; any thread may call Render.
 class ChatTemplate {
@@ -24,9 +19,14 @@ class ChatTemplate {
                                                             std::string_view eos);
   ~ChatTemplate();
 
-  // The prompt text for `messages`, ending where the assistant's answer begins. INVALID_ARGUMENT with the template's
-  // own words when it refuses the messages (raise_exception) or fails; bounded in output size.
-  absl::StatusOr<std::string> Render(const std::vector<ChatMessage>& messages) const;
+  // The prompt text for a conversation. A template that wants a content as a list of parts, or a tool call's arguments
+  // as an object, is given those. INVALID_ARGUMENT with the template's own words when it refuses
+  // the messages (raise_exception) or fails; bounded in time, and in output size. REQUIRES: messages is a list, variables
+  // an object.
+  absl::StatusOr<std::string> Render(const Conversation& conversation) const;
+
+  // As the model file has it.
+  const std::string& source() const;
 
  private:
   class Impl;

@@ -49,7 +49,7 @@ absl::StatusOr<PipelineRequest> RequestParser::Parse(const v1::ChatRequest& requ
   RETURN_IF_ERROR(checks_.Model(request.model()));
   if (request.messages().empty()) return InvalidField("messages", "must not be empty");
   PipelineRequest result;
-  std::vector<ChatMessage> messages;
+  Conversation conversation;
   size_t bytes = 0;
   for (int i = 0; i < request.messages_size(); ++i) {
     const v1::ChatMessage& message = request.messages(i);
@@ -58,10 +58,10 @@ absl::StatusOr<PipelineRequest> RequestParser::Parse(const v1::ChatRequest& requ
                           "must be set, as \"system\", \"user\" or \"assistant\"");
     }
     bytes += message.role().size() + message.content().size();
-    messages.push_back({message.role(), message.content()});
+    conversation.messages.push_back(TextMessage(message.role(), message.content()));
   }
   RETURN_IF_ERROR(checks_.PromptBytes("messages", bytes));
-  result.prompt = std::move(messages);
+  result.prompt = std::move(conversation);
   ASSIGN_OR_RETURN(result.generate.sampling, ParseSampling(request.sampling_params()));
   result.generate.priority = request.priority();
   return result;

@@ -29,7 +29,7 @@ absl::StatusOr<TokenizeRequest> ParseTokenize(const HttpApi& api, const Json& bo
   RETURN_IF_ERROR(fields.Read("add_special_tokens", request.add_special_tokens));
   RETURN_IF_ERROR(fields.Read("return_token_strs", request.return_token_strs));
   if (fields.Find("messages") != nullptr) {
-    ASSIGN_OR_RETURN(request.prompt, ReadChatMessages(fields, api.checks));
+    ASSIGN_OR_RETURN(request.prompt, ReadConversation(fields, api.checks));
     return request;
   }
   if (fields.Find("prompt") == nullptr) return InvalidField("prompt", "must be set, or messages");

@@ -9,8 +9,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     QUIRE_CHECK(chat_template.status().code() == absl::StatusCode::kInvalidArgument);
     return 0;
   }
-  const auto prompt =
-      (*chat_template)->Render({{"system", "Be brief."}, {"user", "Grüß 世界 \xFF"}, {"assistant", ""}});
+  quire::Conversation conversation;
+  conversation.messages =
+      quire::Json::array({quire::TextMessage("system", "Be brief."), quire::TextMessage("user", "Grüß 世界 \xFF"),
+                          quire::TextMessage("assistant", "")});
+  conversation.messages.back()["tool_calls"] = quire::Json::parse(
+      R"([{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{\"x\": [1, 2.5, null, true, {}]}"}}])");
+  conversation.tools = quire::Json::parse(
+      R"([{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}])");
+  const auto prompt = (*chat_template)->Render(conversation);
   QUIRE_CHECK(prompt.ok() || prompt.status().code() == absl::StatusCode::kInvalidArgument);
   return 0;
 }

@@ -223,7 +223,7 @@ def render(template):
     try:
         return _compile_jinja_template(template).render(
             messages=[{"role": role, "content": content} for role, content in TEMPLATE_MESSAGES],
-            add_generation_prompt=True, bos_token="<s>", eos_token="</s>")
+            tools=None, documents=None, add_generation_prompt=True, bos_token="<s>", eos_token="</s>")
     except Exception:  # Whatever it is: the template is refused.
         return None
 

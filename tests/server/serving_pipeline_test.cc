@@ -238,7 +238,8 @@ TEST_F(ServingPipelineTest, TellsWhatIsWrongWithATextAndGoesOn) {
 
 TEST_F(ServingPipelineTest, RefusesAConversationWhereTheModelHasNoTemplate) {
   WaitingSink sink;
-  const absl::Status status = Start(std::vector<ChatMessage>{{"user", "hello"}}, 4, sink).status();
+  const absl::Status status =
+      Start(Conversation{.messages = Json::array({TextMessage("user", "hello")})}, 4, sink).status();
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr("it has none"));
 }

@@ -5,6 +5,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/tokenizer/jinja/builtins.h"
+#include "engine/tokenizer/jinja/json_value.h"
 #include "engine/tokenizer/jinja/sequences.h"
 #include "engine/tokenizer/jinja/text_functions.h"
 #include "engine/types/status_macros.h"
@@ -82,11 +83,23 @@ absl::StatusOr<Value> Default(const Value& subject, const Arguments& arguments, 
 }
 
 absl::StatusOr<Value> ToJson(const Value& subject, const Arguments& arguments, Budget& budget) {
-  const Value indent = arguments.Get(0, "indent");
   constexpr int64_t kMaxIndent = 16;
+  JsonStyle style;
+  style.ensure_ascii = arguments.Get(0, "ensure_ascii").Truthy();
+  style.sort_keys = arguments.Get(3, "sort_keys").Truthy();
+  if (const Value indent = arguments.Get(1, "indent"); indent.IsIntegral()) {
+    style.indent = static_cast<int>(std::clamp<int64_t>(indent.Integer(), 0, kMaxIndent));
+    style.item_separator = ",";
+  }
+  const Value separators = arguments.Get(2, "separators");
+  if (const List* pair = separators.AsList()) {
+    if (pair->items.size() != 2 || !pair->items[0].AsString() || !pair->items[1].AsString())
+      return Mistake("the separators of tojson are two strings");
+    style.item_separator = *pair->items[0].AsString();
+    style.key_separator = *pair->items[1].AsString();
+  }
   TextBuilder out(budget);
-  RETURN_IF_ERROR(AppendJson(
-      subject, indent.IsIntegral() ? static_cast<int>(std::clamp<int64_t>(indent.Integer(), 0, kMaxIndent)) : -1, out));
+  RETURN_IF_ERROR(AppendJson(subject, style, out));
   return Value::MakeString(out.Take(), budget);
 }
 
@@ -274,6 +287,11 @@ absl::StatusOr<Value> Replace(const Value& subject, const Arguments& arguments, 
   return ReplaceText(text, arguments, budget);
 }
 
+absl::StatusOr<Value> Format(const Value& subject, const Arguments& arguments, Budget& budget) {
+  ASSIGN_OR_RETURN(const std::string text, TextOf(subject, budget));
+  return FormatText(text, arguments, budget);
+}
+
 absl::StatusOr<Value> Indent(const Value& subject, const Arguments& arguments, Budget& budget) {
   ASSIGN_OR_RETURN(const std::string text, TextOf(subject, budget));
   const Value width = arguments.Get(0, "width");
@@ -325,6 +343,7 @@ constexpr Filter kFilters[] = {
     {"escape", Escape},
     {"first", First},
     {"float", ToFloat},
+    {"format", Format},
     {"indent", Indent},
     {"int", ToInt},
     {"items", Items},

@@ -1,9 +1,11 @@
 #include "engine/tokenizer/jinja/text_functions.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "engine/types/status_macros.h"
 #include "engine/types/string_view.h"
 
@@ -100,6 +102,78 @@ absl::StatusOr<Value> Strip(const std::string& text, bool left, bool right, cons
   return Value::MakeString(std::string(StripText(text, left, right, characters.AsString())), budget);
 }
 
+// Where a text first occurs, in characters (-1: nowhere), or how often.
+absl::StatusOr<Value> FindText(std::string_view method, const std::string& text, const Arguments& arguments,
+                               Budget& budget) {
+  ASSIGN_OR_RETURN(const std::string sought, RequireText(arguments, 0, "sub"));
+  if (sought.empty()) return absl::InvalidArgumentError("find and count need something to look for");
+  RETURN_IF_ERROR(budget.Charge(text.size() + sought.size()));
+  const size_t at = text.find(sought);
+  if (method == "find") {
+    if (at == std::string::npos) return Value(int64_t{-1});
+    return Value(std::count_if(text.begin(), text.begin() + at, [](char byte) { return (byte & 0xC0) != 0x80; }));
+  }
+  int64_t count = 0;
+  for (size_t next = at; next != std::string::npos; next = text.find(sought, next + sought.size())) ++count;
+  return Value(count);
+}
+
+// "%-5.2f" and the like.
+struct Conversion {
+  bool left = false;   // "-": pads on the right.
+  bool zeros = false;  // "0": pads numbers with zeros.
+  int width = 0;
+  int precision = -1;  // -1: none is given.
+  char kind = 0;
+};
+
+// Takes what follows a "%".
+absl::StatusOr<Conversion> TakeConversion(std::string_view& text) {
+  constexpr int kMax = 99;
+  Conversion conversion;
+  const auto number = [&] {
+    int value = 0;
+    for (; !text.empty() && absl::ascii_isdigit(text[0]) && value <= kMax; text.remove_prefix(1))
+      value = 10 * value + (text[0] - '0');
+    return value;
+  };
+  for (; text.starts_with('-') || text.starts_with('0'); text.remove_prefix(1))
+    (text[0] == '-' ? conversion.left : conversion.zeros) = true;
+  conversion.width = number();
+  if (text.starts_with('.')) {
+    text.remove_prefix(1);
+    conversion.precision = number();
+  }
+  if (text.empty() || std::string_view("sdf%").find(text[0]) == std::string_view::npos || conversion.width > kMax ||
+      conversion.precision > kMax) {
+    return absl::InvalidArgumentError(
+        "format knows %s, %d, %f and %%, with at most two digits before and after a point");
+  }
+  conversion.kind = text[0];
+  text.remove_prefix(1);
+  return conversion;
+}
+
+absl::StatusOr<std::string> Convert(const Conversion& conversion, const Value& value, Budget& budget) {
+  if (conversion.kind != 's' && !value.IsNumber())
+    return absl::InvalidArgumentError("format was to write as a number what is none");
+  std::string text;
+  if (conversion.kind == 's') {
+    TextBuilder builder(budget);
+    RETURN_IF_ERROR(AppendText(value, builder));
+    text = builder.Take();
+    if (conversion.precision >= 0) text.resize(std::min<size_t>(text.size(), conversion.precision));
+  } else if (conversion.kind == 'd') {
+    text = absl::StrFormat("%.0f", std::trunc(value.Float()));
+  } else {
+    text = absl::StrFormat("%.*f", conversion.precision < 0 ? 6 : conversion.precision, value.Float());
+  }
+  const size_t missing = std::max(0, conversion.width - static_cast<int>(text.size()));
+  if (conversion.left) return text + std::string(missing, ' ');
+  const bool zeros = conversion.zeros && conversion.kind != 's';
+  return text.insert(zeros && text.starts_with('-'), missing, zeros ? '0' : ' ');
+}
+
 absl::StatusOr<Value> JoinWith(const std::string& separator, const Arguments& arguments, Budget& budget) {
   return ApplyFilter("join", arguments.Get(0, "iterable"),
                      {.positional = {std::make_shared<const std::string>(separator)}}, budget);
@@ -160,6 +234,26 @@ absl::StatusOr<Value> ReplaceText(const std::string& text, const Arguments& argu
   return Value::MakeString(out.Take(), budget);
 }
 
+absl::StatusOr<Value> FormatText(std::string_view text, const Arguments& arguments, Budget& budget) {
+  TextBuilder out(budget);
+  size_t next_argument = 0;
+  for (;;) {
+    const size_t percent = text.find('%');
+    RETURN_IF_ERROR(out.Append(text.substr(0, percent)));
+    if (percent == std::string_view::npos) return Value::MakeString(out.Take(), budget);
+    text.remove_prefix(percent + 1);
+    Conversion conversion;
+    ASSIGN_OR_RETURN(conversion, TakeConversion(text));
+    if (conversion.kind == '%') {
+      RETURN_IF_ERROR(out.Append("%"));
+      continue;
+    }
+    if (next_argument == arguments.positional.size()) return absl::InvalidArgumentError("format lacks an argument");
+    ASSIGN_OR_RETURN(const std::string shown, Convert(conversion, arguments.positional[next_argument++], budget));
+    RETURN_IF_ERROR(out.Append(shown));
+  }
+}
+
 absl::StatusOr<Value> CallTextMethod(std::string_view name, const std::string& text, const Arguments& arguments,
                                      Budget& budget) {
   if (name == "strip") return Strip(text, true, true, arguments, budget);
@@ -176,6 +270,14 @@ absl::StatusOr<Value> CallTextMethod(std::string_view name, const std::string& t
   if (name == "capitalize") return Value::MakeString(CapitalizeText(text), budget);
   if (name == "startswith") return FitsAtEnd(text, arguments.Get(0, "prefix"), /*front=*/true, budget);
   if (name == "endswith") return FitsAtEnd(text, arguments.Get(0, "suffix"), /*front=*/false, budget);
+  if (name == "find" || name == "count") return FindText(name, text, arguments, budget);
+  if (name == "removeprefix" || name == "removesuffix") {
+    ASSIGN_OR_RETURN(const std::string affix, RequireText(arguments, 0, "prefix"));
+    std::string_view rest = text;
+    if (name == "removeprefix" && rest.starts_with(affix)) rest.remove_prefix(affix.size());
+    if (name == "removesuffix" && rest.ends_with(affix)) rest.remove_suffix(affix.size());
+    return Value::MakeString(std::string(rest), budget);
+  }
   return absl::InvalidArgumentError(absl::StrCat("a string has no method \"", AbslView(name), "\""));
 }
 

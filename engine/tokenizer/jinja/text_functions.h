@@ -14,6 +14,8 @@ absl::StatusOr<Value> CallTextMethod(std::string_view name, const std::string& t
                                      Budget& budget);
 
 absl::StatusOr<Value> ReplaceText(const std::string& text, const Arguments& arguments, Budget& budget);
+// text % arguments, of which it knows %s, %d and %f with a width and a precision, and %%.
+absl::StatusOr<Value> FormatText(std::string_view text, const Arguments& arguments, Budget& budget);
 std::string_view StripText(std::string_view text, bool left, bool right, const std::string* characters);
 std::string UpperText(std::string_view text);
 std::string LowerText(std::string_view text);

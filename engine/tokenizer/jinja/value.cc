@@ -12,7 +12,6 @@
 namespace quire::jinja {
 namespace {
 
-constexpr int kMaxDepth = 64;
 constexpr size_t kItemUnits = 32;  // About what an item of a list takes.
 
 // Checks what goes into a container, and counts how deep it is.
@@ -20,41 +19,25 @@ absl::Status Admit(const Value& item, int& depth) {
   if (item.AsNamespace() != nullptr) return absl::InvalidArgumentError("a namespace cannot be put into a list or dict");
   const int item_depth = item.AsList() ? item.AsList()->depth : item.AsDict() ? item.AsDict()->depth : 0;
   depth = std::max(depth, item_depth + 1);
-  if (depth > kMaxDepth) return absl::InvalidArgumentError("lists and dicts are nested too deeply");
+  if (depth > kMaxValueDepth) return absl::InvalidArgumentError("lists and dicts are nested too deeply");
   return absl::OkStatus();
 }
 
-// As Python writes a float: the shortest text that reads back as the same.
-std::string FloatText(double value) {
-  if (std::isnan(value)) return "nan";
-  if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
-  char digits[32];
-  const auto plain = std::abs(value) < 1e16 && (value == 0 || std::abs(value) >= 1e-4);
-  const auto result = std::to_chars(digits, digits + sizeof(digits), value,
-                                    plain ? std::chars_format::fixed : std::chars_format::scientific);
-  std::string text(digits, result.ptr);
-  if (plain && text.find('.') == std::string::npos) text += ".0";
-  return text;
-}
-
 // What stands for a byte inside quotes; nothing if it stands for itself.
-std::string Escaped(char byte, char quote, bool json) {
+std::string Escaped(char byte, char quote) {
   if (byte == quote || byte == '\\') return {'\\', byte};
   if (byte == '\n') return "\\n";
   if (byte == '\r') return "\\r";
   if (byte == '\t') return "\\t";
-  if (json && byte == '\b') return "\\b";
-  if (json && byte == '\f') return "\\f";
-  const bool control = static_cast<uint8_t>(byte) < 0x20 || (!json && byte == 0x7F);
-  if (!control) return {};
-  return json ? absl::StrFormat("\\u%04x", byte) : absl::StrFormat("\\x%02x", byte);
+  const bool control = static_cast<uint8_t>(byte) < 0x20 || byte == 0x7F;
+  return control ? absl::StrFormat("\\x%02x", byte) : "";
 }
 
-absl::Status AppendQuoted(std::string_view text, char quote, bool json, TextBuilder& out) {
+absl::Status AppendQuoted(std::string_view text, char quote, TextBuilder& out) {
   RETURN_IF_ERROR(out.Append({&quote, 1}));
   size_t plain = 0;  // Where the run of bytes that stand for themselves begins.
   for (size_t i = 0; i < text.size(); ++i) {
-    const std::string escaped = Escaped(text[i], quote, json);
+    const std::string escaped = Escaped(text[i], quote);
     if (escaped.empty()) continue;
     RETURN_IF_ERROR(out.Append(text.substr(plain, i - plain)));
     RETURN_IF_ERROR(out.Append(escaped));
@@ -71,43 +54,6 @@ absl::Status AppendScalar(const Value& value, TextBuilder& out) {
   if (value.Is<None>()) return out.Append("None");
   if (value.Is<Undefined>()) return absl::OkStatus();
   return out.Append(absl::StrCat("<", value.TypeName(), ">"));
-}
-
-absl::Status NewLine(int indent, int level, TextBuilder& out) {
-  if (indent < 0) return absl::OkStatus();
-  RETURN_IF_ERROR(out.Append("\n"));
-  return out.Append(std::string(indent * level, ' '));
-}
-
-absl::Status AppendJsonAt(const Value& value, int indent, int level, TextBuilder& out) {
-  const std::string_view separator = indent < 0 ? ", " : ",";
-  if (const std::string* text = value.AsString()) return AppendQuoted(*text, '"', /*json=*/true, out);
-  if (value.Is<bool>()) return out.Append(value.As<bool>() ? "true" : "false");
-  if (value.Is<None>()) return out.Append("null");
-  if (value.IsNumber()) return AppendScalar(value, out);
-  if (const List* list = value.AsList()) {
-    RETURN_IF_ERROR(out.Append("["));
-    for (size_t i = 0; i < list->items.size(); ++i) {
-      if (i > 0) RETURN_IF_ERROR(out.Append(separator));
-      RETURN_IF_ERROR(NewLine(indent, level + 1, out));
-      RETURN_IF_ERROR(AppendJsonAt(list->items[i], indent, level + 1, out));
-    }
-    if (!list->items.empty()) RETURN_IF_ERROR(NewLine(indent, level, out));
-    return out.Append("]");
-  }
-  if (const Dict* dict = value.AsDict()) {
-    RETURN_IF_ERROR(out.Append("{"));
-    for (size_t i = 0; i < dict->items.size(); ++i) {
-      if (i > 0) RETURN_IF_ERROR(out.Append(separator));
-      RETURN_IF_ERROR(NewLine(indent, level + 1, out));
-      RETURN_IF_ERROR(AppendQuoted(dict->items[i].first, '"', /*json=*/true, out));
-      RETURN_IF_ERROR(out.Append(": "));
-      RETURN_IF_ERROR(AppendJsonAt(dict->items[i].second, indent, level + 1, out));
-    }
-    if (!dict->items.empty()) RETURN_IF_ERROR(NewLine(indent, level, out));
-    return out.Append("}");
-  }
-  return absl::InvalidArgumentError(absl::StrCat("tojson cannot write a value of type ", value.TypeName()));
 }
 
 }  // namespace
@@ -177,6 +123,18 @@ absl::StatusOr<const Value*> Find(const std::vector<std::pair<std::string, Value
   return found == items.end() ? nullptr : &found->second;
 }
 
+std::string FloatText(double value) {
+  if (std::isnan(value)) return "nan";
+  if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
+  char digits[32];
+  const auto plain = std::abs(value) < 1e16 && (value == 0 || std::abs(value) >= 1e-4);
+  const auto result = std::to_chars(digits, digits + sizeof(digits), value,
+                                    plain ? std::chars_format::fixed : std::chars_format::scientific);
+  std::string text(digits, result.ptr);
+  if (plain && text.find('.') == std::string::npos) text += ".0";
+  return text;
+}
+
 absl::StatusOr<bool> Equal(const Value& a, const Value& b, Budget& budget) {
   RETURN_IF_ERROR(budget.Charge(kStepUnits));
   if (a.IsIntegral() && b.IsIntegral()) return a.Integer() == b.Integer();
@@ -223,7 +181,7 @@ absl::Status AppendText(const Value& value, TextBuilder& out) {
 absl::Status AppendRepr(const Value& value, TextBuilder& out) {
   if (const std::string* text = value.AsString()) {
     const bool double_quotes = text->find('\'') != std::string::npos && text->find('"') == std::string::npos;
-    return AppendQuoted(*text, double_quotes ? '"' : '\'', /*json=*/false, out);
+    return AppendQuoted(*text, double_quotes ? '"' : '\'', out);
   }
   if (const List* list = value.AsList()) {
     RETURN_IF_ERROR(out.Append("["));
@@ -237,17 +195,13 @@ absl::Status AppendRepr(const Value& value, TextBuilder& out) {
     RETURN_IF_ERROR(out.Append("{"));
     for (size_t i = 0; i < dict->items.size(); ++i) {
       if (i > 0) RETURN_IF_ERROR(out.Append(", "));
-      RETURN_IF_ERROR(AppendQuoted(dict->items[i].first, '\'', /*json=*/false, out));
+      RETURN_IF_ERROR(AppendQuoted(dict->items[i].first, '\'', out));
       RETURN_IF_ERROR(out.Append(": "));
       RETURN_IF_ERROR(AppendRepr(dict->items[i].second, out));
     }
     return out.Append("}");
   }
   return AppendScalar(value, out);
-}
-
-absl::Status AppendJson(const Value& value, int indent, TextBuilder& out) {
-  return AppendJsonAt(value, indent, 0, out);
 }
 
 }  // namespace quire::jinja

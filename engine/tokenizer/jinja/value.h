@@ -19,6 +19,9 @@ namespace quire::jinja {
 struct Macro;
 class Value;
 
+// Lists and dicts nest this deep at most.
+inline constexpr int kMaxValueDepth = 64;
+
 // What any one step costs, besides the bytes that it makes or looks at.
 inline constexpr size_t kStepUnits = 16;
 
@@ -126,9 +129,11 @@ absl::StatusOr<bool> Equal(const Value& a, const Value& b, Budget& budget);
 // Whether a < b; INVALID_ARGUMENT for what has no order.
 absl::StatusOr<bool> Less(const Value& a, const Value& b);
 
-// Appends the value as {{ }} shows it, and as Python's repr and json.dumps do. `indent` below 0: on one line.
+// As Python writes a float: the shortest text that reads back as the same.
+std::string FloatText(double value);
+
+// Appends the value as {{ }} shows it, and as Python's repr does.
 absl::Status AppendText(const Value& value, TextBuilder& out);
 absl::Status AppendRepr(const Value& value, TextBuilder& out);
-absl::Status AppendJson(const Value& value, int indent, TextBuilder& out);
 
 }  // namespace quire::jinja

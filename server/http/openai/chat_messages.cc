@@ -38,33 +38,32 @@ absl::StatusOr<std::string> ReadContent(const JsonFields& message) {
   return content;
 }
 
-absl::StatusOr<ChatMessage> ReadMessage(const Json& json, const std::string& path) {
+absl::StatusOr<Json> ReadMessage(const Json& json, const std::string& path) {
   if (!json.is_object()) return WrongType(json, path, "an object with role and content");
   const JsonFields fields(json, path);
-  ChatMessage message;
-  RETURN_IF_ERROR(fields.Read("role", message.role));
-  if (message.role.empty()) {
+  std::string role;
+  RETURN_IF_ERROR(fields.Read("role", role));
+  if (role.empty()) {
     return InvalidField(fields.Path("role"), "must be set, as \"system\", \"user\" or \"assistant\"");
   }
-  ASSIGN_OR_RETURN(message.content, ReadContent(fields));
-  return message;
+  ASSIGN_OR_RETURN(std::string content, ReadContent(fields));
+  return TextMessage(std::move(role), std::move(content));
 }
 
 }  // namespace
 
-absl::StatusOr<std::vector<ChatMessage>> ReadChatMessages(const JsonFields& fields, const RequestChecks& checks) {
+absl::StatusOr<Conversation> ReadConversation(const JsonFields& fields, const RequestChecks& checks) {
   const Json* json = fields.Find("messages");
   if (json == nullptr) return InvalidField("messages", "must be set");
   if (!json->is_array()) return WrongType(*json, "messages", "a list");
   if (json->empty()) return InvalidField("messages", "must not be empty");
-  std::vector<ChatMessage> messages;
-  size_t bytes = 0;
+  Conversation conversation;
   for (size_t i = 0; i < json->size(); ++i) {
-    ASSIGN_OR_RETURN(messages.emplace_back(), ReadMessage((*json)[i], absl::StrCat("messages[", i, "]")));
-    bytes += messages.back().role.size() + messages.back().content.size();
+    ASSIGN_OR_RETURN(Json message, ReadMessage((*json)[i], absl::StrCat("messages[", i, "]")));
+    conversation.messages.push_back(std::move(message));
   }
-  RETURN_IF_ERROR(checks.PromptBytes("messages", bytes));
-  return messages;
+  RETURN_IF_ERROR(checks.PromptBytes("messages", SizeOf(conversation)));
+  return conversation;
 }
 
 }  // namespace quire

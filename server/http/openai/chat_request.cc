@@ -40,7 +40,7 @@ absl::StatusOr<ChatRequest> ParseChatRequest(const Json& body, const RequestChec
   ChatRequest request;
   PipelineRequest& generation = request.generation;
   RETURN_IF_ERROR(ReadModel(fields, checks));
-  ASSIGN_OR_RETURN(generation.prompt, ReadChatMessages(fields, checks));
+  ASSIGN_OR_RETURN(generation.prompt, ReadConversation(fields, checks));
   RETURN_IF_ERROR(ReadAnswerOptions(fields, request.options));
   RETURN_IF_ERROR(ReadSampling(fields, generation.generate.sampling));
   RETURN_IF_ERROR(ReadMaxTokens(fields, generation.generate.sampling.max_tokens));

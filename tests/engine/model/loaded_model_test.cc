@@ -50,7 +50,7 @@ TEST(LoadModel, GivesEverythingThatTheFileHolds) {
   EXPECT_EQ(model->tokenizer->eos(), kTinyVocabSize - 1);
   EXPECT_THAT(model->tokenizer->end_tokens(), ::testing::Contains(kTinyVocabSize - 1));
   ASSERT_NE(model->chat_template, nullptr) << model->chat_template_error;
-  EXPECT_EQ(model->chat_template->Render({{"user", "hi"}}).value(),
+  EXPECT_EQ(model->chat_template->Render({.messages = Json::array({TextMessage("user", "hi")})}).value(),
             "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
   ASSERT_FALSE(progress.empty());
   EXPECT_TRUE(std::is_sorted(progress.begin(), progress.end()));

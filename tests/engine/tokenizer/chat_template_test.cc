@@ -10,11 +10,11 @@ namespace {
 
 using testing::HasSubstr;
 
-absl::StatusOr<std::string> Render(std::string_view source,
-                                   const std::vector<ChatMessage>& messages = {{"user", "Hi"}}) {
+absl::StatusOr<std::string> Render(std::string_view source, const Conversation& conversation = {
+                                                                .messages = Json::array({TextMessage("user", "Hi")})}) {
   auto made = ChatTemplate::Make(source, "<s>", "</s>");
   if (!made.ok()) return made.status();
-  return (*made)->Render(messages);
+  return (*made)->Render(conversation);
 }
 
 std::string Repeat(std::string_view unit, int count) {
@@ -34,12 +34,14 @@ TEST(ChatTemplate, RendersMessagesAndTheTokensAroundThem) {
   EXPECT_EQ(
       *Render("{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m['content'] }}{{ eos_token }}\n{% endfor %}"
               "{% if add_generation_prompt %}[assistant]{% endif %}",
-              {{"user", "Grüß 世界"}, {"assistant", ""}}),
+              {.messages = Json::array({TextMessage("user", "Grüß 世界"), TextMessage("assistant", "")})}),
       "<s>[user] Grüß 世界</s>\n[assistant] </s>\n[assistant]");
 }
 
 TEST(ChatTemplate, NeverReadsMessagesAsTemplates) {
-  EXPECT_EQ(*Render("{{ messages[0].content }}", {{"user", "{{ 7 * 7 }}{% raw %}"}}), "{{ 7 * 7 }}{% raw %}");
+  EXPECT_EQ(
+      *Render("{{ messages[0].content }}", {.messages = Json::array({TextMessage("user", "{{ 7 * 7 }}{% raw %}")})}),
+      "{{ 7 * 7 }}{% raw %}");
 }
 
 TEST(ChatTemplate, PassesOnTheTemplatesOwnWords) {
@@ -146,6 +148,8 @@ TEST(ChatTemplate, StopsATemplateThatDoesMoreThanAChatTemplateMay) {
            big + "{{ x|list|join(x) }}",
            big + "{{ x.split('a')|join(x) }}",
            big + "{{ x.strip(x) }}",
+           big + "{{ '%s%s%s%s'|format(x, x, x, x)|replace('a', x) }}",
+           big + "{% for i in range(100000) %}{{ x.count('b') }}{% endfor %}",
            big + "{{ [x] * 1000000 }}",
            big + "{% for c in x %}{% for d in x %}{% endfor %}{% endfor %}",
            big + "{{ range(100000)|map('string')|map('replace', '1', x)|list }}",
@@ -157,14 +161,43 @@ TEST(ChatTemplate, StopsATemplateThatDoesMoreThanAChatTemplateMay) {
   }
 }
 
+TEST(ChatTemplate, GivesVariablesOfTheRequestToTheTemplate) {
+  const std::string source = "{{ enable_thinking }} {{ bos_token }} {{ level + 1 }} {{ tools is none }}{{ documents }}";
+  Conversation conversation;
+  conversation.variables = {{"enable_thinking", false}, {"level", 2}, {"bos_token", "<b>"}, {"tools", "no"}};
+  EXPECT_EQ(*Render(source, conversation), "False <b> 3 TrueNone");
+}
+
+TEST(ChatTemplate, EndsWithTheLastMessageWhereThatIsToBeContinued) {
+  const std::string source =
+      "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}"
+      "{% if add_generation_prompt %}<assistant>{% endif %}";
+  const std::string stripping = "{% for m in messages %}<{{ m.role }}>{{ m.content|trim }}<end>{% endfor %}";
+  Conversation conversation = {
+      .messages = Json::array({TextMessage("user", "Once"), TextMessage("assistant", " Once upon ")}),
+      .add_generation_prompt = false,
+      .continue_final_message = true};
+  EXPECT_EQ(*Render(source, conversation), "<user>Once<end><assistant> Once upon ");
+  EXPECT_EQ(*Render(stripping, conversation), "<user>Once<end><assistant>Once upon");
+  conversation.messages.back()["content"] = "";
+  EXPECT_THAT(std::string(Render(source, conversation).status().message()), HasSubstr("no text"));
+}
+
+TEST(ChatTemplate, LeavesArgumentsThatAreNoJsonAsTheyAre) {
+  Conversation conversation = {.messages = Json::array({TextMessage("assistant", "")})};
+  Json function = {{"name", "f"}, {"arguments", "{\"a\": [1"}};
+  conversation.messages[0]["tool_calls"] = Json::array({{{"function", function}}, {{"function", 1}}, 2});
+  EXPECT_EQ(*Render("{{ messages[0].tool_calls[0].function.arguments }}", conversation), "{\"a\": [1");
+}
+
 TEST(ChatTemplate, HasRoomForLongConversations) {
   const std::string content = Repeat("0123456789", 10'000);
-  const std::vector<ChatMessage> messages(200, {"user", content});  // 20 MB
+  const Conversation conversation = {.messages = Json::array_t(200, TextMessage("user", content))};  // 20 MB
   const auto prompt = Render(
       "{% for m in messages %}{% set c = m.content|trim %}{{ '<|im_start|>' + m.role + '\\n' + c.replace('x', 'y') + "
       "'<|im_end|>\\n' }}"
       "{% endfor %}",
-      messages);
+      conversation);
   ASSERT_TRUE(prompt.ok()) << prompt.status();
   EXPECT_GT(prompt->size(), 20'000'000u);
 }

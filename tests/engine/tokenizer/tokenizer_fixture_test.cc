@@ -67,10 +67,10 @@ TEST(TokenizerFixture, SplitsWordsAsEachFamilyDoes) {
   }
 }
 
-std::vector<ChatMessage> Messages(const json& list) {
-  std::vector<ChatMessage> messages;
-  for (const json& message : list) messages.push_back({message["role"], message["content"]});
-  return messages;
+Conversation ConversationOf(const json& list) {
+  Conversation conversation;
+  for (const json& message : list) conversation.messages.push_back(TextMessage(message["role"], message["content"]));
+  return conversation;
 }
 
 TEST(TokenizerFixture, RendersTheModelsOwnTemplateAsTheReferenceDoes) {
@@ -80,18 +80,18 @@ TEST(TokenizerFixture, RendersTheModelsOwnTemplateAsTheReferenceDoes) {
   ASSERT_GE(Fixture()["chats"].size(), 12u);
   for (const json& chat : Fixture()["chats"]) {
     SCOPED_TRACE(chat.dump());
-    const auto prompt = (*chat_template)->Render(Messages(chat["messages"]));
+    const auto prompt = (*chat_template)->Render(ConversationOf(chat["messages"]));
     ASSERT_TRUE(prompt.ok()) << prompt.status();
     EXPECT_EQ(*prompt, chat["prompt"].get<std::string>());
   }
 }
 
 TEST(TokenizerFixture, ReadsTheTemplateLanguageAsTheReferenceDoes) {
-  const std::vector<ChatMessage> messages = Messages(Fixture()["template_messages"]);
+  const Conversation conversation = ConversationOf(Fixture()["template_messages"]);
   for (const json& example : Fixture()["templates"]) {
     SCOPED_TRACE(example.dump());
     const auto chat_template = ChatTemplate::Make(example["template"].get<std::string>(), "<s>", "</s>");
-    const auto prompt = chat_template.ok() ? (*chat_template)->Render(messages) : chat_template.status();
+    const auto prompt = chat_template.ok() ? (*chat_template)->Render(conversation) : chat_template.status();
     ASSERT_EQ(prompt.ok(), !example["prompt"].is_null()) << prompt.status();
     if (prompt.ok()) {
       EXPECT_EQ(*prompt, example["prompt"].get<std::string>());

@@ -171,10 +171,8 @@ TEST_F(RequestParserTest, ReadsAConversation) {
   const auto request =
       Chat("messages { role: 'system' content: 'x' } messages { role: 'user' content: '' } priority: 2");
   ASSERT_TRUE(request.ok()) << request.status();
-  const auto& messages = std::get<std::vector<ChatMessage>>(request->prompt);
-  ASSERT_EQ(messages.size(), 2u);
-  EXPECT_EQ(messages[0].role, "system");
-  EXPECT_EQ(messages[0].content, "x");
+  const Json expected = Json::array({TextMessage("system", "x"), TextMessage("user", "")});
+  EXPECT_EQ(std::get<Conversation>(request->prompt).messages, expected);
   EXPECT_EQ(request->generate.priority, 2);
 }
 
