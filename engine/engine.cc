@@ -34,6 +34,19 @@ Usage UsageOf(const RequestState& request) {
   return {request.num_prompt_tokens, request.num_cached_tokens, request.num_completion_tokens};
 }
 
+absl::Status CheckEmbedding(const GenerateRequest& request, int max_length) {
+  if (static_cast<int64_t>(request.prompt.size()) > max_length) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("prompt must have at most ", max_length, " tokens, got ", request.prompt.size()));
+  }
+  const SamplingParams& sampling = request.sampling;
+  if (sampling.n != 1 || sampling.logprobs >= 0 || sampling.prompt_logprobs >= 0) {
+    return absl::InvalidArgumentError(
+        "sampling_params must ask for one sample and no log-probabilities of an embedding");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 Engine::Engine(const EngineOptions& options, ModelRunner& runner)
@@ -94,12 +107,15 @@ absl::Status Engine::CheckRequest(const GenerateRequest& request, absl::Time now
     return absl::InvalidArgumentError(
         absl::StrCat("sampling_params.n must be at most ", options_.max_num_seqs, " here, got ", sampling.n));
   }
+  if (request.embed) {
+    RETURN_IF_ERROR(CheckEmbedding(request, MaxSequenceLength()));
+  }
   const int64_t room = MaxSequenceLength() - prompt_size;
-  if (room < 1) {
+  if (!request.embed && room < 1) {
     return absl::InvalidArgumentError(absl::StrCat("prompt must have at most ", MaxSequenceLength() - 1,
                                                    " tokens to leave room for one new token, got ", prompt_size));
   }
-  if (sampling.max_tokens > room) {
+  if (!request.embed && sampling.max_tokens > room) {
     return absl::InvalidArgumentError(absl::StrCat("sampling_params.max_tokens must be at most ", room,
                                                    " after a prompt of ", prompt_size, " tokens (", MaxSequenceLength(),
                                                    " in all), got ", sampling.max_tokens));
@@ -129,6 +145,7 @@ absl::Status Engine::Submit(GenerateRequest request, absl::Time now) {
   state->num_prompt_tokens = static_cast<int>(request.prompt.size());
   state->sampling = std::move(request.sampling);
   if (state->sampling.max_tokens == 0) state->sampling.max_tokens = MaxSequenceLength() - state->num_prompt_tokens;
+  state->embed = request.embed;
   state->priority = request.priority;
   state->cache_salt = request.cache_salt;
   state->ordinal = num_submitted_++;
@@ -228,6 +245,7 @@ void Engine::CommitSequence(const ScheduledSequence& scheduled, std::span<const 
     request.prompt_logprobs.push_back(LogprobOf(sequence.tokens[++request.num_scored], scored));
   }
   results = results.subspan(scheduled.num_scored);
+  if (request.embed && !results.empty()) return FinishEmbedding(sequence, results[0], when);
   if (results.size() == 1) return AppendToken(sequence, results[0], when);
   if (!results.empty()) Fork(request);
   for (size_t i = 0; i < results.size(); ++i) AppendToken(*request.sequences[i], results[i], when);
@@ -251,11 +269,7 @@ void Engine::AppendToken(Sequence& sequence, const SampledToken& sampled, absl::
   RequestState& request = *sequence.request;
   sequence.tokens.push_back(sampled.token);
   if (options_.recompute_always) sequence.num_computed = 0;
-  if (request.first_token == absl::InfiniteFuture()) {
-    request.first_token = when;
-    totals_.prompt_tokens_total += request.num_prompt_tokens;
-    totals_.cached_tokens_total += request.num_cached_tokens;
-  }
+  if (request.first_token == absl::InfiniteFuture()) PromptComputed(request, when);
   request.last_token = when;
   ++request.num_completion_tokens;
   ++totals_.completion_tokens_total;
@@ -269,6 +283,22 @@ void Engine::AppendToken(Sequence& sequence, const SampledToken& sampled, absl::
   output.prompt_logprobs = std::exchange(request.prompt_logprobs, {});
   const FinishReason reason = FinishReasonOf(sequence);
   if (reason != FinishReason::kNone) FinishSequence(sequence, reason, output);
+}
+
+void Engine::PromptComputed(RequestState& request, absl::Time when) {
+  request.first_token = when;
+  totals_.prompt_tokens_total += request.num_prompt_tokens;
+  totals_.cached_tokens_total += request.num_cached_tokens;
+}
+
+void Engine::FinishEmbedding(Sequence& sequence, const SampledToken& result, absl::Time when) {
+  RequestState& request = *sequence.request;
+  PromptComputed(request, when);
+  request.last_token = when;
+  SequenceOutput& output = outputs_.emplace_back();
+  output.request = request.id;
+  output.embedding = result.embedding;
+  FinishSequence(sequence, FinishReason::kStop, output);
 }
 
 FinishReason Engine::FinishReasonOf(const Sequence& sequence) const {

@@ -64,9 +64,8 @@ class Engine {
 
   // Takes a request on, or says why not and changes nothing:
   //   INVALID_ARGUMENT    a parameter out of range, an empty prompt, a token id outside the vocabulary, a prompt that
-  //   leaves
-  //                       no room for max_tokens (or for one token, if that is unset) within max_model_len or within
-  //                       the whole page pool;
+  //                       leaves no room for max_tokens (or for one token, if that is unset; for none, if it is to be
+  //                       embedded) within max_model_len or within the whole page pool;
   //   RESOURCE_EXHAUSTED  the waiting queue is full;
   //   DEADLINE_EXCEEDED   the deadline is past;
   //   ALREADY_EXISTS      a live request has this id.
@@ -104,6 +103,8 @@ class Engine {
   void Fork(RequestState& request);
   void AppendToken(Sequence& sequence, const SampledToken& sampled, absl::Time when);
   FinishReason FinishReasonOf(const Sequence& sequence) const;
+  void FinishEmbedding(Sequence& sequence, const SampledToken& result, absl::Time when);
+  void PromptComputed(RequestState& request, absl::Time when);
   void FinishSequence(Sequence& sequence, FinishReason reason, SequenceOutput& output);
   void EndRequest(RequestState& request, absl::Status status);
   void Retire(RequestState& request, SequenceOutput& output);

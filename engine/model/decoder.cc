@@ -99,11 +99,16 @@ void Decoder::Layer(int index, const PagedBatchView& batch, int num_rows) {
   ops_.MatMul({.input = gated, .weights = layer.down.get(), .epilogue = Epilogue::kAdd, .output = hidden});
 }
 
-MatrixView<const float> Decoder::Logits(std::span<const int32_t> rows) {
+MatrixView<const float> Decoder::HiddenStates(std::span<const int32_t> rows) {
   const int64_t num_rows = static_cast<int64_t>(rows.size());
   QUIRE_CHECK(num_rows >= 1 && num_rows <= std::min(max_tokens_, kMaxLogitRows));
   ops_.GatherRows(hidden_.View(num_tokens_), rows, last_.View(num_rows));
-  ops_.MatMul({.input = last_.View(num_rows),
+  return last_.View(num_rows);
+}
+
+MatrixView<const float> Decoder::Logits(std::span<const int32_t> rows) {
+  const int64_t num_rows = static_cast<int64_t>(rows.size());
+  ops_.MatMul({.input = HiddenStates(rows),
                .norm = {Elements(weights_.output_norm), config_.norm_epsilon},
                .weights = weights_.output_head.get(),
                .output = logits_.View(num_rows)});

@@ -30,6 +30,10 @@ class Decoder {
   // Ops's last step has been ended by Synchronize.
   void Forward(const Batch& batch);
 
+  // Hidden states of these tokens of the last Forward, before the final norm: [rows, hidden_size], in memory that kernels
+  // can address; valid until the next call. REQUIRES: 1 to kMaxLogitRows rows.
+  MatrixView<const float> HiddenStates(std::span<const int32_t> rows);
+
   // Logits of these tokens of the last Forward, one row of vocab_size each, in memory that kernels can address; valid
   // until the next call. REQUIRES: 1 to kMaxLogitRows rows.
   MatrixView<const float> Logits(std::span<const int32_t> rows);
@@ -61,7 +65,7 @@ class Decoder {
   Activation qkv_;        // [T, (heads + 2 * kv_heads) * head_dim]
   Activation attention_;  // [T, heads * head_dim]
   Activation gated_;      // [T, intermediate]
-  Activation last_;       // [kMaxLogitRows, hidden], the rows that logits are wanted of
+  Activation last_;       // [kMaxLogitRows, hidden], the rows that something is wanted of
   Activation logits_;     // [kMaxLogitRows, vocab]
 
   std::unique_ptr<StepRecording> recording_;  // Of all of the above.

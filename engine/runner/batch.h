@@ -11,7 +11,8 @@
 
 namespace quire {
 
-// A row of the step whose logits are wanted: to sample the next token, or to score a known one (prompt log-probabilities).
+// A row of the step of which something is wanted: its logits, to sample the next token or to score a known one (prompt
+// log-probabilities), or its hidden state.
 // Several may name the same row (the n samples of a prompt part ways there). Pointers and spans outlive the step.
 struct LogitRow {
   int32_t row = 0;                         // Into token_ids.
@@ -22,6 +23,7 @@ struct LogitRow {
   int num_prompt_tokens = 0;
   bool forbid_stop = false;                // Below min_tokens: end-of-sequence and stop tokens cannot be chosen.
   TokenId score = -1;                      // >= 0: do not sample; report this token's log-probability.
+  bool embed = false;                      // Do not sample; report the hidden state.
 };
 
 struct Batch {

@@ -44,6 +44,7 @@ void AppendLogitRows(const ScheduledSequence& scheduled, Batch& batch) {
   for (int i = 0; i < scheduled.num_sampled; ++i) {
     LogitRow row = row_after(static_cast<int>(sequence.tokens.size()) - 1);
     if (!request.forked()) row.seed = SampleSeed(request.sampling.seed, i);
+    row.embed = request.embed;
     row.forbid_stop = sequence.num_output_tokens() < request.sampling.min_tokens;
     batch.logit_rows.push_back(row);
   }

@@ -1,7 +1,6 @@
 #include "engine/runner/local_model_runner.h"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "engine/types/status_macros.h"
@@ -19,15 +18,17 @@ absl::StatusOr<std::unique_ptr<LocalModelRunner>> LocalModelRunner::Make(const L
     samplers.emplace_back(model.config.vocab_size, model.tokenizer->end_tokens());
   }
   SampleRowBuilder row_builder(model.config.vocab_size, model.tokenizer->end_tokens());
-  return std::unique_ptr<LocalModelRunner>(
-      new LocalModelRunner(std::move(decoder), std::move(samplers), std::move(row_builder), ops, kv_cache));
+  ASSIGN_OR_RETURN(RowEmbedder embedder, RowEmbedder::Make(model.config, model.weights, ops));
+  return std::unique_ptr<LocalModelRunner>(new LocalModelRunner(
+      std::move(decoder), std::move(samplers), std::move(row_builder), std::move(embedder), ops, kv_cache));
 }
 
 LocalModelRunner::LocalModelRunner(std::unique_ptr<Decoder> decoder, std::vector<Sampler> samplers,
-                                   SampleRowBuilder row_builder, Ops& ops, KvCache& kv_cache)
+                                   SampleRowBuilder row_builder, RowEmbedder embedder, Ops& ops, KvCache& kv_cache)
     : decoder_(std::move(decoder)),
       samplers_(std::move(samplers)),
       row_builder_(std::move(row_builder)),
+      embedder_(std::move(embedder)),
       ops_(ops),
       kv_cache_(kv_cache) {}
 
@@ -37,8 +38,9 @@ void LocalModelRunner::Launch(const Batch& batch) {
   if (!batch.page_copies.empty()) ops_.CopyPages(kv_cache_, batch.page_copies);
   if (batch.num_tokens() > 0) decoder_->Forward(batch);
   const std::vector<LogitRow>& logit_rows = batch.logit_rows;
-  order_.resize(logit_rows.size());
-  std::iota(order_.begin(), order_.end(), size_t{0});
+  order_.clear();
+  to_embed_.clear();
+  for (size_t i = 0; i < logit_rows.size(); ++i) (logit_rows[i].embed ? to_embed_ : order_).push_back(i);
   std::sort(order_.begin(), order_.end(),
             [&](size_t a, size_t b) { return std::pair(logit_rows[a].row, a) < std::pair(logit_rows[b].row, b); });
   if (sampled_.size() < logit_rows.size()) sampled_.resize(logit_rows.size());
@@ -55,9 +57,27 @@ absl::StatusOr<std::span<const SampledToken>> LocalModelRunner::Await() {
     LaunchSlices();
     status = ops_.Synchronize();
   }
-  batch_ = nullptr;
+  if (status.ok()) status = EmbedRows(batch_->logit_rows);
+  const size_t num_rows = std::exchange(batch_, nullptr)->logit_rows.size();
   RETURN_IF_ERROR(status);
-  return std::span<const SampledToken>(sampled_).first(order_.size());
+  return std::span<const SampledToken>(sampled_).first(num_rows);
+}
+
+absl::Status LocalModelRunner::EmbedRows(const std::vector<LogitRow>& logit_rows) {
+  for (size_t begin = 0; begin < to_embed_.size(); begin += Decoder::kMaxLogitRows) {
+    const size_t count = std::min<size_t>(to_embed_.size() - begin, Decoder::kMaxLogitRows);
+    const std::span<const size_t> slice = std::span(to_embed_).subspan(begin, count);
+    rows_.clear();
+    for (const size_t index : slice) rows_.push_back(logit_rows[index].row);
+    const MatrixView<const float> hidden = ops_.ToHost(decoder_->HiddenStates(rows_));
+    RETURN_IF_ERROR(ops_.Synchronize());
+    for (size_t i = 0; i < count; ++i) {
+      SampledToken& answer = sampled_[slice[i]];
+      answer.ok =
+          embedder_.Embed({hidden.Row(static_cast<int64_t>(i)), static_cast<size_t>(hidden.cols)}, &answer.embedding);
+    }
+  }
+  return absl::OkStatus();
 }
 
 bool LocalModelRunner::IsForDevice(const LogitRow& row) const {

@@ -9,6 +9,7 @@
 #include "engine/model/decoder.h"
 #include "engine/model/loaded_model.h"
 #include "engine/runner/model_runner.h"
+#include "engine/runner/row_embedder.h"
 #include "engine/sampling/sample_row_builder.h"
 #include "engine/sampling/sampler.h"
 
@@ -27,7 +28,7 @@ class LocalModelRunner : public ModelRunner {
 
  private:
   LocalModelRunner(std::unique_ptr<Decoder> decoder, std::vector<Sampler> samplers, SampleRowBuilder row_builder,
-                   Ops& ops, KvCache& kv_cache);
+                   RowEmbedder embedder, Ops& ops, KvCache& kv_cache);
 
   // Puts the logits of the next of order_ on the device's way, and its choices, one call of Decoder::Logits after the
   // other; up to the end, or to the first call some of whose rows are the host's, since their logits are read before
@@ -35,18 +36,22 @@ class LocalModelRunner : public ModelRunner {
   void LaunchSlices();
   // What has been launched is there: takes the device's choices and makes the host's.
   void CollectSlices();
+  // Answers logit_rows[to_embed_[...]].
+  absl::Status EmbedRows(const std::vector<LogitRow>& logit_rows);
   // A matter of the row alone, so that neighbours do not change who rounds its sums.
   bool IsForDevice(const LogitRow& row) const;
 
   const std::unique_ptr<Decoder> decoder_;
   std::vector<Sampler> samplers_;  // One for each of the host workers of ops_.
   SampleRowBuilder row_builder_;
+  const RowEmbedder embedder_;
   Ops& ops_;
   KvCache& kv_cache_;
 
-  const Batch* batch_ = nullptr;  // The step in flight.
-  std::vector<size_t> order_;     // Of batch_->logit_rows, those of one token side by side.
-  size_t num_launched_ = 0;       // Of order_.
+  const Batch* batch_ = nullptr;   // The step in flight.
+  std::vector<size_t> to_embed_;   // Of batch_->logit_rows, those whose hidden state is wanted.
+  std::vector<size_t> order_;      // Of the others, those of one token side by side.
+  size_t num_launched_ = 0;        // Of order_.
 
   // Launched and not collected.
   struct Choice {

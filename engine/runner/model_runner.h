@@ -10,12 +10,13 @@
 
 namespace quire {
 
-// The answer to one LogitRow. Not ok: this row's logits were not finite; the others stand.
+// The answer to one LogitRow. Not ok: this row's logits, or its hidden state, were not finite; the others stand.
 struct SampledToken {
   bool ok = true;
   TokenId token = 0;
   float logprob = 0;
   std::vector<std::pair<TokenId, float>> top;  // Where log-probabilities were asked for, most likely first.
+  std::vector<float> embedding;  // For LogitRow::embed: the hidden state after the final norm.
 };
 
 class ModelRunner {

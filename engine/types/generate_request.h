@@ -17,6 +17,9 @@ struct GenerateRequest {
   RequestId id = 0;
   std::vector<TokenId> prompt;
   SamplingParams sampling;
+  // No token is wanted, but the prompt's embedding: see SequenceOutput. `sampling` is that of one sample, without
+  // log-probabilities, and otherwise unused.
+  bool embed = false;
   int priority = 0;                            // Smaller first.
   uint64_t cache_salt = 0;                     // Derived by the server from the tenant, never sent by a client.
   absl::Time arrival = absl::InfinitePast();   // When the server accepted it; InfinitePast: at Submit.

@@ -19,6 +19,7 @@ struct Sequence;
 struct RequestState {
   RequestId id = 0;
   SamplingParams sampling;  // max_tokens resolved.
+  bool embed = false;
   int priority = 0;
   uint64_t cache_salt = 0;
   uint64_t ordinal = 0;  // Counts Submits: who came first.

@@ -36,6 +36,8 @@ struct SequenceOutput {
   std::vector<TokenId> tokens;             // New since the last output; a stop or end-of-sequence token is among them.
   std::vector<TokenLogprob> logprobs;      // As many as tokens, where asked for.
   std::vector<TokenLogprob> prompt_logprobs;  // On the request's first output, where asked for: prompt tokens 1, 2, ...
+  // Of a request that is to be embedded, with `last`: the hidden state of the prompt's last token after the final norm.
+  std::vector<float> embedding;
   FinishReason finish_reason = FinishReason::kNone;
   bool last = false;                       // The whole request is over.
   absl::Status status;                     // With `last`: not OK when it failed (CANCELLED, DEADLINE_EXCEEDED, INTERNAL).

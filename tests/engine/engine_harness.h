@@ -52,6 +52,7 @@ struct Stream {
 struct Outcome {
   std::map<int, Stream> samples;
   std::vector<TokenLogprob> prompt_logprobs;
+  std::vector<float> embedding;
   bool over = false;
   absl::Status status;
   Usage usage;
@@ -127,6 +128,7 @@ class EngineHarness {
     if (!output.last) return;
     outcome.over = true;
     outcome.status = output.status;
+    outcome.embedding = output.embedding;
     outcome.usage = output.usage;
     outcome.timings = output.timings;
   }

@@ -72,6 +72,19 @@ std::vector<TokenId> FakeModel::Generate(std::span<const TokenId> prompt, const 
   return output;
 }
 
+std::vector<float> FakeModel::Embedding(uint64_t attended) {
+  return {static_cast<float>(attended & 0xFFFFF), static_cast<float>(attended >> 44)};
+}
+
+std::vector<float> FakeModel::Embed(std::span<const TokenId> prompt) {
+  uint64_t cached = 0, attended = 0;
+  for (TokenId token : prompt) {
+    cached = Extend(cached, token);
+    attended = Attend(attended, cached);
+  }
+  return Embedding(attended);
+}
+
 std::vector<float> FakeModel::ScorePrompt(std::span<const TokenId> prompt) {
   std::vector<float> scores;
   uint64_t cached = 0, attended = 0;
@@ -206,6 +219,10 @@ void FakeModelRunner::Answer(const LogitRow& row, uint64_t attended, std::span<c
          "the pages of a sequence do not hold its tokens");
   SampledToken& sampled = results_.emplace_back();
   sampled.ok = !poisoned_ || !poisoned_(row);
+  if (row.embed) {
+    sampled.embedding = FakeModel::Embedding(attended);
+    return;
+  }
   sampled.token =
       row.score >= 0 ? row.score : model_.Next(attended, row.seed, row.position, *row.params, row.forbid_stop);
   sampled.logprob = FakeModel::Logprob(attended, sampled.token);

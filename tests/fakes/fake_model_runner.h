@@ -30,6 +30,9 @@ class FakeModel {
   // The whole output of one sample of a request that is served alone, its end-of-sequence or stop token included.
   // REQUIRES: params.max_tokens > 0.
   std::vector<TokenId> Generate(std::span<const TokenId> prompt, const SamplingParams& params, int index) const;
+  // What a request for an embedding gets.
+  static std::vector<float> Embedding(uint64_t attended);
+  static std::vector<float> Embed(std::span<const TokenId> prompt);
   // Log-probabilities of prompt tokens 1, 2, ...
   static std::vector<float> ScorePrompt(std::span<const TokenId> prompt);
 

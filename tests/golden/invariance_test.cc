@@ -16,7 +16,7 @@ namespace {
 
 constexpr int kNewTokens = 20;
 
-// Greedy and seeded, short and long, with filters and penalties.
+// Greedy and seeded, short and long, with filters and penalties; and one that is to be embedded.
 std::vector<GenerateRequest> Requests() {
   const SamplingParams greedy = {.temperature = 0, .max_tokens = kNewTokens, .ignore_eos = true, .logprobs = 3};
   SamplingParams plain = greedy;
@@ -42,6 +42,10 @@ std::vector<GenerateRequest> Requests() {
     }
   }
   EXPECT_EQ(requests.size(), cases.size());
+  GenerateRequest embedding;
+  embedding.prompt = requests[0].prompt;
+  embedding.embed = true;
+  requests.insert(requests.begin() + 2, embedding);
   return requests;
 }
 
@@ -62,6 +66,7 @@ bool SameBits(float a, float b) { return std::memcmp(&a, &b, sizeof(a)) == 0; }
 
 void ExpectSameStream(const Stream& stream, const Stream& expected) {
   ASSERT_EQ(stream.tokens, expected.tokens);
+  ASSERT_EQ(stream.embedding, expected.embedding);
   ASSERT_EQ(stream.logprobs.size(), expected.logprobs.size());
   for (size_t i = 0; i < stream.logprobs.size(); ++i) {
     EXPECT_TRUE(SameBits(stream.logprobs[i].logprob, expected.logprobs[i].logprob)) << "token " << i;
@@ -106,7 +111,8 @@ class Invariance : public testing::TestWithParam<std::tuple<std::string, KvTypes
     std::vector<Stream> streams;
     for (const GenerateRequest& request : requests) {
       streams.push_back(RealEngine(*model_, Setup()).RunOne(request));
-      EXPECT_EQ(streams.back().tokens.size(), static_cast<size_t>(kNewTokens));
+      EXPECT_EQ(streams.back().tokens.size(), request.embed ? 0u : static_cast<size_t>(kNewTokens));
+      EXPECT_EQ(streams.back().embedding.empty(), !request.embed);
     }
     return streams;
   }

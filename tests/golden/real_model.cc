@@ -63,6 +63,7 @@ std::vector<Stream> RealEngine::Run(std::vector<GenerateRequest> requests) {
     for (SequenceOutput& output : engine_->Step(absl::UnixEpoch()).outputs) {
       EXPECT_TRUE(output.status.ok()) << output.status;
       if (output.last) streams[output.request].usage = output.usage;
+      if (output.last) streams[output.request].embedding = std::move(output.embedding);
       if (output.index != 0) continue;
       Stream& stream = streams[output.request];
       std::move(output.tokens.begin(), output.tokens.end(), std::back_inserter(stream.tokens));

@@ -31,6 +31,7 @@ struct Stream {
   std::vector<TokenId> tokens;
   std::vector<TokenLogprob> logprobs;
   std::vector<TokenLogprob> prompt_logprobs;
+  std::vector<float> embedding;
   FinishReason finish_reason = FinishReason::kNone;
   Usage usage;
 };

@@ -3,10 +3,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <tuple>
 
+#include "engine/loader/checkpoint.h"
+#include "kernels/dequantize.h"
 #include "tests/emulation/kernel_builds.h"
 #include "tests/golden/golden.h"
 #include "tests/golden/gpu_backend.h"
@@ -141,6 +145,33 @@ TEST_P(ReferenceAgreement, ChoosesTheSameTokensWhereverTheReferenceIsSure) {
   RecordProperty("worst_logprob", std::to_string(worst_logprob));
   RecordProperty("rms_logprob", std::to_string(std::sqrt(sum_of_squares / num_logprobs)));
   EXPECT_LT(worst_logprob, tolerance_.logprob);
+}
+
+// The likeliest tokens' logits, made of an embedding by the model's (tied) output head, lie as far apart as the
+// reference's.
+TEST_P(ReferenceAgreement, EmbedsPromptsAsTheReferenceSeesThem) {
+  const std::unique_ptr<Checkpoint> checkpoint = OpenCheckpoint(QUIRE_TEST_MODEL).value();
+  const RawMatrix head = checkpoint->GetTensor("token_embd.weight").value();
+  const size_t hidden_size = static_cast<size_t>(model_->model().config.hidden_size);
+  std::vector<float> weights(hidden_size);
+  for (const GoldenPrompt& prompt : GetGolden().prompts) {
+    if (prompt.token_ids.size() > (slow_ ? 5u : 40u)) continue;
+    SCOPED_TRACE(prompt.name);
+    GenerateRequest request;
+    request.prompt = prompt.token_ids;
+    request.embed = true;
+    const std::vector<float> embedding = engine_->RunOne(request).embedding;
+    ASSERT_EQ(embedding.size(), hidden_size);
+    std::vector<double> logits;
+    for (const TokenId token : prompt.top[0].token_ids) {
+      DequantizeRow(head.dtype, head.bytes.data() + token * (head.bytes.size() / head.rows), weights);
+      logits.push_back(std::inner_product(weights.begin(), weights.end(), embedding.begin(), 0.0));
+    }
+    for (size_t i = 1; i < logits.size(); ++i) {
+      const double expected = prompt.top[0].logprobs[i] - prompt.top[0].logprobs[0];
+      EXPECT_NEAR(logits[i] - logits[0], expected, 2 * tolerance_.logprob) << i;
+    }
+  }
 }
 
 TEST_P(ReferenceAgreement, FindsThePassageAsLikelyAsTheReferenceDoes) {

@@ -61,6 +61,7 @@ SimConfig DrawConfig(SimRandom& random) {
   config.percent_clear_cache = Sometimes(random, 10, 10);
   config.percent_bad_request = Sometimes(random, 20, 20);
   config.page_events_from = Sometimes(random, 50, 100);
+  config.percent_embed = Sometimes(random, 25, 50);
   return config;
 }
 

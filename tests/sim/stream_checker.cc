@@ -14,6 +14,11 @@ void StreamChecker::Expect(const GenerateRequest& request) {
   Request& expected = requests_[request.id];
   expected.request = request;
   SamplingParams& sampling = expected.request.sampling;
+  live_.push_back(request.id);
+  if (request.embed) {
+    expected.samples.emplace_back();
+    return;
+  }
   const int pool = config_.engine.blocks.num_blocks * config_.engine.blocks.block_size;
   if (sampling.max_tokens == 0) {
     sampling.max_tokens = std::min(config_.engine.max_model_len, pool) - static_cast<int>(request.prompt.size());
@@ -26,7 +31,6 @@ void StreamChecker::Expect(const GenerateRequest& request) {
     sample.scores = FakeModel::ScorePrompt(tokens);
     sample.scores.erase(sample.scores.begin(), sample.scores.begin() + static_cast<int>(request.prompt.size()) - 1);
   }
-  live_.push_back(request.id);
 }
 
 std::vector<TokenId> StreamChecker::Conversation(RequestId id, int index) const {
@@ -104,6 +108,9 @@ void StreamChecker::CheckPromptLogprobs(const SequenceOutput& output, const Requ
 void StreamChecker::CheckFinish(const SequenceOutput& output, const Request& request, Sample& sample) {
   if (output.finish_reason == FinishReason::kNone) return;
   Check(!sample.finished, output.request, "a sample finishes twice");
+  if (request.request.embed) {
+    Check(output.embedding == FakeModel::Embed(request.request.prompt), output.request, "a wrong embedding");
+  }
   sample.finished = true;
   if (sample.cut)
     return Check(output.finish_reason == FinishReason::kStop, output.request, "FinishSample is not a stop");

@@ -57,7 +57,16 @@ GenerateRequest Workload::MakeRequest(RequestId id, absl::Time now) {
   if (random_.Chance(config_.percent_stop_tokens)) sampling.stop_token_ids = RandomTokens(random_.Between(1, 2));
   if (random_.Chance(config_.percent_logprobs)) sampling.logprobs = random_.Between(0, 2);
   if (random_.Chance(config_.percent_prompt_logprobs)) sampling.prompt_logprobs = random_.Between(0, 2);
+  if (config_.percent_embed > 0 && random_.Chance(config_.percent_embed)) MakeEmbedding(request);
   return request;
+}
+
+void Workload::MakeEmbedding(GenerateRequest& request) {
+  request.embed = true;
+  request.sampling.n = 1;
+  request.sampling.logprobs = request.sampling.prompt_logprobs = -1;
+  // Sometimes as long as a sequence can be: no new token needs room.
+  if (random_.Chance(10)) request.prompt = RandomTokens(longest_);
 }
 
 GenerateRequest Workload::MakeBadRequest(RequestId id, absl::Time now) {
@@ -70,9 +79,10 @@ GenerateRequest Workload::MakeBadRequest(RequestId id, absl::Time now) {
       request.prompt.back() = random_.Chance(50) ? -1 : config_.engine.vocab_size;
       break;
     case 2:
-      request.prompt.assign(longest_, 0);
+      request.prompt.assign(longest_ + request.embed, 0);
       break;
     case 3:
+      request.embed = false;
       request.sampling.max_tokens = longest_ - static_cast<int>(request.prompt.size()) + 1;
       break;
     case 4:

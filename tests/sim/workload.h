@@ -27,6 +27,7 @@ class Workload {
  private:
   std::vector<TokenId> RandomTokens(int length);
   std::vector<TokenId> MakePrompt();
+  void MakeEmbedding(GenerateRequest& request);
 
   const SimConfig& config_;
   SimRandom& random_;
