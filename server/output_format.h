@@ -1,6 +1,7 @@
 // What a request may demand of the shape of its answer.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,10 +15,21 @@ struct OutputFormat {
     kRegex,       // A text that the regular expression in `source` matches from end to end.
     kGrammar,     // A text that the EBNF grammar in `source` (rule `root`) derives.
     kChoice,      // One of `choices`, to the letter.
+    kFrames,      // `before`, some of `frames` with `separator` between them (one if that is not set), `behind`.
+  };
+  // JSON that the schema accepts, between two texts.
+  struct Frame {
+    std::string begin, schema, end;
   };
   Kind kind = Kind::kFree;
   std::string source;
   std::vector<std::string> choices;
+  std::vector<Frame> frames;
+  std::string before, behind;
+  std::optional<std::string> separator;
 };
+
+// A format of kind kFrames, whose schemas are JSON, as a structural tag of xgrammar's: JSON text.
+std::string StructuralTag(const OutputFormat& format);
 
 }  // namespace quire

@@ -10,6 +10,7 @@
 #include "engine/types/generate_request.h"
 #include "engine/types/step_output.h"
 #include "server/request_origin.h"
+#include "server/tools/tool_call_parser.h"
 
 namespace quire {
 
@@ -18,6 +19,9 @@ struct ResponseDelta {
   SequenceOutput output;
   std::string text;
   std::string stop_string;  // Where one ended the sample: the one.
+  // Where the request asked for tool calls: the text and the calls in their order. The text is the plain one above.
+  std::vector<AnswerPiece> pieces = {};
+  bool ends_with_calls = false;  // On a sample's end: it stopped by itself, and there were calls.
 };
 
 // Takes what the stream thread makes of a request, whatever protocol carries it to the client.
@@ -39,6 +43,11 @@ struct RequestContext {
   int max_tokens = 0;  // 0: the client did not say.
   std::vector<std::string> stop;
   absl::Time arrival;
+  // Calls are looked for in this form, unless null; control tokens that it needs are shown to the parser as text.
+  const CallSyntax* call_syntax = nullptr;
+  bool parallel_calls = true;  // Else what follows the first call's is dropped, if it is a call.
+  uint64_t call_id_seed = 0;
+  std::vector<TokenId> shown_tokens;
   // Set before the engine is told to cancel, and looked at by every thread that takes the request a step further:
   // whichever comes first, a cancelled request does not run.
   std::atomic<bool> cancelled{false};

@@ -1,11 +1,13 @@
 #include "server/serving_pipeline.h"
 
+#include <algorithm>
 #include <exception>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/types/status_macros.h"
+#include "server/request_checks.h"
 #include "server/status_details.h"
 
 namespace quire {
@@ -19,11 +21,31 @@ std::string FieldOfPrompt(const PipelineRequest& request) {
   return std::holds_alternative<Conversation>(request.prompt) ? "messages" : "text";
 }
 
+// Control tokens whose names are parts of what marks calls in the model's own form.
+std::vector<TokenId> MarkerTokens(const ServedModel& model) {
+  std::vector<TokenId> tokens;
+  if (model.call_syntax == nullptr) return tokens;
+  const Tokenizer& tokenizer = *model.tokenizer;
+  const CallSyntax& syntax = *model.call_syntax;
+  const auto marks = [&](std::string_view name) {
+    const auto has_name = [&](std::string_view marker) { return marker.find(name) != std::string_view::npos; };
+    return std::any_of(syntax.openers.begin(), syntax.openers.end(), has_name) ||
+           std::any_of(syntax.closers.begin(), syntax.closers.end(), has_name);
+  };
+  for (TokenId token = 0; token < tokenizer.vocab_size(); ++token) {
+    if (!tokenizer.TokenBytes(token, /*keep_special=*/false).empty()) continue;
+    const std::string_view name = tokenizer.TokenBytes(token, /*keep_special=*/true);
+    if (!name.empty() && marks(name)) tokens.push_back(token);
+  }
+  return tokens;
+}
+
 }  // namespace
 
 ServingPipeline::ServingPipeline(ServedModel model, Engine& engine, int max_requests, std::function<void()> device_lost,
                                  std::unique_ptr<RequestLog> request_log)
     : model_(std::move(model)),
+      marker_tokens_(MarkerTokens(model_)),
       device_lost_(std::move(device_lost)),
       admission_(max_requests),
       metrics_({model_.name, model_.architecture, model_.max_model_len, model_.cache}),
@@ -72,6 +94,10 @@ absl::StatusOr<RequestContextPtr> ServingPipeline::Start(PipelineRequest request
   context->max_tokens = request.generate.sampling.max_tokens;
   context->stop = request.generate.sampling.stop;
   context->arrival = now;
+  context->call_syntax = request.call_syntax;
+  context->parallel_calls = request.parallel_calls;
+  context->call_id_seed = DrawSeed();
+  if (request.call_syntax == model_.call_syntax) context->shown_tokens = marker_tokens_;
   request.generate.id = context->id;
   request.generate.arrival = now;
   request.generate.cache_salt = model_.cache_salt;

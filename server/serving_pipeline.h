@@ -30,6 +30,7 @@
 #include "server/request_log.h"
 #include "server/stream_thread.h"
 #include "server/text_worker.h"
+#include "server/tools/call_syntax.h"
 
 namespace quire {
 
@@ -46,6 +47,7 @@ struct ServedModel {
   const Tokenizer* tokenizer = nullptr;
   const ChatTemplate* chat_template = nullptr;  // Null: the model has none, for this reason:
   std::string chat_template_error;
+  const CallSyntax* call_syntax = nullptr;  // How it writes tool calls; null: that is not known.
   uint64_t cache_salt = 0;  // Of the one tenant that there is.
   CacheConfig cache;
 };
@@ -59,6 +61,8 @@ struct PipelineRequest {
   OutputFormat output_format;
   std::string prompt_field;  // How the client calls its prompt, for messages; empty: "text" or "messages".
   RequestOrigin origin = {};
+  const CallSyntax* call_syntax = nullptr;  // Tool calls in the answer are looked for in this form; null: they are not.
+  bool parallel_calls = true;               // Else only the first is delivered.
 };
 
 class ServingPipeline {
@@ -117,6 +121,7 @@ class ServingPipeline {
   void Publish(std::vector<PageEvent> events);
 
   const ServedModel model_;
+  const std::vector<TokenId> marker_tokens_;  // Control tokens that mark calls in the model's own form.
   const std::function<void()> device_lost_;
   std::atomic<RequestId> next_id_{1};
   AdmissionControl admission_;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "engine/types/sequence.h"
 
 namespace quire {
 
@@ -38,7 +39,10 @@ void StreamThread::Run() {
 void StreamThread::Handle(RequestContextPtr& context) {
   Stream stream;
   for (int i = 0; i < context->num_samples; ++i) {
-    stream.samples.push_back({IncrementalDecoder(&tokenizer_, context->stop)});
+    Sample& sample = stream.samples.emplace_back(
+        Sample{.decoder = IncrementalDecoder(&tokenizer_, context->stop, context->shown_tokens)});
+    if (context->call_syntax == nullptr) continue;
+    sample.calls.emplace(*context->call_syntax, SampleSeed(context->call_id_seed, i));
   }
   const RequestId id = context->id;
   stream.context = std::move(context);
@@ -77,6 +81,7 @@ ResponseDelta StreamThread::Advance(Stream& stream, SequenceOutput output, absl:
   }
   // Tokens past a stop string were never sent, so they are not counted either.
   delta.output.usage.completion_tokens = stream.completion_tokens;
+  FindCalls(stream, delta);
   return delta;
 }
 
@@ -106,6 +111,24 @@ RequestRecord StreamThread::Close(const Stream& stream, const SequenceOutput& la
   record.first_token = stream.first_token;
   record.latency = now - stream.context->arrival;
   return record;
+}
+
+// Splits the text into what is plain and what belongs to calls.
+void StreamThread::FindCalls(Stream& stream, ResponseDelta& delta) {
+  std::optional<ToolCallParser>& calls = stream.samples[delta.output.index].calls;
+  if (!calls) return;
+  delta.pieces = calls->Push(delta.text);
+  if (delta.output.finish_reason != FinishReason::kNone) {
+    for (AnswerPiece& piece : calls->Finish()) Append(std::move(piece), delta.pieces);
+    delta.ends_with_calls = delta.output.finish_reason == FinishReason::kStop && calls->num_calls() > 0;
+  }
+  if (!stream.context->parallel_calls) {
+    std::erase_if(delta.pieces, [](const AnswerPiece& piece) { return piece.call > 0; });
+  }
+  delta.text.clear();
+  for (const AnswerPiece& piece : delta.pieces) {
+    if (piece.call < 0) delta.text += piece.text;
+  }
 }
 
 // Drops from the output what lies beyond a stop string, and adds the text of the rest.

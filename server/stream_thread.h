@@ -50,6 +50,7 @@ class StreamThread {
   using Message = std::variant<RequestContextPtr, StepMessage, Job>;
   struct Sample {
     IncrementalDecoder decoder;
+    std::optional<ToolCallParser> calls = std::nullopt;  // Where calls are looked for.
     int num_tokens = 0;
     absl::Time last_token = absl::InfinitePast();  // When it was delivered.
     FinishReason finish_reason = FinishReason::kNone;
@@ -68,6 +69,7 @@ class StreamThread {
   ResponseDelta Advance(Stream& stream, SequenceOutput output, absl::Time now);
   void CountTokens(Stream& stream, const SequenceOutput& output, absl::Time now);
   static RequestRecord Close(const Stream& stream, const SequenceOutput& last, absl::Time now);
+  void FindCalls(Stream& stream, ResponseDelta& delta);
   void Detokenize(Stream& stream, ResponseDelta& delta);
 
   Mailbox<Message> mailbox_;

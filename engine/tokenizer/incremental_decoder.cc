@@ -25,14 +25,16 @@ bool IncrementalDecoder::StopString::Advance(char byte) {
   return matched == text.size();
 }
 
-IncrementalDecoder::IncrementalDecoder(const Tokenizer* tokenizer, std::vector<std::string> stop)
-    : tokenizer_(tokenizer) {
+IncrementalDecoder::IncrementalDecoder(const Tokenizer* tokenizer, std::vector<std::string> stop,
+                                       std::vector<TokenId> shown)
+    : tokenizer_(tokenizer), shown_(std::move(shown)) {
   for (std::string& text : stop) stop_.emplace_back(std::move(text));
 }
 
 std::string IncrementalDecoder::Push(TokenId token, bool allow_stop) {
   if (stopped_) return {};
-  undecoded_.append(tokenizer_->TokenBytes(token, /*keep_special=*/false));
+  const bool shown = std::find(shown_.begin(), shown_.end(), token) != shown_.end();
+  undecoded_.append(tokenizer_->TokenBytes(token, /*keep_special=*/shown));
   Decode(/*at_end=*/false, allow_stop);
   const size_t partial = EarliestPartial();
   // A complete stop string waits for one that began before it and may still complete, since the earlier one counts.

@@ -14,8 +14,9 @@ namespace quire {
 // string begins. Takes time linear in the text, for each stop string.
 class IncrementalDecoder {
  public:
-  // `tokenizer` outlives the decoder. Stop strings are valid UTF-8 and not empty.
-  IncrementalDecoder(const Tokenizer* tokenizer, std::vector<std::string> stop);
+  // `tokenizer` outlives the decoder. Stop strings are valid UTF-8 and not empty. Control tokens have no text, but for
+  // those in `shown`, which have their names.
+  IncrementalDecoder(const Tokenizer* tokenizer, std::vector<std::string> stop, std::vector<TokenId> shown = {});
 
   // Adds a token; returns the text that is now certain: whole UTF-8 characters, none that could begin a stop string.
   // After a stop string was found: nothing more. `allow_stop` false (below min_tokens) leaves stop strings that end
@@ -48,6 +49,7 @@ class IncrementalDecoder {
 
   const Tokenizer* tokenizer_;
   std::vector<StopString> stop_;
+  std::vector<TokenId> shown_;
   std::string undecoded_;             // Bytes that are no whole character yet.
   std::string text_;                  // Not all given out yet. Offsets into it:
   size_t taken_ = 0;                  // What was given out.
