@@ -17,6 +17,8 @@ class RequestChecks {
   // `model` outlives this object.
   explicit RequestChecks(const ServedModel& model);
 
+  const ServedModel& model() const { return model_; }
+
   // An empty name means the model being served. NOT_FOUND says what that is.
   absl::Status Model(const std::string& name) const;
   // INVALID_ARGUMENT for an id that is not in the vocabulary.

@@ -1,8 +1,12 @@
 #include "server/server_options.h"
 
+#include <string>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "server/cli/backend_flags.h"
 #include "server/option_layers.h"
+#include "server/tools/call_syntax.h"
 
 namespace quire {
 
@@ -29,6 +33,13 @@ void AddServerFlags(CLI::App& command, ServerOptions& options) {
                    "Share the KV pages of equal prefixes (default: on)");
   command.add_option("--max-waiting-requests", backend.max_waiting_requests, "Beyond that many, requests are refused")
       ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  std::vector<std::string> call_syntaxes = CallSyntaxNames();
+  call_syntaxes.insert(call_syntaxes.end(), {"auto", "none"});
+  command
+      .add_option("--tool-call-parser", options.tool_call_parser,
+                  "Form in which the model writes tool calls; auto: what its chat template shows")
+      ->check(CLI::IsMember(call_syntaxes))
       ->capture_default_str();
   command
       .add_option("--drain-timeout", options.drain_timeout_seconds,

@@ -14,6 +14,7 @@ struct ServerOptions {
   int port = 50051;      // Of gRPC. 0: any that is free.
   int http_port = 8080;  // The same; -1: no HTTP.
   std::string http_cors_origin;
+  std::string tool_call_parser = "auto";  // See FindCallSyntax.
   std::string log_level = "info";
   std::string request_log;  // A file, or "-" for standard output; empty: none.
   int drain_timeout_seconds = 30;

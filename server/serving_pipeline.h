@@ -40,6 +40,7 @@ struct ServedModel {
   std::string architecture;
   uint64_t parameters = 0;
   int max_model_len = 0;
+  int hidden_size = 0;  // Numbers in an embedding.
   int max_num_seqs = 0;
   int block_size = 0;
   std::string path;          // Of its file,

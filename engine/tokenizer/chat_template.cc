@@ -116,9 +116,8 @@ void ChatTemplate::Impl::Probe() {
       !Shows(Json::array({question}), kText) && Shows(Json::array({{{"role", "user"}, {"content", parts}}}), kText);
   if (contents_are_parts_) question["content"] = parts;
 
-  const Json function = {{"name", "f"}, {"arguments", Json::object({{kKey, 1}}).dump()}};
-  const Json call = {{"id", "abcdefghi"}, {"type", "function"}, {"function", function}};
-  const Json answer = {{"role", "assistant"}, {"content", ""}, {"tool_calls", Json::array({call})}};
+  Json answer = TextMessage("assistant", "");
+  answer["tool_calls"] = Json::array({FunctionCall("abcdefghi", "f", Json::object({{kKey, 1}}).dump())});
   const Json as_text = Json::array({question, answer});
   Json as_object = as_text;
   ParseArguments(as_object[1]);

@@ -13,8 +13,8 @@ struct Conversation {
   // Objects with "role" and, mostly, "content", a text. In "tool_calls", each function's "arguments" are the JSON text
   // that the model wrote.
   Json messages = Json::array();
-  Json tools = nullptr;           // A list of objects, or null.
-  Json documents = nullptr;       // A list of objects, or null.
+  Json tools = nullptr;      // A list of objects, or null.
+  Json documents = nullptr;  // A list of objects, or null.
   // Further variables of the template by their names, as "enable_thinking".
   Json variables = Json::object();
   // The prompt ends where the assistant's answer begins.
@@ -24,9 +24,12 @@ struct Conversation {
 };
 
 Json TextMessage(std::string role, std::string content);
+// An element of a message's "tool_calls"; `arguments` is the JSON text that the model wrote.
+Json FunctionCall(std::string id, std::string name, std::string arguments);
 
-// The bytes of a value's strings and keys, and of what holds them.
-size_t SizeOf(const Json& value);
+// The bytes of all strings in it.
+size_t TextBytes(const Conversation& conversation);
+// Those, the keys', and those of what holds them.
 size_t SizeOf(const Conversation& conversation);
 
 }  // namespace quire

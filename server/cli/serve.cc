@@ -40,20 +40,23 @@ void SetUpLog(const std::string& level) {
   spdlog::set_level(spdlog::level::from_str(level));
 }
 
-ServedModel Describe(const BackendOptions& options, const Backend& backend) {
+ServedModel Describe(const ServerOptions& options, const Backend& backend) {
   const LoadedModel& model = backend.model;
   ServedModel served;
   served.name = model.name;
   served.architecture = model.architecture;
   served.parameters = model.weights.num_parameters();
+  served.hidden_size = model.config.hidden_size;
   served.max_model_len = backend.engine_options.max_model_len;
   served.max_num_seqs = backend.engine_options.max_num_seqs;
   served.block_size = backend.engine_options.blocks.block_size;
-  served.path = std::filesystem::absolute(options.model_path).string();
+  served.path = std::filesystem::absolute(options.backend.model_path).string();
   served.fingerprint = model.fingerprint;
   served.tokenizer = model.tokenizer.get();
   served.chat_template = model.chat_template.get();
   served.chat_template_error = model.chat_template_error;
+  served.call_syntax =
+      FindCallSyntax(options.tool_call_parser, model.chat_template ? model.chat_template->source() : "");
   served.cache_salt = model.fingerprint;
   const BlockManagerOptions& blocks = backend.engine_options.blocks;
   served.cache = {blocks.block_size, blocks.num_blocks, DescribeKvDTypes(backend.kv_cache->layout()),
@@ -151,8 +154,9 @@ int RunServe(const ServerOptions& options) {
     device_lost = true;
     signals.End();
   };
-  ServingPipeline pipeline(Describe(options.backend, backend), engine,
-                           engine_options.max_num_seqs + engine_options.max_waiting_requests, on_device_lost, *std::move(request_log));
+  ServingPipeline pipeline(Describe(options, backend), engine,
+                           engine_options.max_num_seqs + engine_options.max_waiting_requests, on_device_lost,
+                           *std::move(request_log));
   absl::StatusOr<Fronts> fronts = StartFronts(options, pipeline);
   if (!fronts.ok()) return Fail(fronts.status());
   spdlog::info("{}; {} KV pages of {} tokens, sequences of up to {} tokens", backend.ops->Description(),

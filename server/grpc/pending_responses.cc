@@ -35,6 +35,19 @@ void Convert(absl::Duration duration, google::protobuf::Duration& proto) {
   proto.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(duration)));
 }
 
+// Plain text is in the message already.
+void AddPiece(const AnswerPiece& piece, v1::GenerateResponse& message) {
+  if (piece.call < 0) return;
+  auto& calls = *message.mutable_tool_calls();
+  if (calls.empty() || calls.rbegin()->index() != piece.call) {
+    v1::ToolCallDelta& call = *calls.Add();
+    call.set_index(piece.call);
+    call.set_id(piece.id);
+    call.set_name(piece.name);
+  }
+  calls.rbegin()->mutable_arguments()->append(piece.text);
+}
+
 }  // namespace
 
 void PendingResponses::Add(ResponseDelta delta) {
@@ -49,7 +62,9 @@ void PendingResponses::Add(ResponseDelta delta) {
   message->mutable_token_ids()->Add(output.tokens.begin(), output.tokens.end());
   for (const TokenLogprob& logprob : output.logprobs) Convert(logprob, *message->add_logprobs());
   for (const TokenLogprob& logprob : output.prompt_logprobs) Convert(logprob, *message->add_prompt_logprobs());
+  for (const AnswerPiece& piece : delta.pieces) AddPiece(piece, *message);
   if (output.finish_reason != FinishReason::kNone) message->set_finish_reason(ToProto(output.finish_reason));
+  if (delta.ends_with_calls) message->set_finish_reason(v1::FINISH_REASON_TOOL_CALLS);
   if (!output.last) return;
   v1::Usage& usage = *totals_.mutable_usage();
   usage.set_prompt_tokens(output.usage.prompt_tokens);

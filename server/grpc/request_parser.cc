@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/types/status_macros.h"
 #include "server/status_details.h"
+#include "server/tools/apply_tools.h"
 
 namespace quire {
 namespace {
@@ -20,6 +21,58 @@ absl::Status CheckAtLeast(int minimum, const char* field, int value) {
   if (value >= minimum) return absl::OkStatus();
   return InvalidField(absl::StrCat("sampling_params.", field),
                       absl::StrCat("must be at least ", minimum, " where it is set, got ", value));
+}
+
+// The JSON in a field.
+absl::StatusOr<Json> ParseField(const std::string& field, const std::string& text) {
+  absl::StatusOr<Json> json = ParseJson(text);
+  if (!json.ok()) return InvalidField(field, std::string(json.status().message()));
+  return json;
+}
+
+Json MessageJson(const v1::ChatMessage& message) {
+  Json json = TextMessage(message.role(), message.content());
+  if (!message.name().empty()) json["name"] = message.name();
+  if (!message.tool_call_id().empty()) json["tool_call_id"] = message.tool_call_id();
+  if (!message.reasoning_content().empty()) json["reasoning_content"] = message.reasoning_content();
+  for (const v1::ToolCall& call : message.tool_calls()) {
+    json["tool_calls"].push_back(FunctionCall(call.id(), call.name(), call.arguments()));
+  }
+  return json;
+}
+
+absl::StatusOr<Conversation> ParseConversation(const v1::ChatRequest& request) {
+  Conversation conversation;
+  for (int i = 0; i < request.messages_size(); ++i) {
+    if (request.messages(i).role().empty()) {
+      return InvalidField(absl::StrCat("messages[", i, "].role"),
+                          "must be set, as \"system\", \"user\" or \"assistant\"");
+    }
+    conversation.messages.push_back(MessageJson(request.messages(i)));
+  }
+  if (!request.chat_template_kwargs().empty()) {
+    ASSIGN_OR_RETURN(conversation.variables, ParseField("chat_template_kwargs", request.chat_template_kwargs()));
+    if (!conversation.variables.is_object()) return InvalidField("chat_template_kwargs", "must be a JSON object");
+  }
+  conversation.continue_final_message = request.continue_final_message();
+  conversation.add_generation_prompt = !request.continue_final_message();
+  return conversation;
+}
+
+absl::StatusOr<Json> ParseTools(const v1::ChatRequest& request) {
+  Json tools = Json::array();
+  for (int i = 0; i < request.tools_size(); ++i) {
+    ASSIGN_OR_RETURN(Json tool, ParseField(absl::StrCat("tools[", i, "]"), request.tools(i)));
+    tools.push_back(std::move(tool));
+  }
+  return tools;
+}
+
+// In OpenAI's form.
+Json ToolChoiceJson(const std::string& choice) {
+  if (choice.empty()) return nullptr;
+  if (choice == "auto" || choice == "none" || choice == "required") return choice;
+  return {{"type", "function"}, {"function", {{"name", choice}}}};
 }
 
 }  // namespace
@@ -49,20 +102,13 @@ absl::StatusOr<PipelineRequest> RequestParser::Parse(const v1::ChatRequest& requ
   RETURN_IF_ERROR(checks_.Model(request.model()));
   if (request.messages().empty()) return InvalidField("messages", "must not be empty");
   PipelineRequest result;
-  Conversation conversation;
-  size_t bytes = 0;
-  for (int i = 0; i < request.messages_size(); ++i) {
-    const v1::ChatMessage& message = request.messages(i);
-    if (message.role().empty()) {
-      return InvalidField(absl::StrCat("messages[", i, "].role"),
-                          "must be set, as \"system\", \"user\" or \"assistant\"");
-    }
-    bytes += message.role().size() + message.content().size();
-    conversation.messages.push_back(TextMessage(message.role(), message.content()));
-  }
-  RETURN_IF_ERROR(checks_.PromptBytes("messages", bytes));
+  ASSIGN_OR_RETURN(Conversation conversation, ParseConversation(request));
+  RETURN_IF_ERROR(checks_.PromptBytes("messages", TextBytes(conversation)));
   result.prompt = std::move(conversation);
   ASSIGN_OR_RETURN(result.generate.sampling, ParseSampling(request.sampling_params()));
+  ASSIGN_OR_RETURN(const Json tools, ParseTools(request));
+  const bool parallel = !request.has_parallel_tool_calls() || request.parallel_tool_calls();
+  RETURN_IF_ERROR(ApplyTools(tools, ToolChoiceJson(request.tool_choice()), parallel, checks_.model(), result));
   result.generate.priority = request.priority();
   return result;
 }

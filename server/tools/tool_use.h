@@ -18,7 +18,7 @@ struct ToolChoice {
     kNamed,     // One call, of `name`.
   };
   Kind kind = Kind::kAuto;
-  std::string name;
+  std::string name = {};
   bool parallel = true;  // Several calls in one answer are welcome.
 };
 

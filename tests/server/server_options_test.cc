@@ -69,7 +69,8 @@ TEST(ServerOptions, ReadsEveryFlag) {
       "--block-size 16 --kv-cache-memory 512MiB --kv-cache-dtype int8 --kv-cache-dtype-v int4 "
       "--no-enable-prefix-caching --no-kv-cache "
       "--log-level debug "
-      "--max-waiting-requests 5 --drain-timeout 7 --instruction-set avx2 --served-model-name small");
+      "--max-waiting-requests 5 --drain-timeout 7 --instruction-set avx2 --served-model-name small "
+      "--tool-call-parser hermes");
   EXPECT_EQ(parsed.error, "");
   const BackendOptions& backend = parsed.options.backend;
   EXPECT_EQ(parsed.options.host, "0.0.0.0");
@@ -88,6 +89,7 @@ TEST(ServerOptions, ReadsEveryFlag) {
   EXPECT_EQ(parsed.options.log_level, "debug");
   EXPECT_EQ(backend.max_waiting_requests, 5);
   EXPECT_EQ(parsed.options.drain_timeout_seconds, 7);
+  EXPECT_EQ(parsed.options.tool_call_parser, "hermes");
   EXPECT_EQ(backend.instruction_set, "avx2");
   EXPECT_EQ(backend.model_name, "small");
 }
@@ -146,6 +148,7 @@ TEST(ServerOptions, NamesTheFlagOfABadValue) {
       {"m --kv-cache-memory -5MiB", "--kv-cache-memory"},
       {"m --max-waiting-requests 0", "--max-waiting-requests"},
       {"m --drain-timeout -1", "--drain-timeout"},
+      {"m --tool-call-parser smoke-signals", "--tool-call-parser"},
       {"m --log-level loud", "--log-level"},
       {"m --no-such-flag", "--no-such-flag"},
   };

@@ -37,6 +37,33 @@ TEST(PendingResponses, MergesWhatHasNotBeenTaken) {
   EXPECT_TRUE(pending.empty());
 }
 
+TEST(PendingResponses, PutsTheArgumentsOfACallTogether) {
+  PendingResponses pending;
+  const auto add = [&](std::vector<AnswerPiece> pieces) {
+    ResponseDelta delta = Delta(0, "", {});
+    delta.pieces = std::move(pieces);
+    pending.Add(std::move(delta));
+  };
+  add({{.text = "plain"}, {.call = 0, .id = "i", .name = "f", .text = "{"}});
+  add({{.call = 0, .text = "}"}, {.call = 1, .id = "j", .name = "g"}});
+  const v1::GenerateResponse first = pending.Pop();
+  ASSERT_EQ(first.tool_calls_size(), 2);
+  EXPECT_EQ(first.tool_calls(0).id(), "i");
+  EXPECT_EQ(first.tool_calls(0).name(), "f");
+  EXPECT_EQ(first.tool_calls(0).arguments(), "{}");
+  EXPECT_EQ(first.tool_calls(1).index(), 1);
+  ResponseDelta end = Last(Delta(0, "", {}));
+  end.pieces = {{.call = 1, .text = "{}"}};
+  end.ends_with_calls = true;
+  pending.Add(std::move(end));
+  const v1::GenerateResponse last = pending.Pop();
+  ASSERT_EQ(last.tool_calls_size(), 1);
+  EXPECT_EQ(last.tool_calls(0).index(), 1);
+  EXPECT_EQ(last.tool_calls(0).name(), "") << "it was told";
+  EXPECT_EQ(last.tool_calls(0).arguments(), "{}");
+  EXPECT_EQ(last.finish_reason(), v1::FINISH_REASON_TOOL_CALLS);
+}
+
 TEST(PendingResponses, KeepsOneMessageForEachSample) {
   PendingResponses pending;
   pending.Add(Delta(1, "x", {1}));

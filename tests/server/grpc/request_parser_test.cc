@@ -176,6 +176,37 @@ TEST_F(RequestParserTest, ReadsAConversation) {
   EXPECT_EQ(request->generate.priority, 2);
 }
 
+TEST_F(RequestParserTest, ReadsToolsAndTheirCalls) {
+  const char kTool[] = R"(tools: '{"type": "function", "function": {"name": "f"}}')";
+  const auto request = Chat(std::string(kTool) +
+                            "messages { role: 'a' tool_calls { id: 'i' name: 'f' arguments: '{}' } } "
+                            "messages { role: 'tool' tool_call_id: 'i' content: 'c' name: 'n' }"
+                            "chat_template_kwargs: '{\"x\": [1]}' tool_choice: 'f' continue_final_message: true");
+  ASSERT_TRUE(request.ok()) << request.status();
+  const auto& conversation = std::get<Conversation>(request->prompt);
+  EXPECT_EQ(conversation.messages[0]["tool_calls"], Json::array({FunctionCall("i", "f", "{}")}));
+  EXPECT_EQ(conversation.messages[1].dump(), R"({"role":"tool","content":"c","name":"n","tool_call_id":"i"})");
+  EXPECT_EQ(conversation.tools[0]["function"]["name"], "f");
+  EXPECT_EQ(conversation.variables["x"][0], 1);
+  EXPECT_TRUE(conversation.continue_final_message);
+  EXPECT_FALSE(conversation.add_generation_prompt);
+  EXPECT_EQ(request->call_syntax, &kPlainCallSyntax) << "enforced, and the model's own form is not known";
+  EXPECT_EQ(request->output_format.kind, OutputFormat::Kind::kFrames);
+  const auto without = Chat(std::string(kTool) + "messages { role: 'user' } tool_choice: 'none'");
+  ASSERT_TRUE(without.ok()) << without.status();
+  EXPECT_TRUE(std::get<Conversation>(without->prompt).tools.is_null()) << "the model does not see them";
+}
+
+TEST_F(RequestParserTest, NamesTheToolAtFault) {
+  const auto field = [&](const std::string& text) {
+    return FieldOf(Chat("messages { role: 'user' } " + text).status());
+  };
+  EXPECT_EQ(field("tools: '{'"), "tools[0]");
+  EXPECT_EQ(field("tools: '{}'"), "tools[0].type");
+  EXPECT_EQ(field("tool_choice: 'f'"), "tool_choice.function.name");
+  EXPECT_EQ(field("chat_template_kwargs: '[]'"), "chat_template_kwargs");
+}
+
 TEST_F(RequestParserTest, NamesTheMessageAtFault) {
   EXPECT_EQ(FieldOf(Chat("").status()), "messages");
   EXPECT_EQ(FieldOf(Chat("messages { role: 'user' } messages { content: 'x' }").status()), "messages[1].role");
