@@ -17,9 +17,15 @@ size_t BytesOf(const std::vector<TokenLogprob>& logprobs) {
   return bytes;
 }
 
+size_t BytesOf(const std::vector<AnswerPiece>& pieces) {
+  size_t bytes = pieces.size() * sizeof(AnswerPiece);
+  for (const AnswerPiece& piece : pieces) bytes += piece.text.size();
+  return bytes;
+}
+
 size_t BytesOf(const ResponseDelta& delta) {
-  return delta.text.size() + delta.output.tokens.size() * sizeof(TokenId) + BytesOf(delta.output.logprobs) +
-         BytesOf(delta.output.prompt_logprobs);
+  return delta.text.size() + BytesOf(delta.pieces) + delta.output.tokens.size() * sizeof(TokenId) +
+         BytesOf(delta.output.logprobs) + BytesOf(delta.output.prompt_logprobs);
 }
 
 template <typename T>
@@ -31,6 +37,8 @@ void MoveToEnd(std::vector<T>& to, std::vector<T>& from) {
 
 void Append(ResponseDelta& to, ResponseDelta from) {
   to.text += from.text;
+  for (AnswerPiece& piece : from.pieces) Append(std::move(piece), to.pieces);
+  to.ends_with_calls |= from.ends_with_calls;
   MoveToEnd(to.output.tokens, from.output.tokens);
   MoveToEnd(to.output.logprobs, from.output.logprobs);
   MoveToEnd(to.output.prompt_logprobs, from.output.prompt_logprobs);
@@ -39,6 +47,7 @@ void Append(ResponseDelta& to, ResponseDelta from) {
   to.output.last = true;
   to.output.status = std::move(from.output.status);
   to.output.usage = from.output.usage;
+  to.output.embedding = std::move(from.output.embedding);
   to.output.timings = from.output.timings;
 }
 

@@ -6,6 +6,7 @@
 #include "server/http/json.h"
 #include "server/http/openai/chat_completions.h"
 #include "server/http/openai/completions.h"
+#include "server/http/openai/embeddings.h"
 #include "server/http/openai/models.h"
 #include "server/http/router.h"
 #include "server/http/stats.h"
@@ -49,6 +50,7 @@ HttpHandler MakeHttpHandler(ServingPipeline& pipeline) {
   post("/detokenize", Detokenize);
   post("/v1/completions", CreateCompletion);
   post("/v1/chat/completions", CreateChatCompletion);
+  post("/v1/embeddings", CreateEmbeddings);
   return [router](HttpExchange& exchange) { return router->Handle(exchange); };
 }
 

@@ -25,4 +25,8 @@ Json FinishReasonJson(FinishReason reason) {
   return nullptr;
 }
 
+Json FinishReasonJson(const ResponseDelta& delta) {
+  return delta.ends_with_calls ? Json("tool_calls") : FinishReasonJson(delta.output.finish_reason);
+}
+
 }  // namespace quire

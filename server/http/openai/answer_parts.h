@@ -16,5 +16,7 @@ Json UsageJson(const Usage& usage);
 
 // "stop", "length", or null.
 Json FinishReasonJson(FinishReason reason);
+// The same of a chat's answer, which may also be over with "tool_calls".
+Json FinishReasonJson(const ResponseDelta& delta);
 
 }  // namespace quire

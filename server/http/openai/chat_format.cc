@@ -2,10 +2,43 @@
 
 #include <utility>
 
+#include "engine/tokenizer/conversation.h"
 #include "server/http/openai/answer_parts.h"
 #include "server/http/openai/logprobs_json.h"
 
 namespace quire {
+
+namespace {
+
+// What a stream tells of a call: at first who it is, then more of its arguments.
+Json CallDelta(const AnswerPiece& piece) {
+  Json call = {{"index", piece.call}};
+  Json function = Json::object();
+  if (!piece.name.empty()) {
+    call["id"] = piece.id;
+    call["type"] = "function";
+    function["name"] = piece.name;
+  }
+  function["arguments"] = piece.text;
+  call["function"] = std::move(function);
+  return call;
+}
+
+// A whole answer; its content is null where it is calls and nothing else.
+Json MessageJson(const ResponseDelta& whole) {
+  Json calls = Json::array();
+  for (const AnswerPiece& piece : whole.pieces) {
+    if (piece.call < 0) continue;
+    if (piece.call == static_cast<int>(calls.size())) calls.push_back(FunctionCall(piece.id, piece.name, ""));
+    calls.back()["function"]["arguments"].get_ref<std::string&>() += piece.text;
+  }
+  const bool no_content = whole.text.empty() && !calls.empty();
+  Json message = {{"role", "assistant"}, {"content", no_content ? Json() : Json(whole.text)}, {"refusal", nullptr}};
+  if (!calls.empty()) message["tool_calls"] = std::move(calls);
+  return message;
+}
+
+}  // namespace
 
 ChatFormat::ChatFormat(const HttpApi& api, const std::string& id, const ChatRequest& request)
     : api_(api),
@@ -24,9 +57,9 @@ Json ChatFormat::Whole() {
   for (const Choice& choice : choices_) {
     const ResponseDelta& whole = choice.whole;
     choices.push_back({{"index", choices.size()},
-                       {"message", {{"role", "assistant"}, {"content", whole.text}, {"refusal", nullptr}}},
+                       {"message", MessageJson(whole)},
                        {"logprobs", LogprobsOf(whole)},
-                       {"finish_reason", FinishReasonJson(whole.output.finish_reason)}});
+                       {"finish_reason", FinishReasonJson(whole)}});
   }
   Json answer = head_;
   answer["choices"] = std::move(choices);
@@ -39,13 +72,18 @@ void ChatFormat::AppendEvents(GenerationDelta news, std::string& events) {
   if (delta.output.last) usage_ = delta.output.usage;
   const int index = delta.output.index;
   if (!std::exchange(choices_[index].begun, true)) {
-    AppendEvent(index, {{"role", "assistant"}, {"content", ""}}, nullptr, FinishReason::kNone, events);
+    AppendEvent(index, {{"role", "assistant"}, {"content", ""}}, nullptr, nullptr, events);
   }
   if (!delta.text.empty() || (logprobs_ && !delta.output.logprobs.empty())) {
-    AppendEvent(index, {{"content", delta.text}}, LogprobsOf(delta), FinishReason::kNone, events);
+    AppendEvent(index, {{"content", delta.text}}, LogprobsOf(delta), nullptr, events);
+  }
+  // A client keeps contents and calls apart, so that text between calls may come before them.
+  for (const AnswerPiece& piece : delta.pieces) {
+    if (piece.call < 0) continue;
+    AppendEvent(index, {{"tool_calls", Json::array({CallDelta(piece)})}}, nullptr, nullptr, events);
   }
   if (delta.output.finish_reason != FinishReason::kNone) {
-    AppendEvent(index, Json::object(), nullptr, delta.output.finish_reason, events);
+    AppendEvent(index, Json::object(), nullptr, FinishReasonJson(delta), events);
   }
 }
 
@@ -64,13 +102,12 @@ Json ChatFormat::LogprobsOf(const ResponseDelta& delta) const {
   return {{"content", ChatLogprobs(*api_.model().tokenizer, delta.output.logprobs)}};
 }
 
-void ChatFormat::AppendEvent(int index, Json delta, Json logprobs, FinishReason finish_reason,
-                             std::string& events) const {
+void ChatFormat::AppendEvent(int index, Json delta, Json logprobs, Json finish_reason, std::string& events) const {
   Json event = head_;
   event["choices"] = Json::array({{{"index", index},
                                    {"delta", std::move(delta)},
                                    {"logprobs", std::move(logprobs)},
-                                   {"finish_reason", FinishReasonJson(finish_reason)}}});
+                                   {"finish_reason", std::move(finish_reason)}}});
   if (options_.include_usage) event["usage"] = nullptr;
   quire::AppendEvent(event, events);
 }

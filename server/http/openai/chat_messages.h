@@ -1,4 +1,4 @@
-// A conversation as OpenAI's chat endpoint is sent it.
+// A conversation as OpenAI's chat endpoint is sent it, with what vLLM adds.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -8,7 +8,8 @@
 
 namespace quire {
 
-// `messages`: content is text, or a list of parts of text, which are joined by line breaks.
+// `messages`: content is text, or a list of parts of text, which are joined by line breaks. Also `documents`,
+// `chat_template_kwargs`, `add_generation_prompt` and `continue_final_message`. Tools are not among it.
 absl::StatusOr<Conversation> ReadConversation(const JsonFields& fields, const RequestChecks& checks);
 
 }  // namespace quire

@@ -7,6 +7,7 @@
 #include "server/http/openai/chat_messages.h"
 #include "server/http/openai/output_format_fields.h"
 #include "server/status_details.h"
+#include "server/tools/apply_tools.h"
 
 namespace quire {
 namespace {
@@ -33,6 +34,14 @@ absl::Status ReadLogprobs(const JsonFields& fields, ChatRequest& request) {
   return absl::OkStatus();
 }
 
+absl::Status ReadTools(const JsonFields& fields, const ServedModel& model, PipelineRequest& generation) {
+  const Json* tools = fields.Find("tools");
+  const Json* choice = fields.Find("tool_choice");
+  bool parallel = true;
+  RETURN_IF_ERROR(fields.Read("parallel_tool_calls", parallel));
+  return ApplyTools(tools ? *tools : Json(), choice ? *choice : Json(), parallel, model, generation);
+}
+
 }  // namespace
 
 absl::StatusOr<ChatRequest> ParseChatRequest(const Json& body, const RequestChecks& checks) {
@@ -48,6 +57,7 @@ absl::StatusOr<ChatRequest> ParseChatRequest(const Json& body, const RequestChec
   RETURN_IF_ERROR(checks.Sampling(generation.generate.sampling));
   RETURN_IF_ERROR(fields.Read("priority", generation.generate.priority));
   RETURN_IF_ERROR(ReadOutputFormat(fields, generation.output_format));
+  RETURN_IF_ERROR(ReadTools(fields, checks.model(), generation));
   return request;
 }
 

@@ -7,48 +7,21 @@
 #include "engine/types/status_macros.h"
 #include "server/http/json_fields.h"
 #include "server/http/openai/output_format_fields.h"
+#include "server/http/openai/prompt_fields.h"
 #include "server/status_details.h"
 
 namespace quire {
 namespace {
 
-constexpr size_t kMaxPrompts = 1024;
 constexpr int kDefaultMaxTokens = 16;
 
-// A text, or tokens.
-absl::StatusOr<CompletionPrompt> ReadPrompt(const Json& json, const std::string& field, const RequestChecks& checks) {
-  CompletionPrompt prompt;
-  prompt.field = field;
-  if (json.is_array()) {
-    std::vector<TokenId> tokens;
-    RETURN_IF_ERROR(FromJson(json, field, tokens));
-    if (tokens.empty()) return InvalidField(field, "must not be empty");
-    RETURN_IF_ERROR(checks.TokenIds(field, tokens));
-    prompt.prompt = std::move(tokens);
-    return prompt;
-  }
-  if (!json.is_string()) return WrongType(json, field, "a string or a list of tokens");
-  const std::string& text = json.get_ref<const std::string&>();
-  RETURN_IF_ERROR(checks.PromptBytes(field, text.size()));
-  prompt.prompt = text;
-  return prompt;
-}
-
-// One, or a list of them.
-absl::Status ReadPrompts(const JsonFields& fields, const RequestChecks& checks,
-                         std::vector<CompletionPrompt>& prompts) {
-  constexpr char kName[] = "prompt";
-  const Json* json = fields.Find(kName);
-  if (json == nullptr) return InvalidField(kName, "must be set");
-  if (!json->is_array() || json->empty() || json->front().is_number()) {
-    ASSIGN_OR_RETURN(prompts.emplace_back(), ReadPrompt(*json, kName, checks));
-    return absl::OkStatus();
-  }
-  if (json->size() > kMaxPrompts) {
-    return InvalidField(kName, absl::StrCat("must have at most ", kMaxPrompts, " entries, got ", json->size()));
-  }
-  for (size_t i = 0; i < json->size(); ++i) {
-    ASSIGN_OR_RETURN(prompts.emplace_back(), ReadPrompt((*json)[i], absl::StrCat(kName, "[", i, "]"), checks));
+absl::Status ReadPrompts(const JsonFields& fields, const RequestChecks& checks, CompletionRequest& request) {
+  std::vector<NamedPrompt> prompts;
+  RETURN_IF_ERROR(ReadPrompts(fields, "prompt", checks, prompts));
+  for (NamedPrompt& named : prompts) {
+    CompletionPrompt& prompt = request.prompts.emplace_back();
+    prompt.prompt = std::move(named.prompt);
+    prompt.field = std::move(named.field);
   }
   return absl::OkStatus();
 }
@@ -90,7 +63,7 @@ absl::StatusOr<CompletionRequest> ParseCompletionRequest(const Json& body, const
   CompletionRequest request;
   SamplingParams& sampling = request.generate.sampling;
   RETURN_IF_ERROR(ReadModel(fields, checks));
-  RETURN_IF_ERROR(ReadPrompts(fields, checks, request.prompts));
+  RETURN_IF_ERROR(ReadPrompts(fields, checks, request));
   RETURN_IF_ERROR(fields.Read("echo", request.echo));
   RETURN_IF_ERROR(ReadAnswerOptions(fields, request.options));
   RETURN_IF_ERROR(ReadSampling(fields, sampling));
