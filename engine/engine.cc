@@ -156,6 +156,7 @@ absl::Status Engine::Submit(GenerateRequest request, absl::Time now) {
   sequence->request = state.get();
   sequence->seed = SampleSeed(state->sampling.seed, 0);
   sequence->tokens = std::move(request.prompt);
+  if (request.constraint != nullptr) sequence->constraint = request.constraint->Clone();
   scheduler_.Enqueue(*sequence);
   state->sequences.push_back(std::move(sequence));
   if (state->deadline != absl::InfiniteFuture()) deadlines_.insert({state->deadline, state->id});
@@ -235,9 +236,9 @@ void Engine::CommitSequence(const ScheduledSequence& scheduled, std::span<const 
   Sequence& sequence = *scheduled.sequence;
   RequestState& request = *sequence.request;
   if (request.ended) return;  // Another of its samples failed just now.
-  if (!std::all_of(results.begin(), results.end(), [](const SampledToken& sampled) { return sampled.ok; })) {
-    return EndRequest(request, absl::InternalError("the model gave logits that are not finite"));
-  }
+  const auto failed =
+      std::find_if(results.begin(), results.end(), [](const SampledToken& sampled) { return !sampled.status.ok(); });
+  if (failed != results.end()) return EndRequest(request, failed->status);
   sequence.num_computed += scheduled.num_tokens;
   blocks_.Commit(sequence.table, sequence.tokens, sequence.num_computed);
 
@@ -248,7 +249,7 @@ void Engine::CommitSequence(const ScheduledSequence& scheduled, std::span<const 
   if (request.embed && !results.empty()) return FinishEmbedding(sequence, results[0], when);
   if (results.size() == 1) return AppendToken(sequence, results[0], when);
   if (!results.empty()) Fork(request);
-  for (size_t i = 0; i < results.size(); ++i) AppendToken(*request.sequences[i], results[i], when);
+  for (size_t i = 0; i < results.size() && !request.ended; ++i) AppendToken(*request.sequences[i], results[i], when);
 }
 
 // The samples part: the prompt is computed, and each now has a token of its own.
@@ -260,6 +261,7 @@ void Engine::Fork(RequestState& request) {
     sequence->index = index;
     sequence->seed = SampleSeed(request.sampling.seed, index);
     sequence->tokens = first.tokens;
+    if (first.constraint != nullptr) sequence->constraint = first.constraint->Clone();
     scheduler_.Fork(first, *sequence);
     request.sequences.push_back(std::move(sequence));
   }
@@ -267,6 +269,11 @@ void Engine::Fork(RequestState& request) {
 
 void Engine::AppendToken(Sequence& sequence, const SampledToken& sampled, absl::Time when) {
   RequestState& request = *sequence.request;
+  if (sequence.constraint != nullptr) {
+    if (absl::Status status = sequence.constraint->Accept(sampled.token); !status.ok()) {
+      return EndRequest(request, std::move(status));
+    }
+  }
   sequence.tokens.push_back(sampled.token);
   if (options_.recompute_always) sequence.num_computed = 0;
   if (request.first_token == absl::InfiniteFuture()) PromptComputed(request, when);
@@ -303,6 +310,7 @@ void Engine::FinishEmbedding(Sequence& sequence, const SampledToken& result, abs
 
 FinishReason Engine::FinishReasonOf(const Sequence& sequence) const {
   const SamplingParams& sampling = sequence.request->sampling;
+  if (sequence.constraint != nullptr && sequence.constraint->ended()) return FinishReason::kStop;
   const TokenId token = sequence.tokens.back();
   const bool stop =
       Contains(sampling.stop_token_ids, token) || (!sampling.ignore_eos && Contains(options_.eos_token_ids, token));

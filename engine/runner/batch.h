@@ -7,6 +7,7 @@
 
 #include "block_manager/ids.h"
 #include "engine/sampling/sampling_params.h"
+#include "engine/sampling/token_constraint.h"
 #include "kernels/paged_kv.h"
 
 namespace quire {
@@ -22,6 +23,9 @@ struct LogitRow {
   std::span<const TokenId> tokens = {};    // The sequence so far, prompt and output: what penalties look at.
   int num_prompt_tokens = 0;
   bool forbid_stop = false;                // Below min_tokens: end-of-sequence and stop tokens cannot be chosen.
+  TokenConstraint* constraint = nullptr;   // Of the sample's output; null: none. Never with `score`.
+  // Bit t % 32 of word t / 32: the constraint allows token t. Empty: all are. For the sampler, see ConstraintMasks.
+  std::span<const uint32_t> allowed = {};
   TokenId score = -1;                      // >= 0: do not sample; report this token's log-probability.
   bool embed = false;                      // Do not sample; report the hidden state.
 };

@@ -45,6 +45,7 @@ void AppendLogitRows(const ScheduledSequence& scheduled, Batch& batch) {
     LogitRow row = row_after(static_cast<int>(sequence.tokens.size()) - 1);
     if (!request.forked()) row.seed = SampleSeed(request.sampling.seed, i);
     row.embed = request.embed;
+    row.constraint = sequence.constraint.get();
     row.forbid_stop = sequence.num_output_tokens() < request.sampling.min_tokens;
     batch.logit_rows.push_back(row);
   }

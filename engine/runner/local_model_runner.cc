@@ -18,16 +18,20 @@ absl::StatusOr<std::unique_ptr<LocalModelRunner>> LocalModelRunner::Make(const L
     samplers.emplace_back(model.config.vocab_size, model.tokenizer->end_tokens());
   }
   SampleRowBuilder row_builder(model.config.vocab_size, model.tokenizer->end_tokens());
+  ConstraintMasks masks(model.config.vocab_size, model.tokenizer->end_tokens());
   ASSIGN_OR_RETURN(RowEmbedder embedder, RowEmbedder::Make(model.config, model.weights, ops));
-  return std::unique_ptr<LocalModelRunner>(new LocalModelRunner(
-      std::move(decoder), std::move(samplers), std::move(row_builder), std::move(embedder), ops, kv_cache));
+  return std::unique_ptr<LocalModelRunner>(
+      new LocalModelRunner(std::move(decoder), std::move(samplers), std::move(row_builder), std::move(masks),
+                           std::move(embedder), ops, kv_cache));
 }
 
 LocalModelRunner::LocalModelRunner(std::unique_ptr<Decoder> decoder, std::vector<Sampler> samplers,
-                                   SampleRowBuilder row_builder, RowEmbedder embedder, Ops& ops, KvCache& kv_cache)
+                                   SampleRowBuilder row_builder, ConstraintMasks masks, RowEmbedder embedder, Ops& ops,
+                                   KvCache& kv_cache)
     : decoder_(std::move(decoder)),
       samplers_(std::move(samplers)),
       row_builder_(std::move(row_builder)),
+      masks_(std::move(masks)),
       embedder_(std::move(embedder)),
       ops_(ops),
       kv_cache_(kv_cache) {}
@@ -44,6 +48,7 @@ void LocalModelRunner::Launch(const Batch& batch) {
   std::sort(order_.begin(), order_.end(),
             [&](size_t a, size_t b) { return std::pair(logit_rows[a].row, a) < std::pair(logit_rows[b].row, b); });
   if (sampled_.size() < logit_rows.size()) sampled_.resize(logit_rows.size());
+  masks_.Fill(logit_rows, ops_);  // While a device may be computing.
   num_launched_ = 0;
   LaunchSlices();
 }
@@ -73,8 +78,8 @@ absl::Status LocalModelRunner::EmbedRows(const std::vector<LogitRow>& logit_rows
     RETURN_IF_ERROR(ops_.Synchronize());
     for (size_t i = 0; i < count; ++i) {
       SampledToken& answer = sampled_[slice[i]];
-      answer.ok =
-          embedder_.Embed({hidden.Row(static_cast<int64_t>(i)), static_cast<size_t>(hidden.cols)}, &answer.embedding);
+      const std::span<const float> row(hidden.Row(static_cast<int64_t>(i)), static_cast<size_t>(hidden.cols));
+      answer.status = embedder_.Embed(row, &answer.embedding) ? absl::OkStatus() : LogitsNotFinite();
     }
   }
   return absl::OkStatus();
@@ -95,17 +100,22 @@ void LocalModelRunner::LaunchSlices() {
     for (; num_launched_ < order_.size(); ++num_launched_) {
       const size_t index = order_[num_launched_];
       const LogitRow& row = logit_rows[index];
+      if (const absl::Status& status = masks_.status(index); !status.ok()) {
+        sampled_[index].status = status;
+        continue;
+      }
       if (rows_.empty() || rows_.back() != row.row) {
         if (rows_.size() == Decoder::kMaxLogitRows) break;
         rows_.push_back(row.row);
       }
       (IsForDevice(row) ? by_device_ : by_host_).push_back({index, static_cast<int>(rows_.size()) - 1});
     }
+    if (rows_.empty()) continue;  // Their constraints failed.
     const MatrixView<const float> logits = decoder_->Logits(rows_);
     if (const size_t count = by_device_.size() - first; count > 0) {
       slices_.push_back({first, ops_.Sample(logits, static_cast<int>(count), [&](int i) {
                            const Choice& choice = by_device_[first + i];
-                           return row_builder_.Build(logit_rows[choice.index], choice.slot);
+                           return row_builder_.Build(masks_.Constrained(choice.index), choice.slot);
                          })});
     }
     if (!by_host_.empty()) host_logits_ = ops_.ToHost(logits);
@@ -116,7 +126,7 @@ void LocalModelRunner::CollectSlices() {
   for (const DeviceSlice& slice : slices_) {
     for (size_t i = 0; i < slice.chosen.size(); ++i) {
       SampledToken& sampled = sampled_[by_device_[slice.first + i].index];
-      sampled.ok = slice.chosen[i].ok;
+      sampled.status = slice.chosen[i].ok ? absl::OkStatus() : LogitsNotFinite();
       sampled.token = slice.chosen[i].token;
       sampled.logprob = slice.chosen[i].logprob;
       sampled.top.clear();
@@ -125,7 +135,7 @@ void LocalModelRunner::CollectSlices() {
   ops_.ForEach(static_cast<int64_t>(by_host_.size()), [&](int64_t i, int worker) {
     const Choice& choice = by_host_[i];
     const std::span<const float> row_logits(host_logits_.Row(choice.slot), host_logits_.cols);
-    samplers_[worker].Sample(row_logits, batch_->logit_rows[choice.index], &sampled_[choice.index]);
+    samplers_[worker].Sample(row_logits, masks_.Constrained(choice.index), &sampled_[choice.index]);
   });
 }
 

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "engine/model/decoder.h"
 #include "engine/model/loaded_model.h"
+#include "engine/runner/constraint_masks.h"
 #include "engine/runner/model_runner.h"
 #include "engine/runner/row_embedder.h"
 #include "engine/sampling/sample_row_builder.h"
@@ -28,7 +29,7 @@ class LocalModelRunner : public ModelRunner {
 
  private:
   LocalModelRunner(std::unique_ptr<Decoder> decoder, std::vector<Sampler> samplers, SampleRowBuilder row_builder,
-                   RowEmbedder embedder, Ops& ops, KvCache& kv_cache);
+                   ConstraintMasks masks, RowEmbedder embedder, Ops& ops, KvCache& kv_cache);
 
   // Puts the logits of the next of order_ on the device's way, and its choices, one call of Decoder::Logits after the
   // other; up to the end, or to the first call some of whose rows are the host's, since their logits are read before
@@ -44,6 +45,7 @@ class LocalModelRunner : public ModelRunner {
   const std::unique_ptr<Decoder> decoder_;
   std::vector<Sampler> samplers_;  // One for each of the host workers of ops_.
   SampleRowBuilder row_builder_;
+  ConstraintMasks masks_;  // Of the step in flight.
   const RowEmbedder embedder_;
   Ops& ops_;
   KvCache& kv_cache_;

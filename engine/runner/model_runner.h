@@ -10,9 +10,10 @@
 
 namespace quire {
 
-// The answer to one LogitRow. Not ok: this row's logits, or its hidden state, were not finite; the others stand.
+// The answer to one LogitRow. An error is this row's alone, and the others stand: INTERNAL when its logits, or its hidden
+// state, were not finite; what its constraint failed with.
 struct SampledToken {
-  bool ok = true;
+  absl::Status status;
   TokenId token = 0;
   float logprob = 0;
   std::vector<std::pair<TokenId, float>> top;  // Where log-probabilities were asked for, most likely first.

@@ -1,5 +1,5 @@
-// LogitsProcessor: what a request adds to or takes from the model's logits before a token is chosen: logit bias,
-// forbidden stop tokens, and penalties, in this order.
+// LogitsProcessor: what a request adds to or takes from the model's logits before a token is chosen: logit bias, what
+// its constraint does not allow, forbidden stop tokens, and penalties, in this order.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +20,7 @@ class LogitsProcessor {
   std::span<const float> Apply(std::span<const float> logits, const LogitRow& row);
 
  private:
+  void ForbidAllBut(std::span<const uint32_t> allowed);
   void Penalize(const LogitRow& row);
 
   std::vector<TokenId> eos_token_ids_;

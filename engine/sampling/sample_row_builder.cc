@@ -35,7 +35,8 @@ SampleRow SampleRowBuilder::Build(const LogitRow& row, int32_t logits_row) {
           .presence_penalty = params.presence_penalty,
           .frequency_penalty = params.frequency_penalty,
           .uniform = UniformAt(row.seed, row.position),
-          .adjustments = adjustments_};
+          .adjustments = adjustments_,
+          .allowed = row.allowed};
 }
 
 // Repetition looks at prompt and output, presence and frequency at the output alone.

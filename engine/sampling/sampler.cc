@@ -37,6 +37,8 @@ TokenId DrawFrom(std::span<const Candidate> candidates, double uniform) {
 
 }  // namespace
 
+absl::Status LogitsNotFinite() { return absl::InternalError("the model gave logits that are not finite"); }
+
 Sampler::Sampler(int vocab_size, std::vector<TokenId> eos_token_ids)
     : vocab_size_(vocab_size), processor_(vocab_size, std::move(eos_token_ids)) {}
 
@@ -45,15 +47,18 @@ void Sampler::Sample(std::span<const float> logits, const LogitRow& row, Sampled
   out->token = 0;
   out->logprob = 0;
   out->top.clear();
-  out->ok = AllFinite(logits);
-  if (!out->ok) return;
+  out->status = AllFinite(logits) ? absl::OkStatus() : LogitsNotFinite();
+  if (!out->status.ok()) return;
   if (row.score >= 0) {
     out->token = row.score;
     ReportLogprobs(logits, row.params->prompt_logprobs, out);
     return;
   }
-  out->ok = Choose(processor_.Apply(logits, row), row, &out->token);
-  if (out->ok && row.params->logprobs >= 0) ReportLogprobs(logits, row.params->logprobs, out);
+  if (!Choose(processor_.Apply(logits, row), row, &out->token)) {
+    out->status = LogitsNotFinite();
+    return;
+  }
+  if (row.params->logprobs >= 0) ReportLogprobs(logits, row.params->logprobs, out);
 }
 
 bool Sampler::Choose(std::span<const float> logits, const LogitRow& row, TokenId* token) {

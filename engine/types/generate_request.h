@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "absl/time/time.h"
 #include "block_manager/ids.h"
 #include "engine/sampling/sampling_params.h"
+#include "engine/sampling/token_constraint.h"
 
 namespace quire {
 
@@ -20,6 +22,9 @@ struct GenerateRequest {
   // No token is wanted, but the prompt's embedding: see SequenceOutput. `sampling` is that of one sample, without
   // log-probabilities, and otherwise unused.
   bool embed = false;
+  // What every sample's output must look like, in its state before the first token; null: anything. An output that is
+  // complete ends with FinishReason::kStop, whatever min_tokens and ignore_eos say.
+  std::shared_ptr<const TokenConstraint> constraint;
   int priority = 0;                            // Smaller first.
   uint64_t cache_salt = 0;                     // Derived by the server from the tenant, never sent by a client.
   absl::Time arrival = absl::InfinitePast();   // When the server accepted it; InfinitePast: at Submit.

@@ -52,6 +52,7 @@ struct Sequence {
   int index = 0;  // Which of the request's samples.
   uint64_t seed = 0;
   std::vector<TokenId> tokens;  // Known: the prompt, then the output.
+  std::unique_ptr<TokenConstraint> constraint;  // Has accepted the output; null: none.
   int num_computed = 0;         // Leading tokens whose KV is in the pages of `table`.
   int num_scheduled = 0;        // Tokens after those that the step being planned computes.
   BlockTable table;             // Empty unless running.

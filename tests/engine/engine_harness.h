@@ -96,7 +96,8 @@ class EngineHarness {
       EXPECT_TRUE(outcome.over);
       EXPECT_EQ(outcome.status, absl::OkStatus());
       for (int index = 0; index < request.sampling.n; ++index) {
-        EXPECT_EQ(outcomes[id].samples[index].tokens, model.Generate(request.prompt, request.sampling, index));
+        EXPECT_EQ(outcome.samples.at(index).tokens,
+                  model.Generate(request.prompt, request.sampling, index, request.constraint.get()));
       }
     }
   }

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/types/sequence.h"
+#include "kernels/check.h"
 
 namespace quire {
 namespace {
@@ -32,9 +33,10 @@ bool FakeModel::IsStop(TokenId token, const SamplingParams& params) const {
   return IsEos(token) || std::find(stops.begin(), stops.end(), token) != stops.end();
 }
 
-TokenId FakeModel::Next(uint64_t attended, uint64_t seed, int position, const SamplingParams& params,
-                        bool forbid_stop) const {
+TokenId FakeModel::Next(uint64_t attended, uint64_t seed, int position, const SamplingParams& params, bool forbid_stop,
+                        std::span<const uint32_t> allowed) const {
   uint64_t draw = Mix(attended, params.greedy() ? 0 : Mix(seed, static_cast<uint64_t>(position)));
+  if (!allowed.empty()) return NextAllowed(draw, params, forbid_stop, allowed);
   TokenId token = 0;
   for (int attempt = 0; attempt < 64; ++attempt) {
     token = static_cast<TokenId>(draw % static_cast<uint64_t>(vocab_size_));
@@ -44,12 +46,24 @@ TokenId FakeModel::Next(uint64_t attended, uint64_t seed, int position, const Sa
   return token;
 }
 
+TokenId FakeModel::NextAllowed(uint64_t draw, const SamplingParams& params, bool forbid_stop,
+                               std::span<const uint32_t> allowed) const {
+  TokenId stop = 0;
+  for (int i = 0; i < vocab_size_; ++i) {
+    const auto token = static_cast<TokenId>((draw + static_cast<uint64_t>(i)) % static_cast<uint64_t>(vocab_size_));
+    if ((allowed[token / 32] >> token % 32 & 1) == 0) continue;
+    if (!forbid_stop || !IsStop(token, params)) return token;
+    stop = token;
+  }
+  return stop;
+}
+
 float FakeModel::Logprob(uint64_t attended, TokenId token) {
   return -static_cast<float>(Mix(attended, static_cast<uint64_t>(token)) % 4096) / 256;
 }
 
-std::vector<TokenId> FakeModel::Generate(std::span<const TokenId> prompt, const SamplingParams& params,
-                                         int index) const {
+std::vector<TokenId> FakeModel::Generate(std::span<const TokenId> prompt, const SamplingParams& params, int index,
+                                         const TokenConstraint* constraint) const {
   const uint64_t seed = SampleSeed(params.seed, index);
   uint64_t cached = 0, attended = 0;
   const auto read = [&](TokenId token) {
@@ -57,12 +71,19 @@ std::vector<TokenId> FakeModel::Generate(std::span<const TokenId> prompt, const 
     attended = Attend(attended, cached);
   };
   for (TokenId token : prompt) read(token);
+  const std::unique_ptr<TokenConstraint> state = constraint == nullptr ? nullptr : constraint->Clone();
+  std::vector<uint32_t> mask(state == nullptr ? 0 : (vocab_size_ + 31) / 32);
   std::vector<TokenId> output;
   while (static_cast<int>(output.size()) < params.max_tokens) {
     const int position = static_cast<int>(prompt.size() + output.size());
     const bool forbid_stop = static_cast<int>(output.size()) < params.min_tokens;
-    const TokenId token = Next(attended, seed, position, params, forbid_stop);
+    if (state != nullptr) QUIRE_CHECK(state->FillMask(mask).ok());
+    const TokenId token = Next(attended, seed, position, params, forbid_stop, mask);
     output.push_back(token);
+    if (state != nullptr) {
+      QUIRE_CHECK(state->Accept(token).ok());
+      if (state->ended()) break;
+    }
     const bool stops = params.ignore_eos && IsEos(token)
                            ? std::count(params.stop_token_ids.begin(), params.stop_token_ids.end(), token) > 0
                            : IsStop(token, params);
@@ -207,7 +228,7 @@ void FakeModelRunner::RunSequence(int sequence) {
       const LogitRow& row = batch.logit_rows[next_row_];
       Answer(row, attended, read_back);
       CheckTenant(row, pages.first(position / block_size_ + 1));
-      poisoned |= !results_.back().ok;
+      poisoned |= !results_.back().status.ok();
     }
   }
   if (poisoned) WriteGarbage(first, last);
@@ -218,13 +239,18 @@ void FakeModelRunner::Answer(const LogitRow& row, uint64_t attended, std::span<c
   Expect(std::equal(row.tokens.begin(), row.tokens.end(), read_back.begin(), read_back.end()),
          "the pages of a sequence do not hold its tokens");
   SampledToken& sampled = results_.emplace_back();
-  sampled.ok = !poisoned_ || !poisoned_(row);
+  if (poisoned_ && poisoned_(row)) sampled.status = absl::InternalError("planned");
   if (row.embed) {
     sampled.embedding = FakeModel::Embedding(attended);
     return;
   }
+  mask_.clear();
+  if (row.constraint != nullptr) {
+    mask_.resize((model_.vocab_size() + 31) / 32);
+    sampled.status.Update(row.constraint->FillMask(mask_));
+  }
   sampled.token =
-      row.score >= 0 ? row.score : model_.Next(attended, row.seed, row.position, *row.params, row.forbid_stop);
+      row.score >= 0 ? row.score : model_.Next(attended, row.seed, row.position, *row.params, row.forbid_stop, mask_);
   sampled.logprob = FakeModel::Logprob(attended, sampled.token);
   const int wanted = row.score >= 0 ? row.params->prompt_logprobs : row.params->logprobs;
   if (wanted > 0) sampled.top.assign(1, {sampled.token, sampled.logprob});

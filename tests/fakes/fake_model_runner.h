@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "engine/runner/model_runner.h"
+#include "engine/sampling/token_constraint.h"
 
 namespace quire {
 
@@ -19,17 +20,22 @@ class FakeModel {
   explicit FakeModel(int vocab_size, std::vector<TokenId> eos_token_ids = {})
       : vocab_size_(vocab_size), eos_token_ids_(std::move(eos_token_ids)) {}
 
+  int vocab_size() const { return vocab_size_; }
+
   // What a page holds for a token: like keys and values it depends on all tokens up to it.
   static uint64_t Extend(uint64_t previous, TokenId token);
   // What attention over a context gives, one position after another.
   static uint64_t Attend(uint64_t attended, uint64_t cached);
 
-  TokenId Next(uint64_t attended, uint64_t seed, int position, const SamplingParams& params, bool forbid_stop) const;
+  // `allowed`: a bit for each token, or none where all are. A stop token may be chosen where nothing else is allowed.
+  TokenId Next(uint64_t attended, uint64_t seed, int position, const SamplingParams& params, bool forbid_stop,
+               std::span<const uint32_t> allowed = {}) const;
   static float Logprob(uint64_t attended, TokenId token);
 
   // The whole output of one sample of a request that is served alone, its end-of-sequence or stop token included.
-  // REQUIRES: params.max_tokens > 0.
-  std::vector<TokenId> Generate(std::span<const TokenId> prompt, const SamplingParams& params, int index) const;
+  // `constraint` may be null. REQUIRES: params.max_tokens > 0.
+  std::vector<TokenId> Generate(std::span<const TokenId> prompt, const SamplingParams& params, int index,
+                                const TokenConstraint* constraint = nullptr) const;
   // What a request for an embedding gets.
   static std::vector<float> Embedding(uint64_t attended);
   static std::vector<float> Embed(std::span<const TokenId> prompt);
@@ -37,6 +43,8 @@ class FakeModel {
   static std::vector<float> ScorePrompt(std::span<const TokenId> prompt);
 
  private:
+  TokenId NextAllowed(uint64_t draw, const SamplingParams& params, bool forbid_stop,
+                      std::span<const uint32_t> allowed) const;
   bool IsStop(TokenId token, const SamplingParams& params) const;
   bool IsEos(TokenId token) const;
 
@@ -87,6 +95,7 @@ class FakeModelRunner : public ModelRunner {
   const Batch* batch_ = nullptr;
   size_t next_row_ = 0;
   std::vector<SampledToken> results_;
+  std::vector<uint32_t> mask_;
   absl::Status next_failure_;
   std::function<bool(const LogitRow&)> poisoned_;
   std::function<int(const SamplingParams&)> tenant_of_;

@@ -52,6 +52,7 @@ SimConfig DrawConfig(SimRandom& random) {
   config.percent_logprobs = Sometimes(random, 20, 50);
   config.percent_prompt_logprobs = Sometimes(random, 20, 50);
   config.percent_stop_tokens = Sometimes(random, 30, 50);
+  config.percent_constrained = Sometimes(random, 30, 60);
   config.percent_deadline = Sometimes(random, 20, 50);
   config.percent_poisoned = Sometimes(random, 15, 30);
   config.percent_cancel = Sometimes(random, 30, 15);

@@ -26,6 +26,7 @@ struct SimConfig {
   int percent_prompt_logprobs = 0;
   int percent_stop_tokens = 0;
   int percent_embed = 0;  // Requests for embeddings.
+  int percent_constrained = 0;
   int percent_deadline = 0;
   int percent_poisoned = 0;  // Requests one of whose rows is not finite.
   int page_events_from = 0;  // The step at which somebody asks for page events.

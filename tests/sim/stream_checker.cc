@@ -5,6 +5,14 @@
 #include "absl/strings/str_cat.h"
 
 namespace quire {
+namespace {
+
+bool Satisfies(const std::vector<TokenId>& output, const TokenConstraint& constraint) {
+  const std::unique_ptr<TokenConstraint> state = constraint.Clone();
+  return std::ranges::all_of(output, [&](TokenId token) { return state->Accept(token).ok(); });
+}
+
+}  // namespace
 
 void StreamChecker::Check(bool condition, RequestId id, const std::string& what) {
   if (!condition && failure_.empty()) failure_ = absl::StrCat("request ", id, ": ", what);
@@ -25,7 +33,7 @@ void StreamChecker::Expect(const GenerateRequest& request) {
   }
   for (int index = 0; index < sampling.n; ++index) {
     Sample& sample = expected.samples.emplace_back();
-    sample.expected = model_.Generate(request.prompt, sampling, index);
+    sample.expected = model_.Generate(request.prompt, sampling, index, request.constraint.get());
     std::vector<TokenId> tokens = request.prompt;
     tokens.insert(tokens.end(), sample.expected.begin(), sample.expected.end());
     sample.scores = FakeModel::ScorePrompt(tokens);
@@ -114,6 +122,9 @@ void StreamChecker::CheckFinish(const SequenceOutput& output, const Request& req
   sample.finished = true;
   if (sample.cut)
     return Check(output.finish_reason == FinishReason::kStop, output.request, "FinishSample is not a stop");
+  if (request.request.constraint != nullptr) {
+    Check(Satisfies(sample.expected, *request.request.constraint), output.request, "tokens that are not allowed");
+  }
   Check(sample.num_received == sample.expected.size(), output.request, "a sample is shorter than in the isolated run");
   if (static_cast<int>(sample.expected.size()) < request.request.sampling.max_tokens) {
     Check(output.finish_reason == FinishReason::kStop, output.request, "wrong finish reason");

@@ -1,6 +1,9 @@
 #include "tests/sim/workload.h"
 
 #include <algorithm>
+#include <memory>
+
+#include "tests/fakes/fake_constraint.h"
 
 namespace quire {
 
@@ -58,6 +61,10 @@ GenerateRequest Workload::MakeRequest(RequestId id, absl::Time now) {
   if (random_.Chance(config_.percent_logprobs)) sampling.logprobs = random_.Between(0, 2);
   if (random_.Chance(config_.percent_prompt_logprobs)) sampling.prompt_logprobs = random_.Between(0, 2);
   if (config_.percent_embed > 0 && random_.Chance(config_.percent_embed)) MakeEmbedding(request);
+  if (!request.embed && random_.Chance(config_.percent_constrained)) {
+    request.constraint = std::make_shared<FakeConstraint>(random_.Bits(), config_.engine.vocab_size,
+                                                          config_.engine.eos_token_ids, random_.Between(1, 2 * most));
+  }
   return request;
 }
 

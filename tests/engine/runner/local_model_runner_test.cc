@@ -83,7 +83,7 @@ TEST_F(LocalModelRunnerTest, ChoosesTheLikeliestTokenWhenGreedy) {
   batch.logit_rows = {Row(19)};
   const SampledToken sampled = Run(batch)[0];
   const std::vector<double> logprobs = Logprobs(19);
-  EXPECT_TRUE(sampled.ok);
+  EXPECT_TRUE(sampled.status.ok());
   EXPECT_EQ(sampled.token, std::max_element(logprobs.begin(), logprobs.end()) - logprobs.begin());
   EXPECT_NEAR(sampled.logprob, logprobs[sampled.token], 1e-4);
 }
@@ -138,8 +138,55 @@ TEST_F(LocalModelRunnerTest, FailsOnlyTheRowsWhoseLogitsAreNotFinite) {
   AddSequence(tokens_, 5, 1, 31, kPageSize, batch);
   batch.logit_rows = {Row(20), Row(19)};
   const std::span<const SampledToken> sampled = Run(batch);
-  EXPECT_FALSE(sampled[0].ok);
-  EXPECT_TRUE(sampled[1].ok);
+  EXPECT_FALSE(sampled[0].status.ok());
+  EXPECT_TRUE(sampled[1].status.ok());
+}
+
+// Allows one token, or fails.
+class OneToken : public TokenConstraint {
+ public:
+  explicit OneToken(absl::StatusOr<TokenId> token) : token_(std::move(token)) {}
+  std::unique_ptr<TokenConstraint> Clone() const override { return std::make_unique<OneToken>(*this); }
+  absl::Status FillMask(std::span<uint32_t> allowed) override {
+    ++num_asked;
+    std::ranges::fill(allowed, 0);
+    if (token_.ok()) allowed[*token_ / 32] = uint32_t{1} << *token_ % 32;
+    return token_.status();
+  }
+  absl::Status Accept(TokenId) override { return absl::OkStatus(); }
+  bool ended() const override { return false; }
+  int num_asked = 0;
+
+ private:
+  absl::StatusOr<TokenId> token_;
+};
+
+TEST_F(LocalModelRunnerTest, AsksEachConstraintOnceAndFailsOnlyTheRowsOfOneThatFails) {
+  OneToken seven(7), broken(absl::ResourceExhaustedError("too hard"));
+  Batch batch;
+  AddSequence(tokens_, 0, 20, 0, kPageSize, batch);
+  batch.logit_rows = {Row(19), Row(19), Row(19), Row(19)};
+  batch.logit_rows[0].constraint = batch.logit_rows[1].constraint = &seven;
+  batch.logit_rows[2].constraint = &broken;
+  const std::span<const SampledToken> sampled = Run(batch);
+  EXPECT_EQ(sampled[0].token, 7);
+  EXPECT_EQ(sampled[1].token, 7);
+  EXPECT_EQ(seven.num_asked, 1);
+  EXPECT_EQ(sampled[2].status, absl::ResourceExhaustedError("too hard"));
+  EXPECT_TRUE(sampled[3].status.ok());
+  const std::vector<double> logprobs = Logprobs(19);
+  EXPECT_EQ(sampled[3].token, std::max_element(logprobs.begin(), logprobs.end()) - logprobs.begin());
+}
+
+TEST_F(LocalModelRunnerTest, LetsAnAnswerEndThatCannotGoOnBelowMinTokens) {
+  const TokenId end = model_.tokenizer->end_tokens().at(0);
+  OneToken only_the_end(end);
+  Batch batch;
+  AddSequence(tokens_, 0, 20, 0, kPageSize, batch);
+  batch.logit_rows = {Row(19)};
+  batch.logit_rows[0].constraint = &only_the_end;
+  batch.logit_rows[0].forbid_stop = true;
+  EXPECT_EQ(Run(batch)[0].token, end);
 }
 
 }  // namespace

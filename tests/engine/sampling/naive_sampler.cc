@@ -16,6 +16,9 @@ std::vector<double> Process(std::span<const float> logits, const LogitRow& row, 
   const SamplingParams& params = *row.params;
   std::vector<double> out(logits.begin(), logits.end());
   for (const auto& [token, bias] : params.logit_bias) out[token] += bias;
+  for (size_t token = 0; token < out.size() && !row.allowed.empty(); ++token) {
+    if ((row.allowed[token / 32] >> token % 32 & 1) == 0) out[token] = -std::numeric_limits<double>::infinity();
+  }
   if (row.forbid_stop) {
     for (TokenId token : eos) out[token] = -std::numeric_limits<double>::infinity();
     for (TokenId token : params.stop_token_ids) out[token] = -std::numeric_limits<double>::infinity();

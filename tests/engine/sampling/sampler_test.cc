@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -38,7 +39,7 @@ std::vector<int> Histogram(std::span<const float> logits, LogitRow row, int draw
   SampledToken out;
   for (row.position = 0; row.position < draws; ++row.position) {
     sampler.Sample(logits, row, &out);
-    EXPECT_TRUE(out.ok);
+    EXPECT_TRUE(out.status.ok());
     ++counts[out.token];
   }
   return counts;
@@ -220,9 +221,9 @@ TEST(Sampler, ForbidStopTakesEndAndStopTokensOut) {
   params.top_p = 0.99f;
   EXPECT_EQ(Support(logits, row), (std::set<TokenId>{0, 3}));
   params.stop_token_ids = {0, 1, 3};
-  EXPECT_FALSE(SampleOne(logits, row).ok);
+  EXPECT_FALSE(SampleOne(logits, row).status.ok());
   params.temperature = 0;
-  EXPECT_FALSE(SampleOne(logits, row).ok);
+  EXPECT_FALSE(SampleOne(logits, row).status.ok());
 }
 
 TEST(Sampler, RefusesARowThatIsNotFinite) {
@@ -236,12 +237,12 @@ TEST(Sampler, RefusesARowThatIsNotFinite) {
       std::vector<float> logits = RandomLogits(700, 3);
       logits[650] = bad;
       sampler.Sample(logits, {.params = &params}, &out);
-      EXPECT_FALSE(out.ok);
+      EXPECT_FALSE(out.status.ok());
       sampler.Sample(logits, {.params = &params, .score = 1}, &out);
-      EXPECT_FALSE(out.ok);
+      EXPECT_FALSE(out.status.ok());
       logits[650] = 0.0f;
       sampler.Sample(logits, {.params = &params}, &out);
-      EXPECT_TRUE(out.ok);  // One bad row leaves nothing behind.
+      EXPECT_TRUE(out.status.ok());  // One bad row leaves nothing behind.
     }
   }
 }
@@ -283,9 +284,9 @@ TEST(Sampler, FillsTheOutputAnewEachTime) {
   SamplingParams without;
   Sampler sampler(100, kEos);
   SampledToken out;
-  out.ok = false;
+  out.status = absl::InternalError("left over");
   sampler.Sample(logits, {.params = &with}, &out);
-  EXPECT_TRUE(out.ok);
+  EXPECT_TRUE(out.status.ok());
   EXPECT_EQ(out.top.size(), 5u);
   sampler.Sample(logits, {.params = &without}, &out);
   EXPECT_EQ(out.logprob, 0.0f);
@@ -310,6 +311,19 @@ TEST(Sampler, TheDrawDependsOnSeedAndPositionOnly) {
     seen.insert(out.token);
   }
   EXPECT_GT(seen.size(), 20u);
+}
+
+TEST(Sampler, ChoosesNothingThatAConstraintForbidsAndReportsTheModelsProbabilities) {
+  const std::vector<float> logits = RandomLogits(100, 3);
+  SamplingParams params{.logit_bias = {{7, 100.0f}}, .logprobs = 2};
+  const std::vector<uint32_t> allowed = {0, 1u << 8 | 1u << 9, 0, 0};
+  const LogitRow row{.params = &params, .allowed = allowed};
+  EXPECT_EQ(Support(logits, row), (std::set<TokenId>{40, 41}));
+  params.temperature = 0;
+  const SampledToken greedy = SampleOne(logits, row);
+  EXPECT_EQ(greedy.token, logits[40] >= logits[41] ? 40 : 41);
+  EXPECT_NEAR(greedy.logprob, LogProbabilities(logits)[greedy.token], 1e-4);
+  EXPECT_EQ(greedy.top[0].first, std::max_element(logits.begin(), logits.end()) - logits.begin());
 }
 
 SamplingParams RandomParams(std::mt19937& random, int vocab_size) {
@@ -342,17 +356,21 @@ TEST(Sampler, AgreesWithTheDefinition) {
     const SamplingParams params = RandomParams(random, vocab_size);
     std::vector<TokenId> tokens(std::uniform_int_distribution<int>(0, 40)(random));
     for (TokenId& token : tokens) token = std::uniform_int_distribution<TokenId>(0, vocab_size - 1)(random);
+    std::vector<uint32_t> allowed(seed % 3 == 1 ? (vocab_size + 31) / 32 : 0);
+    for (uint32_t& word : allowed) word = std::array{0u, ~0u, static_cast<uint32_t>(random())}[random() % 3];
+    if (!allowed.empty()) allowed[0] |= 0x3b;  // Something is left beside stop tokens.
     const LogitRow row{.params = &params,
                        .seed = random(),
                        .position = static_cast<int>(tokens.size()),
                        .tokens = tokens,
                        .num_prompt_tokens = static_cast<int>(tokens.size() / 2),
-                       .forbid_stop = seed % 4 == 0};
+                       .forbid_stop = seed % 4 == 0,
+                       .allowed = allowed};
     const NaiveChoice expected = SampleNaively(logits, row, kEos);
     if (expected.margin < 1e-5) continue;
     ++compared;
     const SampledToken out = SampleOne(logits, row);
-    ASSERT_TRUE(out.ok);
+    ASSERT_TRUE(out.status.ok());
     ASSERT_EQ(out.token, expected.token);
   }
   EXPECT_GT(compared, 2500);

@@ -131,8 +131,8 @@ TEST(CudaSampleAgreement, AgreesWithTheCpuWhateverIsAskedFor) {
       SCOPED_TRACE(testing::Message() << "vocab " << vocab_size << " row " << i);
       const std::span<const float> row_logits(&logits[int64_t{i} * vocab_size], vocab_size);
       const SampledToken expected = SampleOnHost(row_logits, wishes[i].row);
-      ASSERT_EQ(sampled[i].ok, expected.ok);
-      if (!expected.ok) continue;
+      ASSERT_EQ(sampled[i].ok, expected.status.ok());
+      if (!expected.status.ok()) continue;
       // Rounding may decide at a border.
       if (SampleNaively(row_logits, wishes[i].row, SampleEndTokens()).margin < 1e-6) continue;
       ++compared;
