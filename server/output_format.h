@@ -22,11 +22,12 @@ struct OutputFormat {
     std::string begin, schema, end;
   };
   Kind kind = Kind::kFree;
-  std::string source;
-  std::vector<std::string> choices;
-  std::vector<Frame> frames;
-  std::string before, behind;
-  std::optional<std::string> separator;
+  std::string source = {};
+  std::vector<std::string> choices = {};
+  std::vector<Frame> frames = {};
+  std::string before = {}, behind = {};
+  std::optional<std::string> separator = {};
+  std::string field = {};  // Where it stands in the request, for messages: "sampling_params.output_format.json_schema".
 };
 
 // A format of kind kFrames, whose schemas are JSON, as a structural tag of xgrammar's: JSON text.

@@ -15,6 +15,8 @@ namespace {
 
 // Tokenize and Detokenize calls that may wait.
 constexpr size_t kMaxWaitingTextJobs = 256;
+// Output formats that may wait to be compiled, each for half a second at most.
+constexpr size_t kMaxWaitingFormats = 64;
 
 std::string FieldOfPrompt(const PipelineRequest& request) {
   if (!request.prompt_field.empty()) return request.prompt_field;
@@ -62,7 +64,9 @@ ServingPipeline::ServingPipeline(ServedModel model, Engine& engine, int max_requ
                             device_lost_();
                           },
                       .page_events = [this](std::vector<PageEvent> events) { Publish(std::move(events)); }}),
-      text_worker_(kMaxWaitingTextJobs) {}
+      text_worker_(kMaxWaitingTextJobs),
+      grammars_(*model_.tokenizer),
+      grammar_worker_(kMaxWaitingFormats) {}
 
 ServingPipeline::~ServingPipeline() = default;
 
@@ -71,9 +75,6 @@ absl::Status ServingPipeline::Admit(const PipelineRequest& request, absl::Time n
     return WithReason(absl::FailedPreconditionError(
                           absl::StrCat("model \"", model_.name, "\" cannot chat: ", model_.chat_template_error)),
                       "NO_CHAT_TEMPLATE");
-  }
-  if (request.output_format.kind != OutputFormat::Kind::kFree) {
-    return absl::UnimplementedError("answers of a prescribed form are not supported yet");
   }
   return admission_.Admit(now);
 }
@@ -102,9 +103,37 @@ absl::StatusOr<RequestContextPtr> ServingPipeline::Start(PipelineRequest request
   request.generate.arrival = now;
   request.generate.cache_salt = model_.cache_salt;
   stream_thread_.Open(context);
-  text_worker_.Post(
-      [this, context, request = std::move(request)]() mutable { Prepare(std::move(request), std::move(context)); });
+  if (request.output_format.kind != OutputFormat::Kind::kFree) {
+    request.generate.constraint = grammars_.Find(request.output_format);
+    if (request.generate.constraint == nullptr) {
+      CompileFormat(std::move(request), context);
+      return context;
+    }
+  }
+  PostPrepare(std::move(request), context);
   return context;
+}
+
+void ServingPipeline::CompileFormat(PipelineRequest request, RequestContextPtr context) {
+  const bool taken = grammar_worker_.TryPost([this, context, request = std::move(request)]() mutable {
+    absl::StatusOr<GrammarCompiler::ConstraintPtr> constraint = absl::CancelledError("the client went away");
+    if (!context->cancelled) constraint = grammars_.Compile(request.output_format);
+    if (!constraint.ok()) {
+      stream_thread_.Push({LastOutput(context->id, constraint.status())});
+      return;
+    }
+    request.generate.constraint = *std::move(constraint);
+    PostPrepare(std::move(request), std::move(context));
+  });
+  if (taken) return;
+  const absl::Status status = absl::ResourceExhaustedError("too many output formats wait to be compiled");
+  stream_thread_.Push({LastOutput(context->id, WithRetryDelay(status, admission_.RetryDelay()))});
+}
+
+void ServingPipeline::PostPrepare(PipelineRequest request, RequestContextPtr context) {
+  text_worker_.Post([this, request = std::move(request), context = std::move(context)]() mutable {
+    Prepare(std::move(request), std::move(context));
+  });
 }
 
 void ServingPipeline::Prepare(PipelineRequest request, RequestContextPtr context) {

@@ -1,6 +1,7 @@
 // ServingPipeline: the way of a request through the server's threads, whatever protocol it came by.
 //
 //   caller's thread          admission: taken on or refused at once
+//   grammar worker           compiling the output format, where there is one that is not cached
 //   text worker              chat template, tokenising
 //   engine thread            steps
 //   stream thread            text, stop strings -> ResponseSink
@@ -23,6 +24,7 @@
 #include "engine/tokenizer/tokenizer.h"
 #include "server/admission_control.h"
 #include "server/engine_thread.h"
+#include "server/grammar/grammar_compiler.h"
 #include "server/kv_events.h"
 #include "server/metrics/metrics.h"
 #include "server/output_format.h"
@@ -117,6 +119,8 @@ class ServingPipeline {
 
  private:
   absl::Status Admit(const PipelineRequest& request, absl::Time now);
+  void CompileFormat(PipelineRequest request, RequestContextPtr context);
+  void PostPrepare(PipelineRequest request, RequestContextPtr context);
   void Prepare(PipelineRequest request, RequestContextPtr context);
   void RequestOver(const RequestRecord& record);
   void Publish(std::vector<PageEvent> events);
@@ -134,6 +138,8 @@ class ServingPipeline {
   StreamThread stream_thread_;
   EngineThread engine_thread_;
   TextWorker text_worker_;
+  GrammarCompiler grammars_;  // Compiles on grammar_worker_ alone.
+  TextWorker grammar_worker_;
 };
 
 }  // namespace quire

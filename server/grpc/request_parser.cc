@@ -75,6 +75,28 @@ Json ToolChoiceJson(const std::string& choice) {
   return {{"type", "function"}, {"function", {{"name", choice}}}};
 }
 
+absl::StatusOr<OutputFormat> ParseOutputFormat(const v1::OutputFormat& proto) {
+  using Kind = OutputFormat::Kind;
+  const std::string field = "sampling_params.output_format";
+  switch (proto.format_case()) {
+    case v1::OutputFormat::kJsonObject:
+      return OutputFormat{.kind = Kind::kJsonObject, .field = field + ".json_object"};
+    case v1::OutputFormat::kJsonSchema:
+      return OutputFormat{.kind = Kind::kJsonSchema, .source = proto.json_schema(), .field = field + ".json_schema"};
+    case v1::OutputFormat::kRegex:
+      return OutputFormat{.kind = Kind::kRegex, .source = proto.regex(), .field = field + ".regex"};
+    case v1::OutputFormat::kGrammar:
+      return OutputFormat{.kind = Kind::kGrammar, .source = proto.grammar(), .field = field + ".grammar"};
+    case v1::OutputFormat::kChoice:
+      return OutputFormat{.kind = Kind::kChoice,
+                          .choices = {proto.choice().choices().begin(), proto.choice().choices().end()},
+                          .field = field + ".choice.choices"};
+    case v1::OutputFormat::FORMAT_NOT_SET:
+      break;
+  }
+  return InvalidField(field, "must have one of json_object, json_schema, regex, grammar and choice set");
+}
+
 }  // namespace
 
 absl::StatusOr<PipelineRequest> RequestParser::Parse(const v1::GenerateRequest& request) const {
@@ -93,8 +115,7 @@ absl::StatusOr<PipelineRequest> RequestParser::Parse(const v1::GenerateRequest& 
     case v1::GenerateRequest::PROMPT_NOT_SET:
       return InvalidField("prompt", "must be set: either text or token_ids");
   }
-  ASSIGN_OR_RETURN(result.generate.sampling, ParseSampling(request.sampling_params()));
-  result.generate.priority = request.priority();
+  RETURN_IF_ERROR(ParseCommon(request.sampling_params(), request.priority(), &result));
   return result;
 }
 
@@ -105,11 +126,10 @@ absl::StatusOr<PipelineRequest> RequestParser::Parse(const v1::ChatRequest& requ
   ASSIGN_OR_RETURN(Conversation conversation, ParseConversation(request));
   RETURN_IF_ERROR(checks_.PromptBytes("messages", TextBytes(conversation)));
   result.prompt = std::move(conversation);
-  ASSIGN_OR_RETURN(result.generate.sampling, ParseSampling(request.sampling_params()));
+  RETURN_IF_ERROR(ParseCommon(request.sampling_params(), request.priority(), &result));
   ASSIGN_OR_RETURN(const Json tools, ParseTools(request));
   const bool parallel = !request.has_parallel_tool_calls() || request.parallel_tool_calls();
   RETURN_IF_ERROR(ApplyTools(tools, ToolChoiceJson(request.tool_choice()), parallel, checks_.model(), result));
-  result.generate.priority = request.priority();
   return result;
 }
 
@@ -121,6 +141,16 @@ absl::Status RequestParser::Check(const v1::TokenizeRequest& request) const {
 absl::Status RequestParser::Check(const v1::DetokenizeRequest& request) const {
   RETURN_IF_ERROR(checks_.Model(request.model()));
   return checks_.TokensToDetokenize("token_ids", ToSpan(request.token_ids()));
+}
+
+absl::Status RequestParser::ParseCommon(const v1::SamplingParams& sampling, int priority,
+                                        PipelineRequest* result) const {
+  ASSIGN_OR_RETURN(result->generate.sampling, ParseSampling(sampling));
+  result->generate.priority = priority;
+  if (sampling.has_output_format()) {
+    ASSIGN_OR_RETURN(result->output_format, ParseOutputFormat(sampling.output_format()));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<SamplingParams> RequestParser::ParseSampling(const v1::SamplingParams& proto) const {

@@ -28,6 +28,8 @@ class RequestParser {
   const RequestChecks& checks() const { return checks_; }
 
  private:
+  absl::Status ParseCommon(const v1::SamplingParams& sampling, int priority, PipelineRequest* result) const;
+
   const RequestChecks checks_;
 };
 

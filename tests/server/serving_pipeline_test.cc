@@ -236,6 +236,31 @@ TEST_F(ServingPipelineTest, TellsWhatIsWrongWithATextAndGoesOn) {
   for (int i = 0; i < 3; ++i) pipeline_->StreamOver();
 }
 
+TEST_F(ServingPipelineTest, GivesAnswersTheFormThatIsAskedForAndSaysWhatIsWrongWithOne) {
+  const auto start = [this](const std::string& regex, WaitingSink& sink) {
+    PipelineRequest request;
+    request.prompt = "tell me";
+    request.generate.sampling.max_tokens = 40;
+    request.generate.sampling.ignore_eos = true;
+    request.output_format = {.kind = OutputFormat::Kind::kRegex, .source = regex, .field = "form"};
+    ASSERT_TRUE(pipeline_->Start(std::move(request), &sink).ok());
+  };
+  WaitingSink first, again, wrong;
+  start("(abc ){3}", first);
+  EXPECT_TRUE(first.AwaitLast().status.ok());
+  start("(abc ){3}", again);  // Compiled already.
+  start("(abc", wrong);
+  EXPECT_TRUE(again.AwaitLast().status.ok());
+  const absl::Status status = wrong.AwaitLast().status;
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("form cannot be used"));
+  for (int i = 0; i < 3; ++i) pipeline_->StreamOver();
+  for (const WaitingSink* sink : {&first, &again}) {
+    EXPECT_EQ(sink->text(), "abc abc abc ");
+    EXPECT_EQ(sink->finish_reason(), FinishReason::kStop);
+  }
+}
+
 TEST_F(ServingPipelineTest, RefusesAConversationWhereTheModelHasNoTemplate) {
   WaitingSink sink;
   const absl::Status status =

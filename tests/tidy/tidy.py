@@ -23,6 +23,7 @@ MAY_INCLUDE = {
 # Headers of others, and the only folders that may know them.
 CONFINED = (
     ("gRPC and protobuf", r"(grpc|grpcpp|google|quire/v1|kserve|smg)/", ("server/", "tests/")),
+    ("the grammar compiler", r"xgrammar/", ("server/grammar/",)),
     ("CUDA", r"(cuda|cublas|cooperative_groups|nvrtc|nvtx)", ("kernels/cuda/", "tests/cuda_shim/", "tests/kernels/cuda/", "tests/bench/gpu/")),
     ("an instruction set", r"(\w*intrin|arm_neon|arm_sve|cpuid)\.h$", ("kernels/cpu/", "tests/kernels/cpu/")),
 )

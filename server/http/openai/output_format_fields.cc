@@ -19,7 +19,7 @@ class FormatReader {
 
   absl::Status Set(const std::string& path, Kind kind, std::string source = "") {
     if (format_.kind != Kind::kFree) return InvalidField(path, "must not be set where another form is asked for, too");
-    format_ = {.kind = kind, .source = std::move(source), .choices = {}};
+    format_ = {.kind = kind, .source = std::move(source), .field = path};
     return absl::OkStatus();
   }
 

@@ -226,5 +226,23 @@ TEST_F(RequestParserTest, ChecksWhatIsToBeTokenisedAndDetokenised) {
   EXPECT_THAT(std::string(bad.message()), HasSubstr("[0, 31), got 31"));
 }
 
+TEST_F(RequestParserTest, ReadsTheFormOfTheAnswer) {
+  using Kind = OutputFormat::Kind;
+  const auto format = [this](const std::string& text) {
+    const auto request = Generate("text: 'ab' sampling_params { output_format { " + text + " } }");
+    EXPECT_TRUE(request.ok()) << request.status();
+    return request.ok() ? request->output_format : OutputFormat();
+  };
+  EXPECT_EQ(Generate("text: 'ab'")->output_format.kind, Kind::kFree);
+  EXPECT_EQ(format("json_object {}").kind, Kind::kJsonObject);
+  EXPECT_EQ(format("json_schema: '{}'").kind, Kind::kJsonSchema);
+  EXPECT_EQ(format("json_schema: '{}'").field, "sampling_params.output_format.json_schema");
+  EXPECT_EQ(format("regex: 'a+'").source, "a+");
+  EXPECT_EQ(format("grammar: 'root'").kind, Kind::kGrammar);
+  EXPECT_THAT(format("choice { choices: ['a', 'b'] }").choices, ElementsAre("a", "b"));
+  EXPECT_EQ(FieldOf(Chat("messages { role: 'user' } sampling_params { output_format {} }").status()),
+            "sampling_params.output_format");
+}
+
 }  // namespace
 }  // namespace quire
