@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <exception>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -31,12 +32,14 @@ constexpr size_t kMaxChoices = 1024;
 std::string KeyOf(const OutputFormat& format) {
   std::string key = absl::StrCat(static_cast<int>(format.kind), ":", format.source);
   for (const std::string& choice : format.choices) absl::StrAppend(&key, "\n", choice.size(), ":", choice);
+  if (format.kind == OutputFormat::Kind::kFrames) key += StructuralTag(format);
   return key;
 }
 
 absl::Status CheckSize(const OutputFormat& format, size_t max_bytes) {
   size_t bytes = format.source.size();
   for (const std::string& choice : format.choices) bytes += choice.size();
+  for (const OutputFormat::Frame& frame : format.frames) bytes += frame.schema.size();
   if (bytes <= max_bytes) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("must be at most ", max_bytes, " bytes long, got ", bytes));
 }
@@ -53,6 +56,11 @@ absl::Status CheckChoices(const std::vector<std::string>& choices) {
   return absl::OkStatus();
 }
 
+absl::Status CheckFrames(const std::vector<OutputFormat::Frame>& frames) {
+  for (const OutputFormat::Frame& frame : frames) RETURN_IF_ERROR(CheckJsonSchema(frame.schema));
+  return absl::OkStatus();
+}
+
 // xgrammar gives rules budgets on request, for which its masks allow tokens that it then does not accept.
 absl::Status CheckGrammar(const std::string& source) {
   for (const char* budget : {"max_chars", "max_tokens"}) {
@@ -65,6 +73,7 @@ absl::Status Check(const OutputFormat& format, const GrammarLimits& limits) {
   RETURN_IF_ERROR(CheckSize(format, limits.max_source_bytes));
   if (format.kind == OutputFormat::Kind::kJsonSchema) return CheckJsonSchema(format.source);
   if (format.kind == OutputFormat::Kind::kChoice) return CheckChoices(format.choices);
+  if (format.kind == OutputFormat::Kind::kFrames) return CheckFrames(format.frames);
   if (format.kind == OutputFormat::Kind::kGrammar) RETURN_IF_ERROR(CheckGrammar(format.source));
   const bool needs_source = format.kind != OutputFormat::Kind::kJsonObject;
   return needs_source && format.source.empty() ? absl::InvalidArgumentError("must not be empty") : absl::OkStatus();
@@ -92,6 +101,14 @@ xgrammar::Grammar FromChoices(const std::vector<std::string>& choices) {
   return xgrammar::Grammar::FromEBNF(rule);
 }
 
+xgrammar::Grammar FromFrames(const OutputFormat& format) {
+  auto grammar = xgrammar::Grammar::FromStructuralTag(StructuralTag(format));
+  if (const auto* error = std::get_if<xgrammar::StructuralTagError>(&grammar)) {
+    std::visit([](const auto& problem) { throw problem; }, *error);
+  }
+  return std::get<xgrammar::Grammar>(std::move(grammar));
+}
+
 xgrammar::Grammar ToGrammar(const OutputFormat& format) {
   switch (format.kind) {
     case OutputFormat::Kind::kJsonSchema:
@@ -102,6 +119,8 @@ xgrammar::Grammar ToGrammar(const OutputFormat& format) {
       return xgrammar::Grammar::FromEBNF(format.source);
     case OutputFormat::Kind::kChoice:
       return FromChoices(format.choices);
+    case OutputFormat::Kind::kFrames:
+      return FromFrames(format);
     case OutputFormat::Kind::kJsonObject:
     case OutputFormat::Kind::kFree:
       break;

@@ -115,6 +115,7 @@ ToolUse PlanToolUse(const Json& tools, const ToolChoice& choice, const CallSynta
   const CallSyntax::Envelope& envelope = *use.syntax->envelope;
   OutputFormat& format = use.format;
   format.kind = OutputFormat::Kind::kFrames;
+  format.field = "tools";
   format.before = std::string(envelope.open);
   format.behind = std::string(envelope.close);
   if (use.parallel) format.separator = std::string(envelope.separator);

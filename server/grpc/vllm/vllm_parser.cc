@@ -35,19 +35,22 @@ absl::StatusOr<OutputFormat> ParseFormat(const pb::SamplingParams& proto) {
   using Kind = OutputFormat::Kind;
   switch (proto.constraint_case()) {
     case pb::SamplingParams::kJsonSchema:
-      return OutputFormat{Kind::kJsonSchema, proto.json_schema(), {}};
+      return OutputFormat{
+          .kind = Kind::kJsonSchema, .source = proto.json_schema(), .field = "sampling_params.json_schema"};
     case pb::SamplingParams::kRegex:
-      return OutputFormat{Kind::kRegex, proto.regex(), {}};
+      return OutputFormat{.kind = Kind::kRegex, .source = proto.regex(), .field = "sampling_params.regex"};
     case pb::SamplingParams::kGrammar:
-      return OutputFormat{Kind::kGrammar, proto.grammar(), {}};
+      return OutputFormat{.kind = Kind::kGrammar, .source = proto.grammar(), .field = "sampling_params.grammar"};
     case pb::SamplingParams::kStructuralTag:
       return absl::UnimplementedError(
           "sampling_params.structural_tag is not supported; json_schema, regex, grammar, json_object and choice are");
     case pb::SamplingParams::kJsonObject:
-      return OutputFormat{proto.json_object() ? Kind::kJsonObject : Kind::kFree, {}, {}};
+      return OutputFormat{.kind = proto.json_object() ? Kind::kJsonObject : Kind::kFree};
     case pb::SamplingParams::kChoice:
       if (proto.choice().choices().empty()) return InvalidField("sampling_params.choice.choices", "must not be empty");
-      return OutputFormat{Kind::kChoice, {}, {proto.choice().choices().begin(), proto.choice().choices().end()}};
+      return OutputFormat{.kind = Kind::kChoice,
+                          .choices = {proto.choice().choices().begin(), proto.choice().choices().end()},
+                          .field = "sampling_params.choice.choices"};
     case pb::SamplingParams::CONSTRAINT_NOT_SET:
       return OutputFormat();
   }
