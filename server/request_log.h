@@ -29,8 +29,8 @@ class RequestLog {
   // Lines that may wait for a slow disk; beyond that the oldest are lost, and requests go on.
   static constexpr int kMaxWaitingLines = 8192;
 
-  // `destination` is a file, which is appended to, or "-" for standard output. INVALID_ARGUMENT says why it cannot be
-  // written to.
+  // `destination` is a file, which is appended to and made with its folders if need be, or "-" for standard output.
+  // INVALID_ARGUMENT says why it cannot be written to.
   static absl::StatusOr<std::unique_ptr<RequestLog>> Open(const std::string& destination,
                                                           const std::string& model_name);
   // Writes what waits.

@@ -19,7 +19,8 @@ struct LoadBenchOptions {
   ArrivalOptions arrivals;     // With an infinite rate and max_concurrency: a closed loop of that many clients.
   int max_concurrency = 0;
   double think_s = 0;
-  int warmup_conversations = 0;  // Sent first, one after the other, and not counted. Their words do not come again.
+  int warmup_conversations =
+      0;  // Sent first, one after the other, and not counted. Random words of theirs do not come again.
   GoodputLimits goodput;
 };
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import unittest
+import urllib.error
 import urllib.request
 
 import grpc
@@ -75,12 +76,25 @@ async def load_reports(server):
             return await report(long), beside
 
 
-def samples(server):
-    """Values by sample name; those that differ by other labels than the model's are added up."""
+def complete(server, **fields):
+    """The HTTP status that a completion ended with."""
+    body = json.dumps({"prompt": "The capital of France is", "model": MODEL_NAME, "max_tokens": 4} | fields).encode()
+    request = urllib.request.Request(server.http_url + "/v1/completions", body, {"content-type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def samples(server, **labels):
+    """Values by sample name, of those that have these labels; what differs by other labels is added up."""
     values = {}
     for family in text_string_to_metric_families(render(server)):
         for sample in family.samples:
-            values[sample.name] = values.get(sample.name, 0) + sample.value
+            if labels.items() <= sample.labels.items():
+                values[sample.name] = values.get(sample.name, 0) + sample.value
     return values
 
 
@@ -103,6 +117,7 @@ class Traffic:
         while not self._over.is_set():
             generate(self._server)
             generate(self._server, model="gpt-17")
+            complete(self._server)
 
 
 def board_queries():
@@ -148,6 +163,14 @@ class ObservabilityTest(unittest.TestCase):
         self.assertEqual(grown["quire_requests_total"], 4)
         self.assertEqual(grown["quire_requests_refused_total"], 1)
         self.assertEqual(after["vllm:num_requests_running"], 0)
+
+    def test_requests_over_http_count_as_such(self):
+        before = samples(self.server, protocol="http")
+        self.assertEqual(complete(self.server), 200)
+        self.assertEqual(complete(self.server, model="gpt-17"), 404)
+        self.assertEqual(complete(self.server, max_tokens="many"), 400)
+        after = samples(self.server, protocol="http")
+        self.assertEqual(after["quire_requests_total"] - before["quire_requests_total"], 3)
 
     def test_prometheus_shows_every_panel_of_the_board(self):
         with Prometheus(self.server.http_url.removeprefix("http://")) as prometheus, Traffic(self.server):

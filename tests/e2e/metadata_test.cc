@@ -93,7 +93,7 @@ TEST(Metadata, EveryRequestLeavesALineInTheRequestLogAndNoWordOfItself) {
 }
 
 TEST(Metadata, ARequestLogThatCannotBeWrittenIsAnErrorOfTheCommandLine) {
-  const ProgramResult result = RunQuire({"serve", QUIRE_TEST_MODEL, "--request-log", "/no/such/folder/log"});
+  const ProgramResult result = RunQuire({"serve", QUIRE_TEST_MODEL, "--request-log", "/dev/null/log"});
   EXPECT_EQ(result.exit_code, 2);
   EXPECT_THAT(result.output, HasSubstr("--request-log"));
 }

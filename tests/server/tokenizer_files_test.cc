@@ -7,6 +7,7 @@
 #include <span>
 
 #include "engine/loader/gguf_checkpoint.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "tests/fakes/gguf_writer.h"
 
 namespace quire {

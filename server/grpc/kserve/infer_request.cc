@@ -25,41 +25,43 @@ constexpr char kParameters[] = "sampling_parameters";
 struct Inputs {
   std::optional<std::string> text;
   std::string parameters = "{}";
-  bool stream = false;
   std::optional<bool> exclude_input;
   AnswerForm form;
 };
 
+constexpr std::pair<const char*, bool AnswerForm::*> kSwitches[] = {
+    {"stream", &AnswerForm::stream},
+    {"return_finish_reason", &AnswerForm::finish_reason},
+    {"return_num_input_tokens", &AnswerForm::num_input_tokens},
+    {"return_num_output_tokens", &AnswerForm::num_output_tokens},
+};
+
+absl::StatusOr<std::string> ReadText(const InputTensor& tensor, const std::string* raw) {
+  ASSIGN_OR_RETURN(std::string text, ReadBytes(tensor, raw));
+  if (const auto invalid = FindInvalidUtf8(text)) {
+    return InvalidField(tensor.name(), absl::StrCat("must be UTF-8, and is not from byte ", *invalid, " on"));
+  }
+  return text;
+}
+
 absl::Status ReadTensor(const InputTensor& tensor, const std::string* raw, Inputs& inputs) {
   const std::string& name = tensor.name();
-  if (name == "text_input" || name == kParameters) {
-    ASSIGN_OR_RETURN(std::string value, ReadBytes(tensor, raw));
-    if (const auto invalid = FindInvalidUtf8(value)) {
-      return InvalidField(name, absl::StrCat("must be UTF-8, and is not from byte ", *invalid, " on"));
-    }
-    if (name == kParameters) {
-      inputs.parameters = std::move(value);
-    } else {
-      inputs.text = std::move(value);
-    }
+  for (const auto& [switch_name, member] : kSwitches) {
+    if (name != switch_name) continue;
+    ASSIGN_OR_RETURN(inputs.form.*member, ReadBool(tensor, raw));
     return absl::OkStatus();
   }
-  static const std::set<std::string>& switches = *new std::set<std::string>{"stream",
-                                                                            "exclude_input_in_output",
-                                                                            "return_finish_reason",
-                                                                            "return_num_input_tokens",
-                                                                            "return_num_output_tokens",
-                                                                            "return_cumulative_logprob",
-                                                                            "return_logprobs"};
-  if (!switches.contains(name)) return InvalidField(name, "is not an input of this model; ModelMetadata lists them");
-  ASSIGN_OR_RETURN(const bool value, ReadBool(tensor, raw));
-  if (name == "stream") inputs.form.stream = value;
-  if (name == "exclude_input_in_output") inputs.exclude_input = value;
-  if (name == "return_finish_reason") inputs.form.finish_reason = value;
-  if (name == "return_num_input_tokens") inputs.form.num_input_tokens = value;
-  if (name == "return_num_output_tokens") inputs.form.num_output_tokens = value;
-  if (absl::EndsWith(name, "logprob") || absl::EndsWith(name, "logprobs")) {
-    if (value) return InvalidField(name, "must be false: log-probabilities are not offered over this protocol");
+  if (name == "text_input") {
+    ASSIGN_OR_RETURN(inputs.text, ReadText(tensor, raw));
+  } else if (name == kParameters) {
+    ASSIGN_OR_RETURN(inputs.parameters, ReadText(tensor, raw));
+  } else if (name == "exclude_input_in_output") {
+    ASSIGN_OR_RETURN(inputs.exclude_input, ReadBool(tensor, raw));
+  } else if (name == "return_logprobs" || name == "return_cumulative_logprob") {
+    ASSIGN_OR_RETURN(const bool wanted, ReadBool(tensor, raw));
+    if (wanted) return InvalidField(name, "must be false: log-probabilities are not offered over this protocol");
+  } else {
+    return InvalidField(name, "is not an input of this model; ModelMetadata lists them");
   }
   return absl::OkStatus();
 }
