@@ -65,7 +65,7 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpServerOp
   std::unique_ptr<HttpServer> server(new HttpServer(options, std::move(handler)));
   if (absl::Status status = server->Listen(options); !status.ok()) return status;
   asio::co_spawn(server->io_, server->AcceptAll(), asio::detached);
-  server->thread_ = std::thread([&io = server->io_] { io.run(); });
+  server->thread_ = std::thread([&server = *server] { server.Run(); });
   return server;
 }
 
@@ -88,6 +88,16 @@ absl::Status HttpServer::Listen(const HttpServerOptions& options) {
   if (error) return failed(error);
   address_ = JoinHostPort(options.host, acceptor_.local_endpoint().port());
   return absl::OkStatus();
+}
+
+void HttpServer::Run() {
+  while (!io_.stopped()) {
+    try {
+      io_.run();
+    } catch (const std::exception& error) {  // Out of memory, most likely: what asked for it is given up.
+      spdlog::error("HTTP: {}", error.what());
+    }
+  }
 }
 
 asio::awaitable<void> HttpServer::AcceptAll() {

@@ -43,6 +43,7 @@ class HttpServer {
   HttpServer(const HttpServerOptions& options, HttpHandler handler);
 
   absl::Status Listen(const HttpServerOptions& options);
+  void Run();
   asio::awaitable<void> AcceptAll();
   void Serve(boost::asio::ip::tcp::socket socket);
 

@@ -45,6 +45,9 @@ constexpr seconds kLingerTimeout{2};
 
 }  // namespace
 
+const HttpSession::Refusal HttpSession::kBodiesTooLarge = {503,
+                                                           "too many large requests are being read; try again later"};
+
 HttpSession::HttpSession(tcp::socket socket, HttpSessionContext& context)
     : socket_(std::move(socket)),
       context_(context),
@@ -82,6 +85,7 @@ void HttpSession::Close() {
 
 asio::awaitable<bool> HttpSession::ReadRequest() {
   idle_ = true;
+  request_ = HttpRequest();
   sent_ = Sent::kNothing;
   version_ = 11;
   head_ = false;
@@ -115,29 +119,25 @@ asio::awaitable<std::optional<HttpSession::Refusal>> HttpSession::ReadMessage(Pa
   StartTimeout(kHeaderTimeout);
   co_await http::async_read_header(socket_, buffer_, parser, Into(error));
   if (error) co_return RefusalOf(error);
-  const auto& header = parser.get();
-  if (boost::beast::iequals(header[http::field::expect], "100-continue")) {
+  body_share_ = BodyBudget::Share(context_.body_budget);
+  if (!ReserveBody(parser)) co_return kBodiesTooLarge;
+  if (boost::beast::iequals(parser.get()[http::field::expect], "100-continue")) {
     const std::vector<asio::const_buffer> go_on = {asio::buffer("HTTP/1.1 100 Continue\r\n\r\n", 25)};
     co_await Write(go_on);
   }
   StartTimeout(kBodyTimeout);
-  co_return co_await ReadBody(parser);
-}
-
-asio::awaitable<std::optional<HttpSession::Refusal>> HttpSession::ReadBody(Parser& parser) {
-  body_share_ = BodyBudget::Share(context_.body_budget);
-  // A body whose length is told takes its memory beforehand, another one as it grows.
-  size_t bytes = parser.content_length().value_or(0);
-  while (true) {
-    bytes = std::max(bytes, parser.get().body().capacity());
-    if (bytes > kSmallBodyBytes && !body_share_.GrowTo(bytes)) {
-      co_return Refusal{503, "too many large requests are being read; try again later"};
-    }
-    if (parser.is_done()) co_return std::nullopt;
-    error_code error;
+  while (!parser.is_done()) {
     co_await http::async_read_some(socket_, buffer_, parser, Into(error));
     if (error) co_return RefusalOf(error);
+    if (!ReserveBody(parser)) co_return kBodiesTooLarge;
   }
+  co_return std::nullopt;
+}
+
+// A body whose length is told takes its memory beforehand, another one as it grows.
+bool HttpSession::ReserveBody(Parser& parser) {
+  const size_t bytes = std::max<size_t>(parser.content_length().value_or(0), parser.get().body().capacity());
+  return bytes <= kSmallBodyBytes || body_share_.GrowTo(bytes);
 }
 
 std::optional<HttpSession::Refusal> HttpSession::RefusalOf(const error_code& error) const {
@@ -322,7 +322,7 @@ void HttpSession::WatchSocket() {
 // While a request is being answered there is nothing to read but the next request, or that the client hung up. Between
 // requests, reads see for themselves.
 void HttpSession::OnReadable(error_code error) {
-  if (on_disconnect_ == nullptr) return;
+  if (on_disconnect_ == nullptr || buffer_.size() >= kMaxReadAhead) return;
   if (error == asio::error::operation_aborted && socket_.is_open()) return WatchSocket();  // By a timeout.
   if (!error) {
     const size_t bytes = socket_.read_some(buffer_.prepare(kMaxReadAhead - buffer_.size()), error);

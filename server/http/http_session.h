@@ -53,6 +53,7 @@ class HttpSession final : public HttpExchange, public std::enable_shared_from_th
     int status;
     const char* message;
   };
+  static const Refusal kBodiesTooLarge;
   enum class Sent { kNothing, kEvents, kEverything };
 
   asio::awaitable<void> ServeAll();
@@ -60,7 +61,7 @@ class HttpSession final : public HttpExchange, public std::enable_shared_from_th
   asio::awaitable<bool> ReadRequest();
   asio::awaitable<bool> AwaitFirstBytes();
   asio::awaitable<std::optional<Refusal>> ReadMessage(Parser& parser);
-  asio::awaitable<std::optional<Refusal>> ReadBody(Parser& parser);
+  bool ReserveBody(Parser& parser);
   std::optional<Refusal> RefusalOf(const boost::system::error_code& error) const;
   void TakeRequest(Parser& parser);
   asio::awaitable<void> Answer();

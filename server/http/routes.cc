@@ -46,6 +46,7 @@ HttpHandler MakeHttpHandler(ServingPipeline& pipeline) {
   simple("/metrics", GetMetrics);
   simple("/v1/models", ListModels);
   router->AddSimple("GET", "/v1/models/*", [api](const HttpRequest& request) { return GetModel(*api, request); });
+  simple("/tokenizer_info", TokenizerInfo);
   post("/tokenize", Tokenize);
   post("/detokenize", Detokenize);
   post("/v1/completions", CreateCompletion);

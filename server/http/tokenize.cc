@@ -100,4 +100,13 @@ asio::awaitable<void> Detokenize(const HttpApi& api, HttpExchange& exchange) {
       });
 }
 
+HttpResponse TokenizerInfo(const HttpApi& api) {
+  const Tokenizer& tokenizer = *api.model().tokenizer;
+  const auto name = [&tokenizer](TokenId token) { return token < 0 ? Json() : Json(TokenName(tokenizer, token)); };
+  return JsonResponse({{"bos_token", name(tokenizer.bos())},
+                       {"eos_token", name(tokenizer.eos())},
+                       {"pad_token", nullptr},
+                       {"model_max_length", api.model().max_model_len}});
+}
+
 }  // namespace quire

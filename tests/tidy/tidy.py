@@ -24,6 +24,7 @@ MAY_INCLUDE = {
 CONFINED = (
     ("gRPC and protobuf", r"(grpc|grpcpp|google|quire/v1|kserve|smg)/", ("server/", "tests/")),
     ("the grammar compiler", r"xgrammar/", ("server/grammar/",)),
+    ("Boost", r"boost/", ("server/http/", "server/bench/load/", "tests/")),
     ("CUDA", r"(cuda|cublas|cooperative_groups|nvrtc|nvtx)", ("kernels/cuda/", "tests/cuda_shim/", "tests/kernels/cuda/", "tests/bench/gpu/")),
     ("an instruction set", r"(\w*intrin|arm_neon|arm_sve|cpuid)\.h$", ("kernels/cpu/", "tests/kernels/cpu/")),
 )
@@ -142,7 +143,17 @@ def forbidden_text(tree):
                     yield f"{name}:{number}: {match[0]} names {what}"
 
 
-RULES = (include_directions, confined_headers, file_length, header_guards, dead_files, forbidden_text)
+def coroutine_traps(tree):
+    """What gcc 12 compiles wrongly around co_await, as server/http/asio.h tells."""
+    for name in tree.sources():
+        for match in re.finditer(r"\b(?:while|for) \([^;{]*?co_await|co_await[^;{]*\[[^\]]*\]\s*[({]", tree.texts[name]):
+            number = tree.texts[name].count("\n", 0, match.start()) + 1
+            what = "a loop's condition" if match[0][0] in "wf" else "one statement with a lambda"
+            yield f"{name}:{number}: co_await in {what}"
+
+
+RULES = (include_directions, confined_headers, file_length, header_guards, dead_files, forbidden_text,
+         coroutine_traps)
 
 
 def breaches(root):

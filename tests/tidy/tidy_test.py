@@ -86,6 +86,7 @@ class TidyTest(unittest.TestCase):
             ("tests/engine_test.cc", "cuda_bf16.h"),
             ("engine/engine.cc", "cublasLt.h"),
             ("engine/engine.cc", "immintrin.h"),
+            ("server/main.cc", "boost/asio/post.hpp"),
         ):
             with self.subTest(name=name, header=header):
                 self.expect_include_breach(tidy.confined_headers, name, f"<{header}>")
@@ -134,6 +135,12 @@ class TidyTest(unittest.TestCase):
             with self.subTest(text=text):
                 self.expect_breach(tidy.forbidden_text, "README.md:2: ", {"README.md": f"Quire\n{text}\n"})
         self.assertEqual(self.breaches_of({"README.md": "https://x.org/work/ and $HOME/work/ are no such paths\n"}), [])
+
+    def test_notices_coroutines_that_the_compiler_gets_wrong(self):
+        for statement in ("while (co_await Next()) {", "auto x = co_await Run(y, [z] { return z; });", "co_await Run([=](int) {});"):
+            with self.subTest(statement=statement):
+                self.expect_breach(tidy.coroutine_traps, "server/main.cc:1: ", {"server/main.cc": f"{statement}\n"})
+        self.assertEqual(self.breaches_of({"server/main.cc": "while (x) {\n  co_await y[0];\n  f([z] {});\n}\n"}), [])
 
 
 if __name__ == "__main__":

@@ -72,18 +72,18 @@ void ChatFormat::AppendEvents(GenerationDelta news, std::string& events) {
   if (delta.output.last) usage_ = delta.output.usage;
   const int index = delta.output.index;
   if (!std::exchange(choices_[index].begun, true)) {
-    AppendEvent(index, {{"role", "assistant"}, {"content", ""}}, nullptr, nullptr, events);
+    AppendChunk(index, {{"role", "assistant"}, {"content", ""}}, nullptr, nullptr, events);
   }
   if (!delta.text.empty() || (logprobs_ && !delta.output.logprobs.empty())) {
-    AppendEvent(index, {{"content", delta.text}}, LogprobsOf(delta), nullptr, events);
+    AppendChunk(index, {{"content", delta.text}}, LogprobsOf(delta), nullptr, events);
   }
   // A client keeps contents and calls apart, so that text between calls may come before them.
   for (const AnswerPiece& piece : delta.pieces) {
     if (piece.call < 0) continue;
-    AppendEvent(index, {{"tool_calls", Json::array({CallDelta(piece)})}}, nullptr, nullptr, events);
+    AppendChunk(index, {{"tool_calls", Json::array({CallDelta(piece)})}}, nullptr, nullptr, events);
   }
   if (delta.output.finish_reason != FinishReason::kNone) {
-    AppendEvent(index, Json::object(), nullptr, FinishReasonJson(delta), events);
+    AppendChunk(index, Json::object(), nullptr, FinishReasonJson(delta), events);
   }
 }
 
@@ -92,7 +92,7 @@ void ChatFormat::AppendEnd(std::string& events) {
     Json event = head_;
     event["choices"] = Json::array();
     event["usage"] = UsageJson(usage_);
-    quire::AppendEvent(event, events);
+    AppendEvent(event, events);
   }
   events += kEndOfEvents;
 }
@@ -102,14 +102,14 @@ Json ChatFormat::LogprobsOf(const ResponseDelta& delta) const {
   return {{"content", ChatLogprobs(*api_.model().tokenizer, delta.output.logprobs)}};
 }
 
-void ChatFormat::AppendEvent(int index, Json delta, Json logprobs, Json finish_reason, std::string& events) const {
+void ChatFormat::AppendChunk(int index, Json delta, Json logprobs, Json finish_reason, std::string& events) const {
   Json event = head_;
   event["choices"] = Json::array({{{"index", index},
                                    {"delta", std::move(delta)},
                                    {"logprobs", std::move(logprobs)},
                                    {"finish_reason", std::move(finish_reason)}}});
   if (options_.include_usage) event["usage"] = nullptr;
-  quire::AppendEvent(event, events);
+  AppendEvent(event, events);
 }
 
 }  // namespace quire

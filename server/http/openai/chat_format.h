@@ -27,7 +27,7 @@ class ChatFormat final : public AnswerFormat {
   };
 
   Json LogprobsOf(const ResponseDelta& delta) const;
-  void AppendEvent(int index, Json delta, Json logprobs, Json finish_reason, std::string& events) const;
+  void AppendChunk(int index, Json delta, Json logprobs, Json finish_reason, std::string& events) const;
 
   const HttpApi& api_;
   const AnswerOptions options_;
