@@ -12,10 +12,12 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "engine/tokenizer/utf8.h"
 #include "engine/types/status_macros.h"
 #include "server/grammar/grammar_constraint.h"
 #include "server/grammar/json_schema_check.h"
+#include "server/grammar/regex_check.h"
 #include "server/grammar/work_budget.h"
 #include "server/grammar/xgrammar_log.h"
 #include "server/status_details.h"
@@ -66,7 +68,7 @@ absl::Status CheckGrammar(const std::string& source) {
   for (const char* budget : {"max_chars", "max_tokens"}) {
     if (absl::StrContains(source, budget)) return absl::InvalidArgumentError(absl::StrCat("must not use ", budget));
   }
-  return absl::OkStatus();
+  return absl::StrContains(source, "Regex") ? CheckRegex(source) : absl::OkStatus();
 }
 
 absl::Status Check(const OutputFormat& format, const GrammarLimits& limits) {
@@ -74,6 +76,7 @@ absl::Status Check(const OutputFormat& format, const GrammarLimits& limits) {
   if (format.kind == OutputFormat::Kind::kJsonSchema) return CheckJsonSchema(format.source);
   if (format.kind == OutputFormat::Kind::kChoice) return CheckChoices(format.choices);
   if (format.kind == OutputFormat::Kind::kFrames) return CheckFrames(format.frames);
+  if (format.kind == OutputFormat::Kind::kRegex) RETURN_IF_ERROR(CheckRegex(format.source));
   if (format.kind == OutputFormat::Kind::kGrammar) RETURN_IF_ERROR(CheckGrammar(format.source));
   const bool needs_source = format.kind != OutputFormat::Kind::kJsonObject;
   return needs_source && format.source.empty() ? absl::InvalidArgumentError("must not be empty") : absl::OkStatus();
@@ -84,21 +87,30 @@ xgrammar::Grammar FromJsonSchema(const std::string& schema) {
                                            /*separators=*/std::nullopt, /*strict_mode=*/true, kMaxJsonWhitespace);
 }
 
-xgrammar::Grammar FromChoices(const std::vector<std::string>& choices) {
-  std::string rule = "root ::= ";
-  for (size_t i = 0; i < choices.size(); ++i) {
-    absl::StrAppend(&rule, i == 0 ? "\"" : " | \"");
-    for (const char c : choices[i]) {
-      if (c == '"' || c == '\\') rule += '\\';
-      if (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) {
-        rule += c;
-      } else {
-        absl::StrAppendFormat(&rule, "\\u%04x", static_cast<unsigned char>(c));
-      }
+// `text` in quotes, as xgrammar's EBNF has it.
+std::string EbnfLiteral(const std::string& text) {
+  std::string literal = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') literal += '\\';
+    if (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) {
+      literal += c;
+    } else {
+      absl::StrAppendFormat(&literal, "\\u%04x", static_cast<unsigned char>(c));
     }
-    rule += '"';
   }
-  return xgrammar::Grammar::FromEBNF(rule);
+  return literal + '"';
+}
+
+xgrammar::Grammar FromChoices(const std::vector<std::string>& choices) {
+  std::vector<std::string> literals;
+  for (const std::string& choice : choices) literals.push_back(EbnfLiteral(choice));
+  return xgrammar::Grammar::FromEBNF(absl::StrCat("root ::= ", absl::StrJoin(literals, " | ")));
+}
+
+// As one automaton. xgrammar's other way, a grammar with a rule for each group, took 15 ms for each mask of words and
+// spaces; this takes 2 us. The dot does not match the end of a line.
+xgrammar::Grammar FromRegex(const std::string& regex) {
+  return xgrammar::Grammar::FromEBNF(absl::StrCat("root ::= Regex(", EbnfLiteral(regex), ", flags=\"\")"));
 }
 
 xgrammar::Grammar FromFrames(const OutputFormat& format) {
@@ -114,7 +126,7 @@ xgrammar::Grammar ToGrammar(const OutputFormat& format) {
     case OutputFormat::Kind::kJsonSchema:
       return FromJsonSchema(format.source);
     case OutputFormat::Kind::kRegex:
-      return xgrammar::Grammar::FromRegex(format.source);
+      return FromRegex(format.source);
     case OutputFormat::Kind::kGrammar:
       return xgrammar::Grammar::FromEBNF(format.source);
     case OutputFormat::Kind::kChoice:

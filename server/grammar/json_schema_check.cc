@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/types/status_macros.h"
+#include "server/grammar/regex_check.h"
 
 namespace quire {
 namespace {
@@ -89,6 +90,7 @@ class Checker {
       if (!known) return Unsupported(name, types, path);
     }
     RETURN_IF_ERROR(CheckRequired(schema, path));
+    RETURN_IF_ERROR(CheckPatterns(schema, path));
     return CheckParts(schema, path);
   }
 
@@ -159,6 +161,21 @@ class Checker {
         return At(path,
                   absl::StrCat("\"required\" names ", name.dump().substr(0, 80), ", which is not in \"properties\""));
       }
+    }
+    return absl::OkStatus();
+  }
+
+  static absl::Status CheckPatterns(const Json& schema, const std::string& path) {
+    const auto check = [&](const std::string& pattern) {
+      const absl::Status status = CheckRegex(pattern);
+      return status.ok() ? status : At(path, absl::StrCat("a pattern ", status.message()));
+    };
+    if (const auto pattern = schema.find("pattern"); pattern != schema.end()) {
+      if (!pattern->is_string()) return At(path, "\"pattern\" must be a string");
+      RETURN_IF_ERROR(check(pattern->get<std::string>()));
+    }
+    if (const auto patterns = schema.find("patternProperties"); patterns != schema.end()) {
+      for (const auto& [pattern, part] : patterns->items()) RETURN_IF_ERROR(check(pattern));
     }
     return absl::OkStatus();
   }

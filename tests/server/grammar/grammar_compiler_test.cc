@@ -120,6 +120,9 @@ TEST_F(GrammarCompilerTest, SaysSoBrieflyAndInWholeCharacters) {
 TEST_F(GrammarCompilerTest, SurvivesWhatIsNestedDeepOrRefersToItself) {
   const std::string open(30'000, '('), close(30'000, ')');
   Refusal(Regex(open + "a" + close));
+  Refusal(Grammar("root ::= Regex(\"" + open + "a" + close + "\")"));
+  Refusal(Regex("a" + std::string(60'000, '*')));
+  Refusal({.kind = Kind::kJsonSchema, .source = R"({"type": "string", "pattern": ")" + open + R"("})", .field = "f"});
   Refusal(Grammar("root ::= " + open + "\"a\"" + close));
   Refusal(Grammar("root ::= a\na ::= b\nb ::= a"));
   Refusal({.kind = Kind::kJsonSchema, .source = R"({"$ref": "#"})", .field = "f"});
@@ -135,6 +138,18 @@ TEST_F(GrammarCompilerTest, GivesUpOnWhatCostsTooMuch) {
   GrammarCompiler small(tokenizer_, {.max_memory = 20'000});
   EXPECT_THAT(std::string(small.Compile(Regex("(abc|[d-x]{1,30}){2,9}")).status().message()),
               HasSubstr("too much memory"));
+}
+
+TEST_F(GrammarCompilerTest, GivesUpOnWhatWouldTakeForEver) {
+  const auto repeated = [](const std::string& part, int times) {
+    std::string all;
+    for (int i = 0; i < times; ++i) all += part;
+    return all;
+  };
+  for (const std::string& regex : {repeated("[^a]", 12'000), repeated(".*a", 15'000), repeated("a?", 30'000),
+                                   repeated("(.?a?b?){32}", 20), std::string("(.{0,100}){0,100}x")}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(compiler_.Compile(Regex(regex)).status())) << regex.substr(0, 30);
+  }
 }
 
 // An allocation that fails anywhere leaves nothing behind that a later compilation trips over.
