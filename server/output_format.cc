@@ -7,11 +7,12 @@
 
 namespace quire {
 
-std::string StructuralTag(const OutputFormat& format) {
+std::string StructuralTag(const OutputFormat& format, int max_whitespace) {
   QUIRE_CHECK(format.kind == OutputFormat::Kind::kFrames && !format.frames.empty());
   Json tags = Json::array();
   for (const OutputFormat::Frame& frame : format.frames) {
-    const Json content = {{"type", "json_schema"}, {"json_schema", Json::parse(frame.schema)}};
+    const Json content = {
+        {"type", "json_schema"}, {"json_schema", Json::parse(frame.schema)}, {"max_whitespace_cnt", max_whitespace}};
     tags.push_back({{"type", "tag"}, {"begin", frame.begin}, {"content", content}, {"end", frame.end}});
   }
   Json body = {{"type", "tags_with_separator"},

@@ -30,7 +30,8 @@ struct OutputFormat {
   std::string field = {};  // Where it stands in the request, for messages: "sampling_params.output_format.json_schema".
 };
 
-// A format of kind kFrames, whose schemas are JSON, as a structural tag of xgrammar's: JSON text.
-std::string StructuralTag(const OutputFormat& format);
+// A format of kind kFrames, whose schemas are JSON, as a structural tag of xgrammar's: JSON text. At most so many
+// characters of white space come one after the other.
+std::string StructuralTag(const OutputFormat& format, int max_whitespace);
 
 }  // namespace quire

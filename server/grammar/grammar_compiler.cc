@@ -34,7 +34,7 @@ constexpr size_t kMaxChoices = 1024;
 std::string KeyOf(const OutputFormat& format) {
   std::string key = absl::StrCat(static_cast<int>(format.kind), ":", format.source);
   for (const std::string& choice : format.choices) absl::StrAppend(&key, "\n", choice.size(), ":", choice);
-  if (format.kind == OutputFormat::Kind::kFrames) key += StructuralTag(format);
+  if (format.kind == OutputFormat::Kind::kFrames) key += StructuralTag(format, kMaxJsonWhitespace);
   return key;
 }
 
@@ -114,7 +114,7 @@ xgrammar::Grammar FromRegex(const std::string& regex) {
 }
 
 xgrammar::Grammar FromFrames(const OutputFormat& format) {
-  auto grammar = xgrammar::Grammar::FromStructuralTag(StructuralTag(format));
+  auto grammar = xgrammar::Grammar::FromStructuralTag(StructuralTag(format, kMaxJsonWhitespace));
   if (const auto* error = std::get_if<xgrammar::StructuralTagError>(&grammar)) {
     std::visit([](const auto& problem) { throw problem; }, *error);
   }

@@ -31,13 +31,12 @@ asio::awaitable<void> GetStats(const HttpApi& api, HttpExchange& exchange) {
   auto done = Wakeup::Make(exchange.executor());
   const absl::Cleanup close = [&done] { done->Close(); };
   const auto stats = std::make_shared<EngineStats>();  // The engine thread's until `done`.
-  const bool posted = api.pipeline.GetStats([done, stats](const EngineStats& now) {
-    *stats = now;
+  const bool posted = api.pipeline.TryRunOnEngine([done, stats](const Engine& engine) {
+    *stats = engine.stats();
     done->Notify();
   });
   if (!posted) {
-    const absl::Status busy = absl::ResourceExhaustedError("the engine has too many messages to read; try again later");
-    co_await exchange.Respond(ErrorResponse(WithRetryDelay(busy, absl::Seconds(1))));
+    co_await exchange.Respond(ErrorResponse(TryAgainLater("the engine has too many messages to read")));
     co_return;
   }
   co_await done->Wait();

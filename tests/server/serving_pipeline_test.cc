@@ -283,7 +283,7 @@ TEST_F(ServingPipelineTest, TellsMetricsWhatBecameOfRequestsBeforeTheirClientsKn
   ASSERT_TRUE(Start("no!", 4, bad).ok());
   EXPECT_FALSE(bad.AwaitLast().status.ok());
   pipeline_->StreamOver();
-  EXPECT_FALSE(Start(std::vector<ChatMessage>{{"user", "hello"}}, 4, refused).ok());
+  EXPECT_FALSE(Start(Conversation{.messages = {TextMessage("user", "hello")}}, 4, refused).ok());
   const std::string later = pipeline_->metrics().Render();
   EXPECT_THAT(later, HasSubstr("quire_streams_open 0\n"));
   EXPECT_THAT(later, HasSubstr("quire_requests_total{protocol=\"quire\"} 3\n"));

@@ -45,6 +45,7 @@ std::vector<ResponseDelta> Stream(const std::string& syntax, std::vector<std::st
                                   FinishReason reason = FinishReason::kStop) {
   const ScriptTokenizer tokenizer(std::move(texts));
   RecordingSink sink;
+  Metrics metrics({.model_name = "script", .max_model_len = 100});
   auto context = std::make_shared<RequestContext>();
   context->id = 1;
   context->sink = &sink;
@@ -52,7 +53,8 @@ std::vector<ResponseDelta> Stream(const std::string& syntax, std::vector<std::st
   context->parallel_calls = parallel;
   context->shown_tokens = {0};
   {  // The thread delivers everything before it ends.
-    StreamThread thread(tokenizer, {.finish_sample = [](RequestId, int) {}, .request_over = [] {}});
+    StreamThread thread(tokenizer, metrics,
+                        {.finish_sample = [](RequestId, int) {}, .request_over = [](const RequestRecord&) {}});
     thread.Open(std::move(context));
     for (TokenId token = 0; token < tokenizer.vocab_size(); ++token) {
       SequenceOutput output;

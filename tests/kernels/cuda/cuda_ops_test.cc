@@ -157,7 +157,7 @@ TEST_F(CudaRunnerTest, ChoosesOnTheDeviceWhatTheHostChooses) {
   for (size_t i = 0; i < rows.size(); i += 6) {
     for (size_t kind = 0; kind < 2; ++kind) {
       const SampledToken& by_host = (*sampled)[i + 4 + kind];
-      EXPECT_TRUE(by_host.ok);
+      EXPECT_TRUE(by_host.status.ok()) << by_host.status;
       EXPECT_EQ(by_host.top.size(), 3u);
       EXPECT_EQ((*sampled)[i + kind].token, by_host.token);
       EXPECT_EQ((*sampled)[i + 2 + kind].token, by_host.token);

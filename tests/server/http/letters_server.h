@@ -61,8 +61,8 @@ class LettersServer {
   EngineStats Stats() {
     EngineStats stats;
     absl::Notification answered;
-    EXPECT_TRUE(pipeline_->GetStats([&](const EngineStats& now) {
-      stats = now;
+    EXPECT_TRUE(pipeline_->TryRunOnEngine([&](const Engine& engine) {
+      stats = engine.stats();
       answered.Notify();
     }));
     answered.WaitForNotification();

@@ -130,7 +130,7 @@ TEST(StructuralTag, HoldsTheSchemasBetweenTheTextsAroundThem) {
   ToolChoice choice = Choice("\"required\"");
   choice.parallel = false;
   const ToolUse use = PlanToolUse(Parsed(kTools), choice, FindCallSyntax("hermes", ""));
-  const Json tag = Parsed(StructuralTag(use.format));
+  const Json tag = Parsed(StructuralTag(use.format, 24));
   EXPECT_EQ(tag["type"], "structural_tag");
   const Json& format = tag["format"];
   EXPECT_EQ(format["type"], "tags_with_separator");

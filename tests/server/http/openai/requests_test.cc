@@ -40,8 +40,8 @@ class OpenAiRequestsTest : public ::testing::Test {
   }
   static std::vector<std::string> Contents(const ChatRequest& request) {
     std::vector<std::string> contents;
-    for (const ChatMessage& message : std::get<std::vector<ChatMessage>>(request.generation.prompt)) {
-      contents.push_back(message.content);
+    for (const Json& message : std::get<Conversation>(request.generation.prompt).messages) {
+      contents.push_back(message.at("content"));
     }
     return contents;
   }
