@@ -133,18 +133,22 @@ void HttpServer::Serve(tcp::socket socket) {
   });
 }
 
+void HttpServer::CloseIdleSessions() {
+  context_.draining = true;
+  // Closing one may have it leave the set, though not before this returns.
+  for (HttpSession* session : sessions_) session->CloseIfIdle();
+}
+
 void HttpServer::Drain() {
-  asio::post(io_, [this] { context_.draining = true; });
+  asio::post(io_, [this] { CloseIdleSessions(); });
 }
 
 void HttpServer::Shutdown(absl::Time deadline) {
   if (!thread_.joinable()) return;
   asio::post(io_, [this, deadline] {
-    context_.draining = true;
     error_code ignored;
     acceptor_.close(ignored);
-    // Closing one may have it leave the set, though not before this returns.
-    for (HttpSession* session : sessions_) session->CloseIfIdle();
+    CloseIdleSessions();
     if (sessions_.empty()) return;
     last_call_.expires_at(std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(deadline - absl::Now()));
     last_call_.async_wait([this](error_code) {

@@ -33,7 +33,7 @@ class HttpServer {
   // As clients write it: "127.0.0.1:8080".
   const std::string& address() const { return address_; }
 
-  // From now on a connection ends with the answer that it waits for. New ones are still served.
+  // Connections that wait for no answer close at once, the others with their answer. New ones are still served.
   void Drain();
   // Accepts nothing more, closes connections that wait for no answer at once and the others at `deadline`, and returns
   // when all are over. REQUIRES: what handlers wait for still comes.
@@ -46,6 +46,7 @@ class HttpServer {
   void Run();
   asio::awaitable<void> AcceptAll();
   void Serve(boost::asio::ip::tcp::socket socket);
+  void CloseIdleSessions();
 
   const int max_connections_;
   HttpSessionContext context_;

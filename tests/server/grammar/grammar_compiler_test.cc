@@ -147,7 +147,7 @@ TEST_F(GrammarCompilerTest, GivesUpOnWhatWouldTakeForEver) {
     return all;
   };
   for (const std::string& regex : {repeated("[^a]", 12'000), repeated(".*a", 15'000), repeated("a?", 30'000),
-                                   repeated("(.?a?b?){32}", 20), std::string("(.{0,100}){0,100}x")}) {
+                                   repeated("(.?a?b?){32}", 20)}) {
     EXPECT_TRUE(absl::IsInvalidArgument(compiler_.Compile(Regex(regex)).status())) << regex.substr(0, 30);
   }
 }

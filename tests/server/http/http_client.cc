@@ -89,7 +89,7 @@ HttpReply HttpClient::Read(bool to_head) {
   } else if (reply.headers.count("content-length") > 0) {
     TakeBytes(std::stoul(reply.headers["content-length"]), reply);
     reply.complete = !ended_;
-  } else if (reply.headers["transfer-encoding"] == "chunked") {
+  } else if (reply.headers.count("transfer-encoding") > 0) {
     while (!ended_ && !reply.complete) {
       const std::string length = TakeLine();
       if (length.empty()) break;

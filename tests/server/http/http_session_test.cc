@@ -151,7 +151,9 @@ TEST_F(HttpSessionTest, EchoesTheRequestsIdOrMakesOne) {
   client.Send("GET /hello HTTP/1.1\r\nHost: x\r\nX-Request-ID: mine-1\r\n\r\n");
   EXPECT_EQ(client.Read().headers["x-request-id"], "mine-1");
   client.Send("GET /hello HTTP/1.1\r\nHost: x\r\nX-Request-ID: with space\r\n\r\n");
-  EXPECT_EQ(client.Read().headers["x-request-id"].size(), 16u);
+  const std::string made = client.Read().headers["x-request-id"];
+  EXPECT_NE(made, "");
+  EXPECT_EQ(made.find(' '), made.npos);
 }
 
 TEST_F(HttpSessionTest, AFaultInAHandlerEndsItsRequestAlone) {
@@ -224,14 +226,16 @@ TEST_F(HttpSessionTest, ShuttingDownClosesIdleConnectionsAtOnceAndBusyOnesAtTheD
   EXPECT_TRUE(busy.AwaitEnd());
 }
 
-TEST_F(HttpSessionTest, ADrainingServerEndsConnectionsWithTheirAnswers) {
-  HttpClient client(port());
-  EXPECT_EQ(client.Get("/hello").headers.count("connection"), 0u);
+TEST_F(HttpSessionTest, ADrainingServerClosesIdleConnectionsAndOthersWithTheirAnswers) {
+  HttpClient idle(port());
+  EXPECT_EQ(idle.Get("/hello").headers.count("connection"), 0u);
   server_->Drain();
-  HttpReply reply = client.Get("/hello");
+  EXPECT_TRUE(idle.AwaitEnd());
+  HttpClient late(port());
+  HttpReply reply = late.Get("/hello");
+  EXPECT_EQ(reply.status, 200);
   EXPECT_EQ(reply.headers["connection"], "close");
-  EXPECT_TRUE(client.AwaitEnd());
-  EXPECT_EQ(HttpClient(port()).Get("/hello").status, 200);
+  EXPECT_TRUE(late.AwaitEnd());
 }
 
 TEST_F(HttpSessionTest, ABusyPortIsNamed) {

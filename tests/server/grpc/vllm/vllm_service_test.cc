@@ -48,17 +48,17 @@ class VllmServiceTest : public ::testing::Test {
     }
     ~Subscription() {
       context.TryCancel();
-      while (stream->Read(&batch)) {
-      }
-      (void)stream->Finish();
+      if (!ended) (void)End();
     }
     // The status that the stream ends with, once everything before was read.
     grpc::Status End() {
       while (stream->Read(&batch)) {
       }
+      ended = true;
       return stream->Finish();
     }
 
+    bool ended = false;
     grpc::ClientContext context;
     std::unique_ptr<grpc::ClientReader<common::KvEventBatch>> stream;
     common::KvEventBatch batch;
