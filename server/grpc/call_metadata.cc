@@ -22,9 +22,21 @@ std::string_view Find(const grpc::ServerContextBase& context, const char* key) {
 }  // namespace
 
 RequestOrigin ReceiveOrigin(Protocol protocol, grpc::ServerContextBase& context) {
-  RequestOrigin origin = MakeOrigin(protocol, Find(context, kRequestIdKey), Find(context, kTraceparentKey));
-  context.AddInitialMetadata(kRequestIdKey, origin.request_id);
+  RequestOrigin origin = ReadOrigin(protocol, context);
+  SendRequestId(origin, MetadataPart::kInitial, context);
   return origin;
+}
+
+RequestOrigin ReadOrigin(Protocol protocol, const grpc::ServerContextBase& context) {
+  return MakeOrigin(protocol, Find(context, kRequestIdKey), Find(context, kTraceparentKey));
+}
+
+void SendRequestId(const RequestOrigin& origin, MetadataPart part, grpc::ServerContextBase& context) {
+  if (part == MetadataPart::kInitial) {
+    context.AddInitialMetadata(kRequestIdKey, origin.request_id);
+  } else {
+    context.AddTrailingMetadata(kRequestIdKey, origin.request_id);
+  }
 }
 
 void AddLoadReport(const ServerLoad& load, grpc::ServerContextBase& context) {

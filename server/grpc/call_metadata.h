@@ -12,6 +12,12 @@ namespace quire {
 // initial metadata. REQUIRES: called once for a call, before anything is sent.
 RequestOrigin ReceiveOrigin(Protocol protocol, grpc::ServerContextBase& context);
 
+// The two halves of it, for calls whose refusals gateways take elsewhere: those must be all trailer, since a call that
+// has begun to answer is not tried again.
+RequestOrigin ReadOrigin(Protocol protocol, const grpc::ServerContextBase& context);
+enum class MetadataPart { kInitial, kTrailing };
+void SendRequestId(const RequestOrigin& origin, MetadataPart part, grpc::ServerContextBase& context);
+
 // Adds the trailer that load balancers read (see proto/quire/v1/load_report.proto). REQUIRES: called before the call is
 // finished.
 void AddLoadReport(const ServerLoad& load, grpc::ServerContextBase& context);

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "absl/time/clock.h"
-#include "engine/types/status_macros.h"
 #include "server/grpc/call_deadline.h"
 #include "server/grpc/call_metadata.h"
 #include "server/grpc/pending_responses.h"
@@ -23,15 +22,24 @@ GenerateReactor<Pending>* GenerateReactor<Pending>::Start(grpc::CallbackServerCo
 
 template <typename Pending>
 absl::Status GenerateReactor<Pending>::StartRequest(absl::StatusOr<PipelineRequest> request) {
-  RequestOrigin origin = ReceiveOrigin(Pending::kProtocol, *context_);
-  if (!request.ok()) {
-    pipeline_.Refuse(origin, request.status());
-    return request.status();
+  const RequestOrigin origin = ReadOrigin(Pending::kProtocol, *context_);
+  absl::Status status = request.status();
+  if (status.ok()) {
+    request->origin = origin;
+    request->generate.deadline = DeadlineOf(*context_);
+    // Nothing is written before the metadata is there.
+    const std::lock_guard lock(mutex_);
+    absl::StatusOr<RequestContextPtr> started = pipeline_.Start(*std::move(request), this);
+    status = started.status();
+    if (started.ok()) {
+      request_ = *std::move(started);
+      SendRequestId(origin, MetadataPart::kInitial, *context_);
+    }
+  } else {
+    pipeline_.Refuse(origin, status);
   }
-  request->origin = std::move(origin);
-  request->generate.deadline = DeadlineOf(*context_);
-  ASSIGN_OR_RETURN(request_, pipeline_.Start(*std::move(request), this));
-  return absl::OkStatus();
+  if (!status.ok()) SendRequestId(origin, MetadataPart::kTrailing, *context_);
+  return status;
 }
 
 template <typename Pending>

@@ -38,6 +38,7 @@ Call Generate(ServerProcess& server, const v1::GenerateRequest& request,
   Call call;
   call.status = stream->Finish();
   call.request_id = ValueOf(context.GetServerInitialMetadata(), "x-request-id");
+  if (call.request_id.empty()) call.request_id = ValueOf(context.GetServerTrailingMetadata(), "x-request-id");
   return call;
 }
 
