@@ -36,6 +36,8 @@ constexpr size_t kSmallBodyBytes = 16 << 10;
 constexpr size_t kMaxReadAhead = 16 << 10;
 
 constexpr seconds kIdleTimeout{75};
+// How long a client that has just connected has for its first request once the server drains.
+constexpr seconds kLastChance{5};
 constexpr seconds kHeaderTimeout{10};
 constexpr seconds kBodyTimeout{60};
 constexpr seconds kWriteTimeout{30};
@@ -73,7 +75,9 @@ asio::awaitable<void> HttpSession::ServeAll() {
 }
 
 void HttpSession::CloseIfIdle() {
-  if (idle_) Close();
+  if (!idle_) return;
+  if (served_any_) return Close();
+  StartTimeout(kLastChance);
 }
 
 void HttpSession::Close() {
@@ -90,13 +94,14 @@ asio::awaitable<bool> HttpSession::ReadRequest() {
   version_ = 11;
   head_ = false;
   const bool begun = co_await AwaitFirstBytes();
+  idle_ = false;
   if (!begun) co_return false;
   Parser parser;
   parser.header_limit(kMaxHeaderBytes);
   parser.body_limit(kMaxBodyBytes);
   const std::optional<Refusal> refusal = co_await ReadMessage(parser);
   StopTimeout();
-  idle_ = false;
+  served_any_ = true;
   TakeRequest(parser);
   if (!refusal.has_value()) co_return true;
   if (refusal->status != 0) co_await RefuseAndLinger(*refusal);
@@ -107,7 +112,7 @@ asio::awaitable<bool> HttpSession::AwaitFirstBytes() {
   if (buffer_.size() > 0) co_return true;
   buffer_.shrink_to_fit();  // A quiet connection costs no more than itself.
   error_code error;
-  StartTimeout(kIdleTimeout);
+  StartTimeout(context_.draining ? kLastChance : kIdleTimeout);
   co_await socket_.async_wait(tcp::socket::wait_read, Into(error));
   StopTimeout();
   co_return !error;

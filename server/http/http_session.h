@@ -33,7 +33,7 @@ class HttpSession final : public HttpExchange, public std::enable_shared_from_th
 
   // Serves the connection until it ends; throws nothing. REQUIRES: a shared_ptr to this lives on until it returns.
   asio::awaitable<void> Run();
-  // Ends the connection if no request is being answered.
+  // Ends the connection if the client waits for nothing. One that has just connected gets a moment to ask, and its answer.
   void CloseIfIdle();
   // Ends it in any case.
   void Close();
@@ -90,7 +90,8 @@ class HttpSession final : public HttpExchange, public std::enable_shared_from_th
   // Of the request being answered.
   HttpRequest request_;
   BodyBudget::Share body_share_;
-  bool idle_ = true;  // There is none.
+  bool idle_ = true;  // Nothing of it has come.
+  bool served_any_ = false;
   unsigned version_ = 11;
   bool head_ = false;
   bool keep_alive_ = true;

@@ -238,6 +238,17 @@ TEST_F(HttpSessionTest, ADrainingServerClosesIdleConnectionsAndOthersWithTheirAn
   EXPECT_TRUE(late.AwaitEnd());
 }
 
+TEST_F(HttpSessionTest, ADrainingServerAnswersWhoHasConnectedAndNotAskedYet) {
+  HttpClient early(port()), idle(port());
+  EXPECT_EQ(idle.Get("/hello").status, 200);  // So the earlier one was taken on, too.
+  server_->Drain();
+  EXPECT_TRUE(idle.AwaitEnd());
+  HttpReply reply = early.Get("/hello");
+  EXPECT_EQ(reply.status, 200);
+  EXPECT_EQ(reply.headers["connection"], "close");
+  EXPECT_TRUE(early.AwaitEnd());
+}
+
 TEST_F(HttpSessionTest, ABusyPortIsNamed) {
   const HttpServerOptions options{.host = "127.0.0.1", .port = port(), .cors_origin = ""};
   const absl::Status status = HttpServer::Start(options, [](HttpExchange& e) { return e.EndEvents(); }).status();
