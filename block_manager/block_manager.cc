@@ -154,8 +154,8 @@ void BlockManager::ReplaceByCopy(BlockTable& table, int i, int num_tokens) {
 
 void BlockManager::Commit(BlockTable& table, std::span<const TokenId> tokens, int num_computed) {
   QUIRE_CHECK(0 <= num_computed && num_computed <= static_cast<int64_t>(tokens.size()));
-  QUIRE_CHECK(num_computed <= static_cast<int64_t>(table.blocks.size()) * block_size());
   if (!IsIndexing(table)) return;
+  QUIRE_CHECK(num_computed <= static_cast<int64_t>(table.blocks.size()) * block_size());
   const int num_full = num_computed / block_size();
   while (table.num_indexed_blocks < num_full && CommitNextPage(table, tokens)) ++table.num_indexed_blocks;
 }
@@ -185,6 +185,32 @@ bool BlockManager::CommitNextPage(BlockTable& table, std::span<const TokenId> to
 void BlockManager::ForgetCoveredSibling(BlockId block) {
   const BlockId covered = index_.FindCoveredSibling(block);
   if (covered != kNoBlock) ForgetSubtree(covered);
+}
+
+bool BlockManager::Slide(BlockTable& table, int num_kept, int num_dropped) {
+  QUIRE_CHECK(0 <= num_kept && num_dropped > 0 && num_kept + num_dropped <= std::ssize(table.blocks));
+  const auto kept = std::span(table.blocks).first(num_kept), dropped = std::span(table.blocks).subspan(num_kept, num_dropped);
+  const auto freed = std::ranges::count_if(dropped, [&](BlockId block) { return pool_.refcount(block) == 1; });
+  const auto num_fresh = std::ranges::count_if(kept, [&](BlockId block) { return NumTablesHolding(block) > 1; });
+  if (num_fresh > freed + pool_.num_free() + pool_.num_cached()) return false;
+  table.index_epoch = 0;
+  table.num_indexed_blocks = 0;
+  // Tails first, as always.
+  for (int i = num_kept + num_dropped - 1; i >= num_kept; --i) DropFromTable(table.blocks[i]);
+  table.blocks.erase(table.blocks.begin() + num_kept, table.blocks.begin() + num_kept + num_dropped);
+  for (int i = num_kept - 1; i >= 0; --i) MakeOwn(table, i);
+  return true;
+}
+
+// Others may go on with what the page holds, and the index keeps it for them where there is room for a second page.
+void BlockManager::MakeOwn(BlockTable& table, int i) {
+  const BlockId block = table.blocks[i];
+  if (!MustCopy(block)) return;
+  if (NumTablesHolding(block) > 1 || pool_.num_free() + pool_.num_cached() > 0) {
+    ReplaceByCopy(table, i, 0);
+  } else {
+    ForgetSubtree(block);
+  }
 }
 
 BlockTable BlockManager::Fork(const BlockTable& table) {

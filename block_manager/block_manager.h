@@ -95,6 +95,12 @@ class BlockManager {
   // REQUIRES: `tokens` goes on from those that the table was admitted with.
   void Commit(BlockTable& table, std::span<const TokenId> tokens, int num_computed);
 
+  // Drops the num_dropped pages that follow the table's first num_kept, and makes those num_kept its own, to be written
+  // anew from their first token on; the rest moves up. From then on nothing of the table enters the index. False, and
+  // nothing changed, when pages run out, which cannot happen while no other table holds any page.
+  // REQUIRES: the tokens of these pages are computed, and none of what the table announced is not.
+  bool Slide(BlockTable& table, int num_kept, int num_dropped);
+
   // A second table over the same pages; whoever writes to a shared one first gets a copy (see Grow).
   BlockTable Fork(const BlockTable& table);
 
@@ -158,6 +164,7 @@ class BlockManager {
 
   bool MustCopy(BlockId block) const;
   void ReplaceByCopy(BlockTable& table, int i, int num_tokens);
+  void MakeOwn(BlockTable& table, int i);
   // The caller's reference on the source becomes the copy's.
   void AddCopy(const BlockCopy& copy);
   void EndCopy(const BlockCopy& copy);

@@ -53,7 +53,9 @@ Engine::Engine(const EngineOptions& options, ModelRunner& runner)
     : options_(options),
       runner_(runner),
       blocks_(BlockOptions(options)),
-      scheduler_({.max_num_seqs = options.max_num_seqs, .max_num_batched_tokens = options.max_num_batched_tokens},
+      scheduler_({.max_num_seqs = options.max_num_seqs,
+                  .max_num_batched_tokens = options.max_num_batched_tokens,
+                  .kv_window = options.kv_window},
                  blocks_) {
   QUIRE_CHECK(ValidateOptions(options).ok());
 }
@@ -73,12 +75,18 @@ absl::Status Engine::ValidateOptions(const EngineOptions& options) {
   RETURN_IF_ERROR(at_least("block_size", options.blocks.block_size, 1));
   RETURN_IF_ERROR(at_least("max_model_len", options.max_model_len, 2));
   RETURN_IF_ERROR(at_least("max_num_seqs", options.max_num_seqs, 1));
-  RETURN_IF_ERROR(at_least("max_num_batched_tokens", options.max_num_batched_tokens, options.max_num_seqs));
+  RETURN_IF_ERROR(at_least("max_num_batched_tokens", options.max_num_batched_tokens,
+                           options.max_num_seqs + options.kv_window.sink_tokens));
   RETURN_IF_ERROR(at_least("max_waiting_requests", options.max_waiting_requests, 1));
   RETURN_IF_ERROR(at_least("max_waiting_tokens", options.max_waiting_tokens, options.max_model_len));
   const int64_t pool = int64_t{options.blocks.num_blocks} * options.blocks.block_size;
   if (pool > std::numeric_limits<int32_t>::max()) {
     return absl::InvalidArgumentError(absl::StrCat("num_blocks x block_size must be below 2^31 tokens, got ", pool));
+  }
+  RETURN_IF_ERROR(Validate(options.kv_window, options.blocks.block_size));
+  if (options.kv_window.bounded()) {
+    RETURN_IF_ERROR(at_least("num_blocks x block_size", pool, options.kv_window.capacity()));
+    if (options.recompute_always) return absl::InvalidArgumentError("recompute_always needs every token to be kept");
   }
   for (TokenId token : options.eos_token_ids) {
     if (token < 0 || token >= options.vocab_size) {
@@ -89,6 +97,7 @@ absl::Status Engine::ValidateOptions(const EngineOptions& options) {
 }
 
 int Engine::MaxSequenceLength() const {
+  if (options_.kv_window.bounded()) return options_.max_model_len;
   return std::min(options_.max_model_len, options_.blocks.num_blocks * options_.blocks.block_size);
 }
 

@@ -36,6 +36,7 @@ struct EngineOptions {
   int vocab_size = 0;
   std::vector<TokenId> eos_token_ids;  // Any of them ends a sequence, unless ignore_eos.
   BlockManagerOptions blocks;
+  KvWindow kv_window;             // Unless it is bounded, a sequence must fit the pool.
   bool recompute_always = false;  // --no-kv-cache: every token recomputes its whole sequence. For comparison only.
   // Asked within a step, for Timings and StepTimings only: everything that is decided depends on the `now` given to
   // Step.

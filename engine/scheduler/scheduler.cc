@@ -13,7 +13,9 @@ constexpr int kMaxLookedPast = 16;
 
 ScheduledSequence Describe(Sequence& sequence) {
   const RequestState& request = *sequence.request;
-  ScheduledSequence scheduled = {.sequence = &sequence, .num_tokens = sequence.num_scheduled};
+  ScheduledSequence scheduled = {.sequence = &sequence,
+                                 .num_tokens = sequence.num_scheduled,
+                                 .num_refreshed = sequence.num_refreshed};
   if (request.needs_scores()) {
     const int end = std::min(sequence.num_computed + sequence.num_scheduled, request.num_prompt_tokens - 1);
     scheduled.first_scored = std::max(sequence.num_computed, request.num_scored);
@@ -34,6 +36,7 @@ void Scheduler::Fork(const Sequence& parent, Sequence& sequence) {
   QUIRE_CHECK(parent.status == SequenceStatus::kRunning);
   sequence.table = blocks_.Fork(parent.table);
   sequence.num_computed = parent.num_computed;
+  sequence.num_dropped = parent.num_dropped;
   sequence.status = SequenceStatus::kRunning;
   running_.insert(std::lower_bound(running_.begin(), running_.end(), &sequence, ServedBefore()), &sequence);
 }
@@ -57,7 +60,7 @@ const Schedule& Scheduler::Plan(absl::Time now) {
   for (Sequence* sequence : running_) {
     if (sequence->num_scheduled == 0) continue;
     schedule_.sequences.push_back(Describe(*sequence));
-    sequence->num_scheduled = 0;
+    sequence->num_scheduled = sequence->num_refreshed = 0;
   }
   schedule_.num_tokens = options_.max_num_batched_tokens - budget_;
   return schedule_;
@@ -65,9 +68,9 @@ const Schedule& Scheduler::Plan(absl::Time now) {
 
 // The next three loops go forward while preemption shortens the list from its end, so they read its size each time.
 void Scheduler::PlanDecodes() {
-  for (size_t i = 0; i < running_.size(); ++i) {
+  for (size_t i = 0; i < running_.size() && budget_ > 0; ++i) {
     Sequence& sequence = *running_[i];
-    if (sequence.num_uncomputed() == 1 && GrowOrPreempt(sequence, 1)) Give(sequence, 1);
+    if (sequence.num_uncomputed() == 1 && SlideWindow(sequence) && GrowOrPreempt(sequence, 1)) Give(sequence, 1);
   }
 }
 
@@ -76,7 +79,7 @@ void Scheduler::PlanPrompts() {
   for (const Sequence* sequence : running_) num_contenders_ += sequence->num_scheduled == 0;
   for (size_t i = 0; i < running_.size() && budget_ > 0; ++i) {
     Sequence& sequence = *running_[i];
-    if (sequence.num_scheduled > 0) continue;
+    if (sequence.num_scheduled > 0 || !SlideWindow(sequence)) continue;
     const int share = TakeShare(sequence);
     if (GrowOrPreempt(sequence, share)) Give(sequence, share);
   }
@@ -85,8 +88,10 @@ void Scheduler::PlanPrompts() {
 void Scheduler::PlanRest() {
   for (size_t i = 0; i < running_.size() && budget_ > 0; ++i) {
     Sequence& sequence = *running_[i];
-    const int more = std::min(sequence.num_uncomputed() - sequence.num_scheduled, budget_);
-    if (more > 0 && GrowOrPreempt(sequence, sequence.num_scheduled + more)) Give(sequence, more);
+    const int lacking = NumComputable(sequence) - sequence.num_scheduled;
+    if (lacking == 0 || !SlideWindow(sequence)) continue;
+    const int more = std::min(lacking, budget_);
+    if (GrowOrPreempt(sequence, sequence.num_scheduled + more)) Give(sequence, more);
   }
 }
 
@@ -122,21 +127,57 @@ void Scheduler::Give(Sequence& sequence, int num_tokens) {
 // What a prompt gets when it is its turn: at most half of what is left while others have nothing yet, and up to the end
 // of a page where it goes on. PlanRest spends what that leaves.
 int Scheduler::TakeShare(const Sequence& sequence) {
-  const int needed = sequence.num_uncomputed();
+  const int needed = NumComputable(sequence);
   const int most = --num_contenders_ > 0 ? std::max(1, budget_ / 2) : budget_;
   if (needed <= most) return needed;
   const int past_page = (sequence.num_computed + most) % blocks_.block_size();
   return most > past_page ? most - past_page : most;
 }
 
+// How many of the sequence's tokens one step may compute: all that see the same pages.
+int Scheduler::NumComputable(const Sequence& sequence) const {
+  const int uncomputed = sequence.num_uncomputed();
+  if (!options_.kv_window.bounded()) return uncomputed;
+  return std::min(uncomputed, options_.kv_window.EndOfStretch(sequence.num_computed) - sequence.num_computed);
+}
+
+// Drops what the next token does not see any more, and has the sinks computed anew. False if the sequence gets nothing
+// in this step: there is no budget for the sinks, or it was itself the last and had to give way.
+bool Scheduler::SlideWindow(Sequence& sequence) {
+  const KvWindow& window = options_.kv_window;
+  if (!window.bounded()) return true;
+  const int num_dropped = window.NumDropped(sequence.num_computed);
+  if (num_dropped == sequence.num_dropped) return true;
+  if (budget_ <= window.sink_tokens) return false;
+  const int page = blocks_.block_size();
+  while (!blocks_.Slide(sequence.table, window.sink_tokens / page, (num_dropped - sequence.num_dropped) / page)) {
+    if (!GiveWayFor(sequence)) return false;
+  }
+  sequence.num_dropped = num_dropped;
+  sequence.num_refreshed = window.sink_tokens;
+  budget_ -= window.sink_tokens;
+  return true;
+}
+
 // False if the sequence was itself the last and had to give way.
 bool Scheduler::GrowOrPreempt(Sequence& sequence, int num_tokens) {
-  while (!blocks_.Grow(sequence.table, sequence.num_computed, sequence.num_computed + num_tokens)) {
-    const bool gave_way = running_.back() == &sequence;
-    PreemptLast();
-    if (gave_way) return false;
+  const int place = sequence.PlaceOf(sequence.num_computed);
+  while (!blocks_.Grow(sequence.table, place, place + num_tokens)) {
+    if (!GiveWayFor(sequence)) return false;
   }
   return true;
+}
+
+bool Scheduler::GiveWayFor(const Sequence& sequence) {
+  const bool is_last = running_.back() == &sequence;
+  PreemptLast();
+  return !is_last;
+}
+
+std::span<const TokenId> Scheduler::TokensToAdmit(const Sequence& sequence) const {
+  const std::span<const TokenId> tokens = sequence.tokens;
+  if (!options_.kv_window.bounded()) return tokens;
+  return tokens.first(std::min<size_t>(tokens.size(), options_.kv_window.capacity()));
 }
 
 // Pages for a waiting sequence. A page for each of the running is left, so that they do not preempt it at once.
@@ -144,7 +185,7 @@ AdmitOutcome Scheduler::Admit(Sequence& sequence) {
   const auto seats_lacking = [&] { return num_seats_ + sequence.num_seats() > options_.max_num_seqs; };
   if (seats_lacking() && !CanMakeRoomFor(sequence)) return AdmitOutcome::kNoRoom;
   for (;;) {
-    const Admission admission = blocks_.Admit(sequence.table, sequence.tokens,
+    const Admission admission = blocks_.Admit(sequence.table, TokensToAdmit(sequence),
                                               {.salt = sequence.request->cache_salt,
                                                .reuse = !sequence.request->needs_scores(),
                                                .reserve_blocks = static_cast<int>(running_.size())});
@@ -173,7 +214,7 @@ bool Scheduler::CanMakeRoomFor(const Sequence& sequence) const {
     any = true;
   }
   return any && seats >= sequence.num_seats() &&
-         pages >= blocks_.BlocksFor(static_cast<int64_t>(sequence.tokens.size()));
+         pages >= blocks_.BlocksFor(std::ssize(TokensToAdmit(sequence)));
 }
 
 void Scheduler::StartRunning(Sequence& sequence) {
@@ -187,10 +228,10 @@ void Scheduler::StopRunning(Sequence& sequence) {
   QUIRE_CHECK(position != running_.end() && *position == &sequence);
   running_.erase(position);
   num_seats_ -= sequence.num_seats();
-  budget_ += sequence.num_scheduled;
-  sequence.num_scheduled = 0;
+  budget_ += sequence.num_scheduled + sequence.num_refreshed;
+  sequence.num_scheduled = sequence.num_refreshed = 0;
   blocks_.Release(sequence.table, sequence.tokens, sequence.num_computed);
-  sequence.num_computed = 0;
+  sequence.num_computed = sequence.num_dropped = 0;
 }
 
 void Scheduler::PreemptLast() {
@@ -206,8 +247,10 @@ void Scheduler::CheckInvariants() const {
   int num_seats = 0;
   for (const Sequence* sequence : running_) {
     QUIRE_CHECK(sequence->status == SequenceStatus::kRunning);
-    QUIRE_CHECK(sequence->num_scheduled == 0 && sequence->num_uncomputed() > 0);
-    QUIRE_CHECK(static_cast<int>(sequence->table.blocks.size()) >= blocks_.BlocksFor(sequence->num_computed));
+    QUIRE_CHECK(sequence->num_scheduled == 0 && sequence->num_refreshed == 0 && sequence->num_uncomputed() > 0);
+    const int num_blocks = static_cast<int>(sequence->table.blocks.size());
+    QUIRE_CHECK(num_blocks >= blocks_.BlocksFor(sequence->PlaceOf(sequence->num_computed)));
+    if (options_.kv_window.bounded()) QUIRE_CHECK(num_blocks <= blocks_.BlocksFor(options_.kv_window.capacity()));
     num_seats += sequence->num_seats();
   }
   QUIRE_CHECK(num_seats == num_seats_ && num_seats_ <= options_.max_num_seqs);

@@ -11,10 +11,12 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "absl/time/time.h"
 #include "block_manager/block_manager.h"
+#include "engine/scheduler/kv_window.h"
 #include "engine/scheduler/request_queue.h"
 #include "engine/scheduler/schedule.h"
 
@@ -22,7 +24,8 @@ namespace quire {
 
 struct SchedulerOptions {
   int max_num_seqs = 0;
-  int max_num_batched_tokens = 0;  // >= max_num_seqs, so that decodes always fit.
+  int max_num_batched_tokens = 0;  // >= max_num_seqs + kv_window.sink_tokens, so that decodes always fit.
+  KvWindow kv_window = {};
 };
 
 class Scheduler {
@@ -57,7 +60,11 @@ class Scheduler {
 
   void Give(Sequence& sequence, int num_tokens);
   int TakeShare(const Sequence& sequence);
+  bool SlideWindow(Sequence& sequence);
+  int NumComputable(const Sequence& sequence) const;
+  std::span<const TokenId> TokensToAdmit(const Sequence& sequence) const;
   bool GrowOrPreempt(Sequence& sequence, int num_tokens);
+  bool GiveWayFor(const Sequence& sequence);
   AdmitOutcome Admit(Sequence& sequence);
   bool CanMakeRoomFor(const Sequence& sequence) const;
   void StartRunning(Sequence& sequence);

@@ -53,12 +53,16 @@ struct Sequence {
   uint64_t seed = 0;
   std::vector<TokenId> tokens;  // Known: the prompt, then the output.
   std::unique_ptr<TokenConstraint> constraint;  // Has accepted the output; null: none.
-  int num_computed = 0;         // Leading tokens whose KV is in the pages of `table`.
+  int num_computed = 0;         // Leading tokens whose KV is in the pages of `table`, but for those dropped:
+  int num_dropped = 0;          // see KvWindow.
   int num_scheduled = 0;        // Tokens after those that the step being planned computes.
+  int num_refreshed = 0;        // Leading tokens that it computes anew, to be rotated for where they are now.
   BlockTable table;             // Empty unless running.
   SequenceStatus status = SequenceStatus::kWaiting;
 
   int num_uncomputed() const { return static_cast<int>(tokens.size()) - num_computed; }
+  // How far into the table's pages a token lies that is not among the sinks.
+  int PlaceOf(int position) const { return position - num_dropped; }
   int num_output_tokens() const { return static_cast<int>(tokens.size()) - request->num_prompt_tokens; }
   // Places among the running that it takes: it answers for the samples that have not parted from it yet.
   int num_seats() const { return request->forked() ? 1 : request->sampling.n; }

@@ -11,16 +11,18 @@
 #include "absl/status/status.h"
 #include "engine/runner/model_runner.h"
 #include "engine/sampling/token_constraint.h"
+#include "engine/scheduler/kv_window.h"
 
 namespace quire {
 
 // The arithmetic of the fake, without pages.
 class FakeModel {
  public:
-  explicit FakeModel(int vocab_size, std::vector<TokenId> eos_token_ids = {})
-      : vocab_size_(vocab_size), eos_token_ids_(std::move(eos_token_ids)) {}
+  explicit FakeModel(int vocab_size, std::vector<TokenId> eos_token_ids = {}, const KvWindow& window = {})
+      : vocab_size_(vocab_size), eos_token_ids_(std::move(eos_token_ids)), window_(window) {}
 
   int vocab_size() const { return vocab_size_; }
+  const KvWindow& window() const { return window_; }
 
   // What a page holds for a token: like keys and values it depends on all tokens up to it.
   static uint64_t Extend(uint64_t previous, TokenId token);
@@ -38,9 +40,9 @@ class FakeModel {
                                 const TokenConstraint* constraint = nullptr) const;
   // What a request for an embedding gets.
   static std::vector<float> Embedding(uint64_t attended);
-  static std::vector<float> Embed(std::span<const TokenId> prompt);
+  std::vector<float> Embed(std::span<const TokenId> prompt) const;
   // Log-probabilities of prompt tokens 1, 2, ...
-  static std::vector<float> ScorePrompt(std::span<const TokenId> prompt);
+  std::vector<float> ScorePrompt(std::span<const TokenId> prompt) const;
 
  private:
   TokenId NextAllowed(uint64_t draw, const SamplingParams& params, bool forbid_stop,
@@ -50,6 +52,7 @@ class FakeModel {
 
   int vocab_size_;
   std::vector<TokenId> eos_token_ids_;
+  KvWindow window_;
 };
 
 class FakeModelRunner : public ModelRunner {
@@ -77,11 +80,13 @@ class FakeModelRunner : public ModelRunner {
   struct Slot {
     TokenId token = -1;
     uint64_t cached = 0;
+    int rotary_position = -1;
   };
 
   void Expect(bool condition, const char* what);
   void CheckShape();
   void CheckOwnership();
+  bool IsRefreshed(size_t sequence) const;
   void CopyPages();
   void WriteGarbage(size_t first_token, size_t last_token);
   void RunSequence(int sequence);

@@ -12,6 +12,17 @@ int Sometimes(SimRandom& random, int percent_of_seeds, int most) {
   return random.Chance(percent_of_seeds) ? random.Between(1, most) : 0;
 }
 
+// Sequences that outgrow the window, in a pool that holds a few of them.
+void BoundWindow(SimRandom& random, EngineOptions& engine) {
+  const int page = engine.blocks.block_size;
+  const int most = std::min(engine.blocks.num_blocks, std::max(2, engine.max_model_len / page));
+  const int recent = random.Between(1, std::max(1, most - 1));
+  engine.kv_window.recent_tokens = recent * page;
+  engine.kv_window.stride_tokens = random.Between(1, recent) * page;
+  engine.kv_window.sink_tokens = std::min(random.Between(0, 2), engine.blocks.num_blocks - recent) * page;
+  engine.max_num_batched_tokens += engine.kv_window.sink_tokens;
+}
+
 EngineOptions DrawEngine(SimRandom& random) {
   EngineOptions engine;
   engine.vocab_size = random.LogBetween(3, 64);
@@ -30,6 +41,7 @@ EngineOptions DrawEngine(SimRandom& random) {
   engine.max_waiting_requests = random.Chance(30) ? random.Between(1, 8) : 1000;
   engine.max_waiting_tokens = random.Chance(20) ? 2 * engine.max_model_len : 1 << 20;
   engine.recompute_always = random.Chance(3);
+  if (!engine.recompute_always && random.Chance(15)) BoundWindow(random, engine);
   return engine;
 }
 
@@ -38,8 +50,7 @@ EngineOptions DrawEngine(SimRandom& random) {
 SimConfig DrawConfig(SimRandom& random) {
   SimConfig config;
   config.engine = DrawEngine(random);
-  const int longest =
-      std::min(config.engine.max_model_len, config.engine.blocks.num_blocks * config.engine.blocks.block_size);
+  const int longest = config.LongestSequence();
   config.num_requests = random.LogBetween(8, 120);
   config.arrivals_per_step = random.Chance(30) ? 2000 : random.Between(5, 150);
   config.max_prompt = random.Between(1, longest - 1);
@@ -66,6 +77,11 @@ SimConfig DrawConfig(SimRandom& random) {
   return config;
 }
 
+int SimConfig::LongestSequence() const {
+  if (engine.kv_window.bounded()) return engine.max_model_len;
+  return std::min(engine.max_model_len, engine.blocks.num_blocks * engine.blocks.block_size);
+}
+
 std::string ToString(const SimConfig& config) {
   const EngineOptions& engine = config.engine;
   return absl::StrCat(engine.blocks.num_blocks, " pages of ", engine.blocks.block_size, " tokens, caching ",
@@ -73,7 +89,11 @@ std::string ToString(const SimConfig& config) {
                       " key bits, max_model_len ", engine.max_model_len, ", max_num_seqs ", engine.max_num_seqs,
                       ", max_num_batched_tokens ", engine.max_num_batched_tokens, ", ", config.num_requests,
                       " requests, up to ", config.max_samples, " samples, ", config.num_tenants, " tenants, ",
-                      config.num_priorities, " priorities", engine.recompute_always ? ", recomputing always" : "");
+                      config.num_priorities, " priorities", engine.recompute_always ? ", recomputing always" : "",
+                      engine.kv_window.bounded()
+                          ? absl::StrCat(", window of ", engine.kv_window.sink_tokens, " + ",
+                                         engine.kv_window.recent_tokens, " by ", engine.kv_window.stride_tokens)
+                          : "");
 }
 
 }  // namespace quire

@@ -40,6 +40,9 @@ struct SimConfig {
   int percent_bad_request = 0;
 
   static constexpr int kMaxTenants = 4;
+
+  // Tokens of prompt and output.
+  int LongestSequence() const;
 };
 
 SimConfig DrawConfig(SimRandom& random);

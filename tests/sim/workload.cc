@@ -12,8 +12,7 @@ int TenantOf(const SamplingParams& params) { return static_cast<int>(params.seed
 Workload::Workload(const SimConfig& config, SimRandom& random)
     : config_(config),
       random_(random),
-      longest_(
-          std::min(config.engine.max_model_len, config.engine.blocks.num_blocks * config.engine.blocks.block_size)) {
+      longest_(config.LongestSequence()) {
   for (int i = 0; i < config.num_families; ++i) families_.push_back(RandomTokens(config.max_prompt));
 }
 
