@@ -189,28 +189,21 @@ void BlockManager::ForgetCoveredSibling(BlockId block) {
 
 bool BlockManager::Slide(BlockTable& table, int num_kept, int num_dropped) {
   QUIRE_CHECK(0 <= num_kept && num_dropped > 0 && num_kept + num_dropped <= std::ssize(table.blocks));
-  const auto kept = std::span(table.blocks).first(num_kept), dropped = std::span(table.blocks).subspan(num_kept, num_dropped);
-  const auto freed = std::ranges::count_if(dropped, [&](BlockId block) { return pool_.refcount(block) == 1; });
-  const auto num_fresh = std::ranges::count_if(kept, [&](BlockId block) { return NumTablesHolding(block) > 1; });
-  if (num_fresh > freed + pool_.num_free() + pool_.num_cached()) return false;
+  const auto kept = std::span(table.blocks).first(num_kept);
+  const auto dropped = std::span(table.blocks).subspan(num_kept, num_dropped);
+  const auto is_shared = [this](BlockId block) { return NumTablesHolding(block) > 1; };
+  // A page that nobody else holds comes free when its replacement is taken, and serves for the next.
+  const int64_t num_fresh = std::max<int64_t>(std::ranges::count_if(kept, is_shared), num_kept > 0);
+  const int64_t num_freed = num_dropped - std::ranges::count_if(dropped, is_shared);
+  if (num_fresh > num_freed + pool_.num_free() + pool_.num_cached()) return false;
   table.index_epoch = 0;
   table.num_indexed_blocks = 0;
-  // Tails first, as always.
   for (int i = num_kept + num_dropped - 1; i >= num_kept; --i) DropFromTable(table.blocks[i]);
   table.blocks.erase(table.blocks.begin() + num_kept, table.blocks.begin() + num_kept + num_dropped);
-  for (int i = num_kept - 1; i >= 0; --i) MakeOwn(table, i);
-  return true;
-}
-
-// Others may go on with what the page holds, and the index keeps it for them where there is room for a second page.
-void BlockManager::MakeOwn(BlockTable& table, int i) {
-  const BlockId block = table.blocks[i];
-  if (!MustCopy(block)) return;
-  if (NumTablesHolding(block) > 1 || pool_.num_free() + pool_.num_cached() > 0) {
-    ReplaceByCopy(table, i, 0);
-  } else {
-    ForgetSubtree(block);
+  for (int i = num_kept - 1; i >= 0; --i) {
+    if (MustCopy(table.blocks[i])) ReplaceByCopy(table, i, /*num_tokens=*/0);
   }
+  return true;
 }
 
 BlockTable BlockManager::Fork(const BlockTable& table) {

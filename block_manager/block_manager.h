@@ -164,7 +164,6 @@ class BlockManager {
 
   bool MustCopy(BlockId block) const;
   void ReplaceByCopy(BlockTable& table, int i, int num_tokens);
-  void MakeOwn(BlockTable& table, int i);
   // The caller's reference on the source becomes the copy's.
   void AddCopy(const BlockCopy& copy);
   void EndCopy(const BlockCopy& copy);

@@ -62,7 +62,7 @@ struct Outcome {
 class EngineHarness {
  public:
   explicit EngineHarness(EngineOptions options = SmallEngine())
-      : model(options.vocab_size, options.eos_token_ids),
+      : model(options.vocab_size, options.eos_token_ids, options.kv_window),
         runner(model, options.blocks.num_blocks, options.blocks.block_size),
         engine(WithClock(std::move(options)), runner) {}
 
