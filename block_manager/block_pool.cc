@@ -17,10 +17,15 @@ BlockId BlockPool::Take() {
   QUIRE_CHECK(num_free_ > 0);
   // The page that was freed last: its memory is the likeliest to be in a processor's cache.
   const BlockId block = blocks_[free_list()].previous;
+  TakeThis(block);
+  return block;
+}
+
+void BlockPool::TakeThis(BlockId block) {
+  QUIRE_CHECK(blocks_[block].refcount == 0 && !blocks_[block].cached);
   Unlink(block);
   --num_free_;
   blocks_[block].refcount = 1;
-  return block;
 }
 
 void BlockPool::Hold(BlockId block) {

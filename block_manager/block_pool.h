@@ -25,6 +25,8 @@ class BlockPool {
 
   // A free page becomes used, with refcount 1. REQUIRES: num_free() >= 1.
   BlockId Take();
+  // The same for this one. REQUIRES: it is free.
+  void TakeThis(BlockId block);
   // One reference more: a cached page becomes used. REQUIRES: the page is not free.
   void Hold(BlockId block);
   // One reference less. The last one leaves the page free or, with `keep`, the most recently used of the cached ones.
