@@ -76,6 +76,46 @@ BlockManager::PrefixMatch BlockManager::FindPrefix(std::span<const TokenId> toke
   }
 }
 
+BlockManager::PrefixMatch BlockManager::FindFullPages(std::span<const TokenId> tokens, int num_pages,
+                                                      uint64_t salt) const {
+  PrefixMatch match;
+  PageParent parent{kNoBlock, salt};
+  while (epoch_ != 0 && match.num_blocks < num_pages) {
+    const BlockId found = index_.Find(parent, PageTokens(tokens, match.num_blocks));
+    match.being_computed = found != kNoBlock && index_.IsComputing(found);
+    if (found == kNoBlock || match.being_computed) break;
+    parent.block = match.last = found;
+    ++match.num_blocks;
+  }
+  return match;
+}
+
+SharedPrefix BlockManager::FindShared(std::span<const TokenId> tokens, int num_pages, uint64_t salt) const {
+  const PrefixMatch match = FindFullPages(tokens, num_pages, salt);
+  const int num_fresh = BlocksFor(static_cast<int64_t>(tokens.size())) - match.num_blocks;
+  return {match.num_blocks, index_.KeyOf({match.last, salt}), match.being_computed, RoomAfter(match, num_fresh)};
+}
+
+std::optional<PageRecord> BlockManager::SharedPage(BlockId block) const {
+  const std::span<const TokenId> tokens = index_.TokensOf(block);
+  if (!index_.IsComputed(block) || static_cast<int>(tokens.size()) < block_size()) return std::nullopt;
+  const uint64_t salt = index_.salt(block);
+  return PageRecord{index_.key(block), index_.KeyOf({index_.parent(block), salt}), salt, {tokens.begin(), tokens.end()}};
+}
+
+void BlockManager::AdmitLoad(BlockTable& table, std::span<const TokenId> tokens, uint64_t salt, int num_known) {
+  QUIRE_CHECK(table.blocks.empty() && tokens.size() % block_size() == 0);
+  const int num_pages = BlocksFor(static_cast<int64_t>(tokens.size()));
+  const PrefixMatch match = FindFullPages(tokens, num_pages, salt);
+  const int64_t num_fresh = std::min<int64_t>(num_pages - match.num_blocks, RoomAfter(match, 0));
+  if (match.being_computed || match.num_blocks < num_known || num_fresh <= 0) return;
+  table.salt = salt;
+  table.index_epoch = epoch_;
+  HoldMatch(table, match);
+  for (int64_t i = 0; i < num_fresh; ++i) table.blocks.push_back(TakePage());
+  if (IsIndexing(table)) Announce(table, tokens.first(table.blocks.size() * block_size()));
+}
+
 int64_t BlockManager::RoomAfter(const PrefixMatch& match, int num_fresh) const {
   int64_t room = int64_t{pool_.num_free()} + pool_.num_cached() - num_fresh;
   for (BlockId block = match.last; block != kNoBlock; block = index_.parent(block)) room -= pool_.is_cached(block);

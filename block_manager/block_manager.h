@@ -22,6 +22,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -29,6 +30,7 @@
 #include "block_manager/block_table.h"
 #include "block_manager/ids.h"
 #include "block_manager/prefix_index.h"
+#include "block_manager/tiers/page_record.h"
 
 namespace quire {
 
@@ -62,6 +64,14 @@ struct AdmitOptions {
   uint64_t salt = 0;
   bool reuse = true;       // Look the tokens up; false computes all of them (prompt log-probabilities need that).
   int reserve_blocks = 0;  // Refuse unless this many pages stay free or cached afterwards.
+};
+
+// What can be shared of a sequence's full pages.
+struct SharedPrefix {
+  int num_blocks = 0;
+  PageKey key;                  // Of the last of them, or of the salt's root.
+  bool being_computed = false;  // The page behind them is on its way.
+  int64_t room = 0;             // Pages that would stay free or cached if the whole sequence were admitted.
 };
 
 struct BlockCounts {
@@ -122,6 +132,22 @@ class BlockManager {
   std::vector<PageEvent> TakeEvents() { return index_.TakeEvents(); }
   std::vector<PageEvent> SharedPages() const { return index_.SharedPages(); }
 
+  // For tiers, which keep pages outside the pool. Those that became shareable since the last call, each once; nothing
+  // before RecordComputed was called.
+  void RecordComputed() { index_.RecordComputed(); }
+  bool HasComputed() const { return index_.HasComputed(); }
+  std::vector<BlockId> TakeComputed() { return index_.TakeComputed(); }
+  // Which page a block holds, if it can be shared.
+  std::optional<PageRecord> SharedPage(BlockId block) const;
+  // Looks for the first num_pages pages of `tokens`.
+  SharedPrefix FindShared(std::span<const TokenId> tokens, int num_pages, uint64_t salt) const;
+  // Starts to bring in what somebody else keeps of these tokens, a whole number of pages: takes what can be shared by
+  // reference and, behind it, a fresh page for each as far as there is room, announced as being computed. Whoever fills
+  // those, from table.num_indexed_blocks on, ends it with Release, which leaves them cached. Nothing is taken unless at
+  // least num_known pages can be shared, and the next one is neither there nor being computed.
+  // REQUIRES: table is empty.
+  void AdmitLoad(BlockTable& table, std::span<const TokenId> tokens, uint64_t salt, int num_known);
+
   BlockCounts counts() const;
   int block_size() const { return options_.block_size; }
   // Number of pages that num_tokens tokens need.
@@ -141,6 +167,8 @@ class BlockManager {
   };
 
   PrefixMatch FindPrefix(std::span<const TokenId> tokens, uint64_t salt) const;
+  // Its first num_pages pages at most, and nothing of a page.
+  PrefixMatch FindFullPages(std::span<const TokenId> tokens, int num_pages, uint64_t salt) const;
   int NumCached(const PrefixMatch& match) const { return match.num_blocks * block_size() + match.overlap.num_tokens; }
   // Pages that are free or cached now and still are once the match is taken and num_fresh pages are.
   int64_t RoomAfter(const PrefixMatch& match, int num_fresh) const;

@@ -86,6 +86,7 @@ class PrefixIndex {
 
   // The same for pages alone that have become shareable; some of them may no longer be. Each at most once.
   void RecordComputed() { record_computed_ = true; }
+  bool HasComputed() const { return !computed_.empty(); }
   std::vector<BlockId> TakeComputed();
 
   // O(pool), and the length of each page's list of siblings.

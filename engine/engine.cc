@@ -31,7 +31,13 @@ absl::Duration Between(absl::Time from, absl::Time to) {
 TokenLogprob LogprobOf(TokenId token, const SampledToken& sampled) { return {token, sampled.logprob, sampled.top}; }
 
 Usage UsageOf(const RequestState& request) {
-  return {request.num_prompt_tokens, request.num_cached_tokens, request.num_completion_tokens};
+  Usage usage;
+  usage.prompt_tokens = request.num_prompt_tokens;
+  usage.cached_tokens = request.num_cached_tokens;
+  usage.cached_tokens_host = request.num_fetched_tokens[static_cast<int>(KvTier::kHost)];
+  usage.cached_tokens_disk = request.num_fetched_tokens[static_cast<int>(KvTier::kDisk)];
+  usage.completion_tokens = request.num_completion_tokens;
+  return usage;
 }
 
 absl::Status CheckEmbedding(const GenerateRequest& request, int max_length) {
@@ -49,13 +55,15 @@ absl::Status CheckEmbedding(const GenerateRequest& request, int max_length) {
 
 }  // namespace
 
-Engine::Engine(const EngineOptions& options, ModelRunner& runner)
+Engine::Engine(const EngineOptions& options, ModelRunner& runner, TierOptions tiers)
     : options_(options),
       runner_(runner),
       blocks_(BlockOptions(options)),
+      tiers_(tiers.staging == nullptr ? nullptr : std::make_unique<PageTiers>(std::move(tiers), blocks_, runner)),
       scheduler_({.max_num_seqs = options.max_num_seqs, .max_num_batched_tokens = options.max_num_batched_tokens},
-                 blocks_) {
+                 blocks_, tiers_.get()) {
   QUIRE_CHECK(ValidateOptions(options).ok());
+  QUIRE_CHECK(tiers_ == nullptr || BlockOptions(options).enable_prefix_caching);
 }
 
 Engine::~Engine() {
@@ -193,13 +201,20 @@ StepOutput Engine::Step(absl::Time now) {
   absl::Status model_status;
   StepTimings timings;
   const absl::Time begun = options_.clock();
+  if (tiers_ != nullptr) tiers_->BeginStep(now);
   const Schedule& schedule = scheduler_.Plan(now);
+  if (tiers_ != nullptr) tiers_->StartSaving();
+  awaits_tier_ = schedule.num_tokens == 0 && tiers_ != nullptr && tiers_->IsFetching() && !tiers_->HasWork();
   if (schedule.num_tokens > 0) {
     BuildBatch(schedule, blocks_, batch_);
     const absl::Time planned = options_.clock();
     runner_.Launch(batch_);
     const auto results = runner_.Await();
     const absl::Time computed = options_.clock();
+    if (tiers_ != nullptr) {
+      tiers_->FinishSaving(/*idle=*/false);
+      tiers_->NoteStep(schedule.num_tokens, computed - planned);
+    }
     if (results.ok()) {
       blocks_.FinishCopies();  // Before pages that they filled are released, and cached.
       Commit(schedule, *results, computed);
@@ -210,6 +225,8 @@ StepOutput Engine::Step(absl::Time now) {
       }
     }
     timings = {Between(begun, planned), Between(planned, computed), Between(computed, options_.clock())};
+  } else if (tiers_ != nullptr) {
+    tiers_->FinishSaving(/*idle=*/true);
   }
   retired_.clear();
   return {std::exchange(outputs_, {}), schedule.num_tokens, timings, std::move(model_status)};
@@ -349,6 +366,11 @@ void Engine::Retire(RequestState& request, SequenceOutput& output) {
   retired_.push_back(std::move(requests_.extract(request.id).mapped()));
 }
 
+void Engine::ClearPrefixCache() {
+  blocks_.ClearCache();
+  if (tiers_ != nullptr) tiers_->Clear();
+}
+
 EngineStats Engine::stats() const {
   EngineStats stats = totals_;
   const RequestState* previous = nullptr;
@@ -360,6 +382,10 @@ EngineStats Engine::stats() const {
   stats.requests_waiting = static_cast<int64_t>(requests_.size()) - stats.requests_running;
   stats.blocks = blocks_.counts();
   stats.preemptions_total = scheduler_.num_preemptions();
+  if (tiers_ != nullptr) {
+    stats.host_tier = tiers_->stats(KvTier::kHost);
+    stats.disk_tier = tiers_->stats(KvTier::kDisk);
+  }
   return stats;
 }
 
@@ -386,6 +412,10 @@ void Engine::CheckInvariants() const {
   QUIRE_CHECK(retired_.empty());
   // Performed, or withdrawn with the sequences that they were for.
   QUIRE_CHECK(blocks_.pending_copies().empty());
+  if (tiers_ != nullptr) {
+    tiers_->CheckInvariants();
+    tiers_->AppendTables(tables);
+  }
   blocks_.CheckInvariants(tables);
 }
 

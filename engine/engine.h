@@ -21,6 +21,7 @@
 #include "block_manager/block_manager.h"
 #include "engine/runner/model_runner.h"
 #include "engine/scheduler/scheduler.h"
+#include "engine/tiers/page_tiers.h"
 #include "engine/types/generate_request.h"
 #include "engine/types/sequence.h"
 #include "engine/types/step_output.h"
@@ -50,12 +51,15 @@ struct EngineStats {
   uint64_t cached_tokens_total = 0;
   uint64_t completion_tokens_total = 0;
   uint64_t preemptions_total = 0;
+  TierStats host_tier;
+  TierStats disk_tier;
 };
 
 class Engine {
  public:
-  // `runner` outlives the engine. REQUIRES: options within the ranges that ValidateOptions checks.
-  Engine(const EngineOptions& options, ModelRunner& runner);
+  // `runner` outlives the engine. REQUIRES: options within the ranges that ValidateOptions checks; no tiers without
+  // prefix caching.
+  Engine(const EngineOptions& options, ModelRunner& runner, TierOptions tiers = {});
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -82,10 +86,19 @@ class Engine {
   // model fails, the requests in the step end with its status and the others go on.
   StepOutput Step(absl::Time now);
 
-  // Whether Step would do anything; false means: sleep until the next Submit.
-  bool HasWork() const { return !requests_.empty() || !outputs_.empty(); }
+  // Whether Step would do anything; false means: sleep until the next Submit, or until a tier wakes.
+  bool HasWork() const {
+    return !requests_.empty() || !outputs_.empty() || (tiers_ != nullptr && tiers_->HasWork());
+  }
+  // Whether the last step found nothing to run because all that lives waits for a tier, which wakes when it has news.
+  // Deadlines and patience pass meanwhile: step again before long.
+  bool AwaitsTier() const { return awaits_tier_; }
+  // `wake` is called, on any thread, when a tier has news for Step; not any more once this has been called with null.
+  void OnTierNews(const std::function<void()>& wake) {
+    if (tiers_ != nullptr) tiers_->OnCompletions(wake);
+  }
   EngineStats stats() const;
-  void ClearPrefixCache() { blocks_.ClearCache(); }
+  void ClearPrefixCache();
   // See BlockManager: what of the cache can be shared, and how that changes.
   void RecordPageEvents() { blocks_.RecordEvents(); }
   std::vector<PageEvent> TakePageEvents() { return blocks_.TakeEvents(); }
@@ -112,6 +125,7 @@ class Engine {
   const EngineOptions options_;
   ModelRunner& runner_;
   BlockManager blocks_;
+  const std::unique_ptr<PageTiers> tiers_;  // Null: there are none.
   Scheduler scheduler_;
   absl::flat_hash_map<RequestId, std::unique_ptr<RequestState>> requests_;
   std::set<std::pair<absl::Time, RequestId>> deadlines_;  // Of the live requests that have one.
@@ -119,6 +133,7 @@ class Engine {
   Batch batch_;
   std::vector<SequenceOutput> outputs_;  // For the end of this step, or of the next one.
   uint64_t num_submitted_ = 0;
+  bool awaits_tier_ = false;
   EngineStats totals_;  // Only its *_total fields.
 };
 

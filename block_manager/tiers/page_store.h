@@ -55,6 +55,8 @@ class PageStore {
   PageStore& operator=(const PageStore&) = delete;
 
   bool Contains(const PageKey& key) const { return index_.Contains(key); }
+  // False from the first failed write on.
+  bool takes_pages() const { return writes_; }
 
   // Starts to write or read a page, which ends in a completion. False: not now, every slot is busy or the tier is
   // quiet (Write), or not at all (Read). `bytes` stay where they are, and untouched, until then.
@@ -70,6 +72,8 @@ class PageStore {
 
   // Forgets all pages, also those being written.
   void Clear();
+  // Returns when no bytes that were given will be touched any more.
+  void Drain() { queue_.Drain(); }
 
   TierStats stats() const;
   void CheckInvariants() const { index_.CheckInvariants(); }

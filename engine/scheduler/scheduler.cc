@@ -95,7 +95,7 @@ void Scheduler::PlanWaiting(absl::Time now) {
   auto position = waiting_.begin();
   while (position != waiting_.end() && budget_ > 0) {
     Sequence& sequence = **position;
-    const AdmitOutcome outcome = Admit(sequence);
+    const AdmitOutcome outcome = Admit(sequence, now);
     // Nobody overtakes one that lacks room, or a large request would wait for ever.
     if (outcome == AdmitOutcome::kNoRoom) return;
     if (outcome == AdmitOutcome::kWaitForPrefix) {
@@ -106,10 +106,8 @@ void Scheduler::PlanWaiting(absl::Time now) {
     }
     position = waiting_.Remove(position);
     StartRunning(sequence);
-    if (sequence.request->first_scheduled == absl::InfiniteFuture()) {
-      sequence.request->first_scheduled = now;
-      sequence.request->num_cached_tokens = sequence.num_computed;
-    }
+    CountCached(sequence);
+    if (sequence.request->first_scheduled == absl::InfiniteFuture()) sequence.request->first_scheduled = now;
     Give(sequence, TakeShare(sequence));
   }
 }
@@ -140,9 +138,10 @@ bool Scheduler::GrowOrPreempt(Sequence& sequence, int num_tokens) {
 }
 
 // Pages for a waiting sequence. A page for each of the running is left, so that they do not preempt it at once.
-AdmitOutcome Scheduler::Admit(Sequence& sequence) {
+AdmitOutcome Scheduler::Admit(Sequence& sequence, absl::Time now) {
   const auto seats_lacking = [&] { return num_seats_ + sequence.num_seats() > options_.max_num_seqs; };
   if (seats_lacking() && !CanMakeRoomFor(sequence)) return AdmitOutcome::kNoRoom;
+  if (AwaitsFetch(sequence, now)) return AdmitOutcome::kWaitForPrefix;
   for (;;) {
     const Admission admission = blocks_.Admit(sequence.table, sequence.tokens,
                                               {.salt = sequence.request->cache_salt,
@@ -157,6 +156,23 @@ AdmitOutcome Scheduler::Admit(Sequence& sequence) {
   }
   while (seats_lacking()) PreemptLast();
   return AdmitOutcome::kAdmitted;
+}
+
+bool Scheduler::AwaitsFetch(Sequence& sequence, absl::Time now) {
+  const RequestState& request = *sequence.request;
+  return tiers_ != nullptr && !request.needs_scores() &&
+         tiers_->Awaits(sequence.tokens, request.cache_salt, sequence.tier_wait, now);
+}
+
+// Where the tokens of a sequence that was just admitted come from.
+void Scheduler::CountCached(Sequence& sequence) {
+  sequence.tier_wait = {};
+  RequestState& request = *sequence.request;
+  const TokensByTier fetched =
+      tiers_ == nullptr ? TokensByTier{} : tiers_->TakeFetched(sequence.table, sequence.num_computed);
+  if (request.first_scheduled != absl::InfiniteFuture()) return;
+  request.num_cached_tokens = sequence.num_computed;
+  request.num_fetched_tokens = fetched;
 }
 
 // Whether preempting sequences of strictly lower priority, all of them if need be, would let `sequence` run. Pages that

@@ -17,6 +17,7 @@
 #include "block_manager/block_manager.h"
 #include "engine/scheduler/request_queue.h"
 #include "engine/scheduler/schedule.h"
+#include "engine/tiers/page_tiers.h"
 
 namespace quire {
 
@@ -27,8 +28,9 @@ struct SchedulerOptions {
 
 class Scheduler {
  public:
-  // `blocks` outlives the scheduler.
-  Scheduler(const SchedulerOptions& options, BlockManager& blocks) : options_(options), blocks_(blocks) {}
+  // `blocks` and `tiers` outlive the scheduler. Null: there are no tiers.
+  Scheduler(const SchedulerOptions& options, BlockManager& blocks, PageTiers* tiers = nullptr)
+      : options_(options), blocks_(blocks), tiers_(tiers) {}
 
   // Takes on a new sequence, to wait for its turn.
   void Enqueue(Sequence& sequence);
@@ -38,7 +40,8 @@ class Scheduler {
   // Ends a waiting or running sequence and gives its pages back.
   void Finish(Sequence& sequence);
 
-  // Plans a step; valid until the next call. The plan holds something whenever anything waits or runs.
+  // Plans a step; valid until the next call. The plan holds something whenever anything runs, or waits for something
+  // else than a fetch from a tier.
   const Schedule& Plan(absl::Time now);
 
   const RequestQueue& waiting() const { return waiting_; }
@@ -58,7 +61,9 @@ class Scheduler {
   void Give(Sequence& sequence, int num_tokens);
   int TakeShare(const Sequence& sequence);
   bool GrowOrPreempt(Sequence& sequence, int num_tokens);
-  AdmitOutcome Admit(Sequence& sequence);
+  AdmitOutcome Admit(Sequence& sequence, absl::Time now);
+  bool AwaitsFetch(Sequence& sequence, absl::Time now);
+  void CountCached(Sequence& sequence);
   bool CanMakeRoomFor(const Sequence& sequence) const;
   void StartRunning(Sequence& sequence);
   void StopRunning(Sequence& sequence);
@@ -66,6 +71,7 @@ class Scheduler {
 
   const SchedulerOptions options_;
   BlockManager& blocks_;
+  PageTiers* const tiers_;
   RequestQueue waiting_;
   std::vector<Sequence*> running_;  // Sorted by ServedBefore.
   int num_seats_ = 0;               // Taken by the running.

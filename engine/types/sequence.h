@@ -2,6 +2,7 @@
 // engine, the scheduler and the batch builder; all of it belongs to the engine's thread.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <tuple>
@@ -9,6 +10,8 @@
 
 #include "absl/time/time.h"
 #include "block_manager/block_table.h"
+#include "engine/tiers/fetch_cost.h"
+#include "engine/tiers/tier_wait.h"
 #include "engine/types/generate_request.h"
 #include "engine/types/step_output.h"
 
@@ -36,6 +39,7 @@ struct RequestState {
   absl::Time first_token = absl::InfiniteFuture();
   absl::Time last_token = absl::InfinitePast();
   int num_cached_tokens = 0;  // At its first admission only: what preemption finds again is the engine's own doing.
+  std::array<int, kNumKvTiers> num_fetched_tokens = {};  // Of those, by tier.
   int num_completion_tokens = 0;
   // Prompt tokens 1 to num_scored have their log-probabilities, also where preemption has them computed again.
   int num_scored = 0;
@@ -57,6 +61,7 @@ struct Sequence {
   int num_scheduled = 0;        // Tokens after those that the step being planned computes.
   BlockTable table;             // Empty unless running.
   SequenceStatus status = SequenceStatus::kWaiting;
+  TierWait tier_wait;           // Of its next admission.
 
   int num_uncomputed() const { return static_cast<int>(tokens.size()) - num_computed; }
   int num_output_tokens() const { return static_cast<int>(tokens.size()) - request->num_prompt_tokens; }

@@ -20,6 +20,8 @@ enum class FinishReason { kNone, kStop, kLength };
 struct Usage {
   int prompt_tokens = 0;
   int cached_tokens = 0;
+  int cached_tokens_host = 0;  // Of the cached ones, those that were fetched for this request from the host's memory
+  int cached_tokens_disk = 0;  // and from a file.
   int completion_tokens = 0;  // Of all samples.
 };
 

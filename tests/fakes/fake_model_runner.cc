@@ -1,6 +1,7 @@
 #include "tests/fakes/fake_model_runner.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
@@ -18,6 +19,22 @@ uint64_t Mix(uint64_t a, uint64_t b) {
   x = (x ^ (x >> 32)) * 0xd6e8feb86659fd93u;
   return x ^ (x >> 32);
 }
+
+class FakeHostPages : public HostPages {
+ public:
+  FakeHostPages(int num_pages, int64_t page_bytes)
+      : num_pages_(num_pages), page_bytes_(page_bytes), bytes_(page_bytes * num_pages) {}
+  int num_pages() const override { return num_pages_; }
+  std::span<std::byte> page(int index) const override {
+    QUIRE_CHECK(index >= 0 && index < num_pages_);
+    return {bytes_.data() + index * page_bytes_, static_cast<size_t>(page_bytes_)};
+  }
+
+ private:
+  const int num_pages_;
+  const int64_t page_bytes_;
+  mutable std::vector<std::byte> bytes_;
+};
 
 }  // namespace
 
@@ -142,6 +159,54 @@ absl::StatusOr<std::span<const SampledToken>> FakeModelRunner::Await() {
   Expect(next_row_ == batch_->logit_rows.size(), "a logit row names no row of the step, or comes out of order");
   if (!violation_.empty()) return absl::InternalError(violation_);
   return std::span<const SampledToken>(results_);
+}
+
+absl::StatusOr<std::unique_ptr<HostPages>> FakeModelRunner::AllocateHostPages(int num_pages) {
+  return std::make_unique<FakeHostPages>(num_pages, page_bytes());
+}
+
+// Its slots, and whose it is.
+int64_t FakeModelRunner::page_bytes() const {
+  return static_cast<int64_t>(sizeof(Slot)) * block_size_ + static_cast<int64_t>(sizeof(int));
+}
+
+absl::StatusOr<uint64_t> FakeModelRunner::StartToHost(std::span<const PageTransfer> pages, HostPages& host) {
+  ++num_transfers_;
+  for (const PageTransfer& page : pages) {
+    transfers_.push_back({page, host.page(page.host_page).data(), true, num_transfers_});
+  }
+  return num_transfers_;
+}
+
+absl::StatusOr<uint64_t> FakeModelRunner::StartFromHost(std::span<const PageTransfer> pages, const HostPages& host) {
+  ++num_transfers_;
+  for (const PageTransfer& page : pages) {
+    transfers_.push_back({page, host.page(page.host_page).data(), false, num_transfers_});
+    std::fill_n(slots_.begin() + page.page * block_size_, block_size_, Slot{-1, kGarbage});
+  }
+  return num_transfers_;
+}
+
+absl::StatusOr<uint64_t> FakeModelRunner::TransfersDone(uint64_t wait_for) {
+  const bool all = wait_for == 0 && ++num_polls_ % transfer_period_ == 0;
+  const auto first_left = std::ranges::find_if(
+      transfers_, [&](const Transfer& transfer) { return !all && transfer.number > wait_for; });
+  std::for_each(transfers_.begin(), first_left, [this](const Transfer& transfer) { Perform(transfer); });
+  transfers_.erase(transfers_.begin(), first_left);
+  return transfers_.empty() ? num_transfers_ : transfers_.front().number - 1;
+}
+
+void FakeModelRunner::Perform(const Transfer& transfer) {
+  const auto slots = slots_.begin() + transfer.page.page * block_size_;
+  const size_t slot_bytes = sizeof(Slot) * block_size_;
+  int& tenant = tenants_[transfer.page.page];
+  if (transfer.to_host) {
+    std::memcpy(transfer.host, &*slots, slot_bytes);
+    std::memcpy(transfer.host + slot_bytes, &tenant, sizeof(tenant));
+  } else {
+    std::memcpy(&*slots, transfer.host, slot_bytes);
+    std::memcpy(&tenant, transfer.host + slot_bytes, sizeof(tenant));
+  }
 }
 
 void FakeModelRunner::Expect(bool condition, const char* what) {

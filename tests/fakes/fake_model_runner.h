@@ -59,6 +59,16 @@ class FakeModelRunner : public ModelRunner {
   void Launch(const Batch& batch) override { batch_ = &batch; }
   absl::StatusOr<std::span<const SampledToken>> Await() override;
 
+  // Transfers are done as late as may be: those out when they are awaited, and those in when they are said to be done.
+  absl::StatusOr<std::unique_ptr<HostPages>> AllocateHostPages(int num_pages) override;
+  absl::StatusOr<uint64_t> StartToHost(std::span<const PageTransfer> pages, HostPages& host) override;
+  absl::StatusOr<uint64_t> StartFromHost(std::span<const PageTransfer> pages, const HostPages& host) override;
+  absl::StatusOr<uint64_t> TransfersDone(uint64_t wait_for = 0) override;
+  // Bytes of a page of AllocateHostPages.
+  int64_t page_bytes() const;
+  // Of every `period` questions that wait for nothing one finds the transfers done.
+  void SlowTransfersDown(int period) { transfer_period_ = period; }
+
   // The next step fails with this status, and leaves garbage wherever it was to write.
   void FailNextStep(absl::Status status) { next_failure_ = std::move(status); }
   // Rows for which this is true have logits that are not finite; what their sequences wrote in the step is garbage.
@@ -79,7 +89,15 @@ class FakeModelRunner : public ModelRunner {
     uint64_t cached = 0;
   };
 
+  struct Transfer {
+    PageTransfer page;
+    std::byte* host = nullptr;
+    bool to_host = false;
+    uint64_t number = 0;
+  };
+
   void Expect(bool condition, const char* what);
+  void Perform(const Transfer& transfer);
   void CheckShape();
   void CheckOwnership();
   void CopyPages();
@@ -96,6 +114,10 @@ class FakeModelRunner : public ModelRunner {
   size_t next_row_ = 0;
   std::vector<SampledToken> results_;
   std::vector<uint32_t> mask_;
+  std::vector<Transfer> transfers_;  // Not done yet.
+  uint64_t num_transfers_ = 0;
+  int transfer_period_ = 1;
+  int num_polls_ = 0;
   absl::Status next_failure_;
   std::function<bool(const LogitRow&)> poisoned_;
   std::function<int(const SamplingParams&)> tenant_of_;
