@@ -254,7 +254,8 @@ bool PageTiers::Awaits(std::span<const TokenId> tokens, uint64_t salt, TierWait&
   std::array<int, kNumKvTiers> num_by_tier = {};
   for (const FetchedPage& page : chain) ++num_by_tier[static_cast<int>(page.tier)];
   wait.num_pages += chain_size;
-  wait.over = wait.num_pages > kMostFetchesOfAPage * num_pages || !cost_.Pays(num_by_tier, chain_size * block_size);
+  wait.over = wait.num_pages > kMostFetchesOfAPage * num_pages ||
+              (options_.by_cost && !cost_.Pays(num_by_tier, chain_size * block_size));
   if (wait.over) return false;
   StartFetch(whole_pages.first((prefix.num_blocks + chain_size) * block_size), salt, prefix.num_blocks,
              std::move(chain), now);

@@ -37,6 +37,7 @@ struct TierOptions {
   std::array<PageStore*, kNumKvTiers> stores = {};  // By KvTier; null: there is no such tier. They outlive the engine.
   std::unique_ptr<HostPages> staging;               // From the engine's runner; at least kLeastStaging pages.
   absl::Duration max_wait = absl::Seconds(2);       // That a sequence waits for one fetch.
+  bool by_cost = true;                              // Fetch only where that is faster than to compute.
 
   static constexpr int kLeastStaging = 2;
 };

@@ -33,6 +33,26 @@ EngineOptions DrawEngine(SimRandom& random) {
   return engine;
 }
 
+void DrawTiers(SimRandom& random, SimConfig& config) {
+  if (!config.engine.blocks.enable_prefix_caching || config.engine.recompute_always || random.Chance(50)) return;
+  const bool host = random.Chance(50);
+  if (host) config.host_pages = random.LogBetween(1, 200);
+  if (!host || random.Chance(50)) config.disk_pages = random.LogBetween(1, 400);
+  config.staging_pages = random.LogBetween(2, 64);
+  config.percent_follow_up = random.Between(30, 90);  // What was evicted is asked for again.
+  config.max_tier_wait_ms = random.Between(1, 60);
+  config.fetch_by_cost = random.Chance(20);
+  config.transfer_period = random.Between(1, 4);
+  config.percent_task_done = random.Chance(50) ? 98 : random.Between(20, 90);
+  config.tier_reorder = Sometimes(random, 30, 8);
+  config.percent_task_lost = Sometimes(random, 15, 5);
+  config.percent_damage = Sometimes(random, 30, 30);
+  config.percent_torn_write = Sometimes(random, 20, 30);
+  config.percent_disk_full = Sometimes(random, 15, 3);
+  config.percent_read_error = Sometimes(random, 15, 10);
+  config.percent_restart = Sometimes(random, 40, 4);
+}
+
 }  // namespace
 
 SimConfig DrawConfig(SimRandom& random) {
@@ -63,6 +83,7 @@ SimConfig DrawConfig(SimRandom& random) {
   config.percent_bad_request = Sometimes(random, 20, 20);
   config.page_events_from = Sometimes(random, 50, 100);
   config.percent_embed = Sometimes(random, 25, 50);
+  DrawTiers(random, config);
   return config;
 }
 
@@ -73,7 +94,8 @@ std::string ToString(const SimConfig& config) {
                       " key bits, max_model_len ", engine.max_model_len, ", max_num_seqs ", engine.max_num_seqs,
                       ", max_num_batched_tokens ", engine.max_num_batched_tokens, ", ", config.num_requests,
                       " requests, up to ", config.max_samples, " samples, ", config.num_tenants, " tenants, ",
-                      config.num_priorities, " priorities", engine.recompute_always ? ", recomputing always" : "");
+                      config.num_priorities, " priorities, ", config.host_pages, " pages on the host, ",
+                      config.disk_pages, " on disk", engine.recompute_always ? ", recomputing always" : "");
 }
 
 }  // namespace quire

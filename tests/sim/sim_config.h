@@ -39,6 +39,22 @@ struct SimConfig {
   int percent_clear_cache = 0;
   int percent_bad_request = 0;
 
+  // Tiers outside the pool: pages that they have room for, 0 for none; and what goes wrong with them.
+  int host_pages = 0;
+  int disk_pages = 0;
+  int staging_pages = 2;
+  int max_tier_wait_ms = 0;
+  bool fetch_by_cost = true;
+  int transfer_period = 1;      // See FakeModelRunner::SlowTransfersDown.
+  int percent_task_done = 100;  // Chance that one more of the waiting reads and writes is done before a step.
+  int tier_reorder = 0;         // By how many places it may overtake others.
+  int percent_task_lost = 0;
+  int percent_damage = 0;  // Of steps; the next three are of reads and writes.
+  int percent_torn_write = 0;
+  int percent_disk_full = 0;
+  int percent_read_error = 0;
+  int percent_restart = 0;  // Of steps: all requests are cancelled, and a new engine finds what the disk has.
+
   static constexpr int kMaxTenants = 4;
 };
 

@@ -10,6 +10,7 @@
 #include "tests/fakes/fake_model_runner.h"
 #include "tests/sim/sim_config.h"
 #include "tests/sim/sim_random.h"
+#include "tests/sim/sim_tiers.h"
 #include "tests/sim/stream_checker.h"
 #include "tests/sim/workload.h"
 
@@ -23,11 +24,8 @@ class Simulation {
         config_(DrawConfig(random_)),
         workload_(config_, random_),
         model_(config_.engine.vocab_size, config_.engine.eos_token_ids),
-        runner_(model_, config_.engine.blocks.num_blocks, config_.engine.blocks.block_size),
-        engine_(WithClock(config_.engine), runner_),
         checker_(config_, model_) {
-    runner_.TellTenantsApart(TenantOf);
-    runner_.PoisonRows([this](const LogitRow& row) { return IsPoisoned(row); });
+    StartEngine();
   }
 
   SimulationReport Run();
@@ -43,6 +41,9 @@ class Simulation {
   }
   bool Happens(int percent) { return percent > 0 && random_.Chance(percent); }
 
+  void StartEngine();
+  void Restart();
+  void NoteTotals();
   void Arrive();
   void SubmitGood();
   void SubmitBad();
@@ -59,10 +60,11 @@ class Simulation {
   const SimConfig config_;
   Workload workload_;
   FakeModel model_;
-  FakeModelRunner runner_;
   absl::Time now_ = absl::FromUnixSeconds(1'700'000'000);
   absl::Duration step_takes_;
-  Engine engine_;
+  std::optional<SimTiers> tiers_;
+  std::optional<FakeModelRunner> runner_;
+  std::optional<Engine> engine_;
   StreamChecker checker_;
   int num_requests_ = 0;
   int steps_without_output_ = 0;
@@ -74,16 +76,49 @@ class Simulation {
   SimulationReport report_;
 };
 
+void Simulation::StartEngine() {
+  const BlockManagerOptions& blocks = config_.engine.blocks;
+  engine_.reset();
+  runner_.emplace(model_, blocks.num_blocks, blocks.block_size);
+  runner_->TellTenantsApart(TenantOf);
+  runner_->PoisonRows([this](const LogitRow& row) { return IsPoisoned(row); });
+  runner_->SlowTransfersDown(config_.transfer_period);
+  if (!tiers_) tiers_.emplace(config_, runner_->page_bytes(), random_);
+  engine_.emplace(WithClock(config_.engine), *runner_, tiers_->Start(*runner_));
+}
+
+// What lives is ended first, so that it is known how.
+void Simulation::Restart() {
+  for (RequestId id : std::vector<RequestId>(checker_.live())) {
+    if (engine_->Cancel(id)) checker_.ExpectCancelled(id);
+  }
+  Step();
+  if (!report_.failure.empty()) return;
+  NoteTotals();
+  ++report_.num_restarts;
+  mirror_.reset();
+  StartEngine();
+}
+
+// Of an engine that is given up.
+void Simulation::NoteTotals() {
+  const EngineStats stats = engine_->stats();
+  report_.num_preemptions += static_cast<int64_t>(stats.preemptions_total);
+  report_.num_fetched_pages += static_cast<int64_t>(stats.host_tier.pages_read + stats.disk_tier.pages_read);
+  report_.num_refused_pages += static_cast<int64_t>(stats.host_tier.pages_refused + stats.disk_tier.pages_refused);
+}
+
 SimulationReport Simulation::Run() {
-  while (report_.failure.empty() && (num_requests_ < config_.num_requests || engine_.HasWork())) {
+  while (report_.failure.empty() && (num_requests_ < config_.num_requests || engine_->HasWork())) {
     Arrive();
     Disturb();
     Step();
+    if (report_.failure.empty() && Happens(config_.percent_restart)) Restart();
   }
   if (report_.failure.empty() && !checker_.live().empty()) Fail("requests are left that got no last output");
-  if (report_.failure.empty() && engine_.stats().blocks.used != 0) Fail("pages are held and nobody is there");
+  if (report_.failure.empty() && engine_->stats().blocks.used != 0) Fail("pages are held and nobody is there");
   report_.num_cached_tokens = checker_.num_cached_tokens();
-  report_.num_preemptions = static_cast<int64_t>(engine_.stats().preemptions_total);
+  NoteTotals();
   CheckWaste();
   if (!report_.failure.empty()) {
     report_.failure = absl::StrCat("step ", report_.num_steps, ": ", report_.failure, " (", ToString(config_), ")");
@@ -101,7 +136,7 @@ void Simulation::Arrive() {
 
 void Simulation::SubmitGood() {
   const GenerateRequest request = workload_.MakeRequest(static_cast<RequestId>(num_requests_++), now_);
-  const absl::Status status = engine_.Submit(request, now_);
+  const absl::Status status = engine_->Submit(request, now_);
   if (status.ok()) {
     checker_.Expect(request);
     if (Happens(config_.percent_poisoned)) {
@@ -115,7 +150,7 @@ void Simulation::SubmitGood() {
   }
   const bool may_be_full =
       config_.engine.max_waiting_requests <= 8 || config_.engine.max_waiting_tokens <= 2 * config_.engine.max_model_len;
-  const bool anyone_waits = config_.max_samples > 1 || engine_.stats().requests_waiting > 0;
+  const bool anyone_waits = config_.max_samples > 1 || engine_->stats().requests_waiting > 0;
   if (status.code() != absl::StatusCode::kResourceExhausted || !may_be_full || !anyone_waits) {
     Fail(absl::StrCat("a request was refused: ", status.ToString()));
   }
@@ -123,7 +158,7 @@ void Simulation::SubmitGood() {
 
 void Simulation::SubmitBad() {
   const RequestId id = 1'000'000;
-  const absl::Status status = engine_.Submit(workload_.MakeBadRequest(id, now_), now_);
+  const absl::Status status = engine_->Submit(workload_.MakeBadRequest(id, now_), now_);
   if (status.code() != absl::StatusCode::kInvalidArgument) Fail("a bad request was answered with " + status.ToString());
 }
 
@@ -138,15 +173,15 @@ void Simulation::Disturb() {
   if (!live.empty() && Happens(config_.percent_cancel)) {
     const RequestId id = any_request();
     // One whose end is on its way already cannot be cancelled.
-    if (engine_.Cancel(id)) checker_.ExpectCancelled(id);
+    if (engine_->Cancel(id)) checker_.ExpectCancelled(id);
   }
   if (!live.empty() && Happens(config_.percent_finish_sample)) {
     const RequestId id = any_request();
     for (int index : checker_.OpenSamples(id)) {
-      if (random_.Chance(50) && engine_.FinishSample(id, index)) checker_.ExpectFinished(id, index);
+      if (random_.Chance(50) && engine_->FinishSample(id, index)) checker_.ExpectFinished(id, index);
     }
   }
-  if (Happens(config_.percent_clear_cache)) engine_.ClearPrefixCache();
+  if (Happens(config_.percent_clear_cache)) engine_->ClearPrefixCache();
   if (Happens(config_.percent_clock_jump)) now_ += absl::Minutes(random_.Between(-60, 60));
 }
 
@@ -154,12 +189,13 @@ void Simulation::Step() {
   ++report_.num_steps;
   step_takes_ = absl::Milliseconds(random_.Chance(2) ? 1000 : random_.Between(0, 10));
   if (Happens(config_.percent_step_failure)) {
-    runner_.FailNextStep(absl::UnavailableError("planned"));
+    runner_->FailNextStep(absl::UnavailableError("planned"));
     checker_.ExpectStepFailure();
   }
-  const StepOutput step = engine_.Step(now_);
-  engine_.CheckInvariants();
-  if (!runner_.violation().empty()) return Fail(runner_.violation());
+  if (tiers_->any()) tiers_->Step();
+  const StepOutput step = engine_->Step(now_);
+  engine_->CheckInvariants();
+  if (!runner_->violation().empty()) return Fail(runner_->violation());
   checker_.CheckStep(step, now_);
   if (!checker_.failure().empty()) return Fail(checker_.failure());
   num_scheduled_tokens_ += step.num_scheduled_tokens;
@@ -177,7 +213,7 @@ void Simulation::Step() {
 }
 
 void Simulation::CheckCounts() {
-  const EngineStats stats = engine_.stats();
+  const EngineStats stats = engine_->stats();
   if (stats.blocks.free + stats.blocks.used + stats.blocks.cached != stats.blocks.total) Fail("pages do not add up");
   if (stats.blocks.total != config_.engine.blocks.num_blocks) Fail("the pool changed its size");
   if (stats.requests_running + stats.requests_waiting != static_cast<int64_t>(checker_.live().size())) {
@@ -193,19 +229,21 @@ void Simulation::CheckCounts() {
 void Simulation::CheckPageEvents() {
   if (report_.num_steps < config_.page_events_from) return;
   if (!mirror_) {
-    mirror_.emplace(engine_.SharedPages());
-    engine_.RecordPageEvents();
+    mirror_.emplace(engine_->SharedPages());
+    engine_->RecordPageEvents();
   }
-  mirror_->Apply(engine_.TakePageEvents());
+  mirror_->Apply(engine_->TakePageEvents());
   if (!mirror_->error().empty()) return Fail(mirror_->error());
-  if (*mirror_ != PageMirror(engine_.SharedPages())) Fail("page events do not tell which pages can be shared");
+  if (*mirror_ != PageMirror(engine_->SharedPages())) Fail("page events do not tell which pages can be shared");
 }
 
 // The first of all requests gets a token within as many steps as its prompt has tokens, and nobody is preempted without
 // need.
 void Simulation::CheckProgress(const StepOutput& step) {
-  steps_without_output_ = step.outputs.empty() && engine_.HasWork() ? steps_without_output_ + 1 : 0;
-  if (steps_without_output_ > 2 * config_.engine.max_model_len + 16) Fail("no progress");
+  steps_without_output_ = step.outputs.empty() && engine_->HasWork() ? steps_without_output_ + 1 : 0;
+  // A sequence may wait for a fetch of each of its pages.
+  const int patience = tiers_->any() ? 10 : 1;
+  if (steps_without_output_ > patience * (2 * config_.engine.max_model_len + 16)) Fail("no progress");
 }
 
 // Preemption throws work away, but not over and over. Twice the factor of the worst of 30,000 seeds.

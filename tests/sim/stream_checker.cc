@@ -160,6 +160,8 @@ void StreamChecker::CheckLast(const SequenceOutput& output, Request& request, ab
   Check(output.usage.completion_tokens == completion_tokens, output.request, "wrong completion_tokens");
   Check(output.usage.cached_tokens >= 0 && output.usage.cached_tokens <= MostCachedTokens(wanted), output.request,
         absl::StrCat(output.usage.cached_tokens, " cached tokens, more than its tenant ever had"));
+  Check(output.usage.cached_tokens_host + output.usage.cached_tokens_disk <= output.usage.cached_tokens, output.request,
+        "more tokens were fetched than cached");
   Check(output.timings.queue >= absl::ZeroDuration() && output.timings.prefill >= absl::ZeroDuration() &&
             output.timings.decode >= absl::ZeroDuration(),
         output.request, "a negative duration");
