@@ -204,7 +204,8 @@ StepOutput Engine::Step(absl::Time now) {
   if (tiers_ != nullptr) tiers_->BeginStep(now);
   const Schedule& schedule = scheduler_.Plan(now);
   if (tiers_ != nullptr) tiers_->StartSaving();
-  awaits_tier_ = schedule.num_tokens == 0 && tiers_ != nullptr && tiers_->IsFetching() && !tiers_->HasWork();
+  awaits_tier_ = schedule.num_tokens == 0 && !requests_.empty() && tiers_ != nullptr && tiers_->IsFetching() &&
+                 !tiers_->HasWork();
   if (schedule.num_tokens > 0) {
     BuildBatch(schedule, blocks_, batch_);
     const absl::Time planned = options_.clock();

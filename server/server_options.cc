@@ -10,6 +10,25 @@
 
 namespace quire {
 
+namespace {
+
+void AddKvTierFlags(CLI::App& command, KvTierOptions& options) {
+  command
+      .add_option("--kv-host-memory", options.host_bytes,
+                  "Memory of the host for KV pages that the pool has no room for, as 4GiB; meant for a GPU's pool")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->check(CLI::PositiveNumber);
+  command.add_option("--kv-disk-path", options.disk_path,
+                     "File for KV pages, which a later server of the same model goes on with");
+  command.add_option("--kv-disk-size", options.disk_bytes, "Size of that file at most, as 10GiB (default)")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->check(CLI::PositiveNumber);
+  command.add_flag("--kv-disk-recreate", options.disk_recreate,
+                   "Replace a file that another model, layout or version of the server has left; otherwise refuse it");
+}
+
+}  // namespace
+
 void AddServerFlags(CLI::App& command, ServerOptions& options) {
   BackendOptions& backend = options.backend;
   command.add_option("model,--model", backend.model_path, "Model file (GGUF)")->option_text("MODEL");
@@ -31,6 +50,7 @@ void AddServerFlags(CLI::App& command, ServerOptions& options) {
   AddBackendFlags(command, backend);
   command.add_flag("--enable-prefix-caching,!--no-enable-prefix-caching", backend.enable_prefix_caching,
                    "Share the KV pages of equal prefixes (default: on)");
+  AddKvTierFlags(command, options.kv_tiers);
   command.add_option("--max-waiting-requests", backend.max_waiting_requests, "Beyond that many, requests are refused")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
@@ -63,6 +83,10 @@ void CompleteServerOptions(CLI::App& command, const ServerOptions& options) {
     throw CLI::ValidationError("--max-num-batched-tokens",
                                absl::StrCat("must be at least --max-num-seqs, which is ", backend.max_num_seqs,
                                             ", got ", backend.max_num_batched_tokens));
+  }
+  if (options.kv_tiers.any() && (!backend.enable_prefix_caching || backend.recompute_always)) {
+    throw CLI::ValidationError(options.kv_tiers.host_bytes > 0 ? "--kv-host-memory" : "--kv-disk-path",
+                               "needs prefix caching, which was turned off");
   }
 }
 

@@ -68,7 +68,7 @@ absl::Status Prepare(int file, const DiskSlotsOptions& options, int64_t max_byte
   if (fstat(file, &status) != 0) return Errno("cannot be examined");
   if (!S_ISREG(status.st_mode)) return absl::InvalidArgumentError("is not a regular file");
   if (flock(file, LOCK_EX | LOCK_NB) != 0) {
-    if (errno == EWOULDBLOCK) return absl::FailedPreconditionError("is in use by another server");
+    if (errno == EWOULDBLOCK) return absl::UnavailableError("is in use by another server");
     return Errno("cannot be locked");
   }
   if (status.st_size == 0) return MakeAnew(file, options.format);

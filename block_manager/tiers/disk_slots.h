@@ -28,8 +28,8 @@ struct DiskSlotsOptions {
 class DiskSlots : public PageSlots {
  public:
   // Opens the file, or makes it, readable for its owner only. INVALID_ARGUMENT: max_bytes is too small, or the path is
-  // not of a regular file; FAILED_PRECONDITION: the file is of another format, as the message tells, or another process
-  // uses it; anything that the file system says. Messages are to go on after the path.
+  // not of a regular file; FAILED_PRECONDITION: the file is of another format, as the message tells; UNAVAILABLE: another
+  // process uses it; anything that the file system says. Messages are to go on after the path.
   static absl::StatusOr<std::unique_ptr<DiskSlots>> Open(const DiskSlotsOptions& options);
   ~DiskSlots() override;
 

@@ -36,6 +36,7 @@ PageTiers::~PageTiers() {
   for (PageStore* store : options_.stores) {
     if (store != nullptr) store->Drain();
   }
+  if (!loads_.empty()) runner_.TransfersDone(loads_.back().transfer).IgnoreError();
   for (Load& load : loads_) blocks_.Release(load.table, load.tokens, 0);
 }
 

@@ -20,6 +20,7 @@
 #include "server/grpc/grpc_server.h"
 #include "server/http/http_server.h"
 #include "server/http/routes.h"
+#include "server/kv_tiers.h"
 #include "server/request_log.h"
 #include "server/serving_pipeline.h"
 #include "server/status_details.h"
@@ -142,12 +143,14 @@ int RunServe(const ServerOptions& options) {
   const absl::Time start = absl::Now();
   const absl::StatusOr<std::unique_ptr<Backend>> loaded = Load(options.backend);
   if (!loaded.ok()) return Fail(loaded.status());
-  const Backend& backend = **loaded;
+  Backend& backend = **loaded;
+  const absl::StatusOr<std::unique_ptr<KvTiers>> kv_tiers = KvTiers::Open(options.kv_tiers, backend);
+  if (!kv_tiers.ok()) return Fail(kv_tiers.status());
   absl::StatusOr<std::unique_ptr<RequestLog>> request_log = OpenRequestLog(options.request_log, backend.model.name);
   if (!request_log.ok()) return Fail(request_log.status());
 
   const EngineOptions& engine_options = backend.engine_options;
-  Engine engine(engine_options, *backend.runner);
+  Engine engine(engine_options, *backend.runner, (*kv_tiers)->ForEngine());
   std::atomic<bool> device_lost = false;
   // What runs and what waits: the rest is refused before any work is done for it.
   const auto on_device_lost = [&] {

@@ -6,6 +6,17 @@
 namespace quire {
 namespace {
 
+void Convert(const TierStats& stats, v1::KvTierStats& proto) {
+  proto.set_capacity(stats.capacity);
+  proto.set_pages(stats.pages);
+  proto.set_page_bytes(stats.page_bytes);
+  proto.set_pages_read_total(stats.pages_read);
+  proto.set_pages_written_total(stats.pages_written);
+  proto.set_pages_evicted_total(stats.pages_evicted);
+  proto.set_pages_refused_total(stats.pages_refused);
+  proto.set_failures_total(stats.failures);
+}
+
 void Convert(const EngineStats& stats, v1::Stats& proto) {
   proto.set_requests_running(stats.requests_running);
   proto.set_requests_waiting(stats.requests_waiting);
@@ -18,6 +29,8 @@ void Convert(const EngineStats& stats, v1::Stats& proto) {
   proto.set_cached_tokens_total(stats.cached_tokens_total);
   proto.set_completion_tokens_total(stats.completion_tokens_total);
   proto.set_preemptions_total(stats.preemptions_total);
+  if (stats.host_tier.capacity > 0) Convert(stats.host_tier, *proto.mutable_kv_host());
+  if (stats.disk_tier.capacity > 0) Convert(stats.disk_tier, *proto.mutable_kv_disk());
 }
 
 }  // namespace

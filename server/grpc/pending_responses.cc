@@ -70,6 +70,8 @@ void PendingResponses::Add(ResponseDelta delta) {
   usage.set_prompt_tokens(output.usage.prompt_tokens);
   usage.set_cached_tokens(output.usage.cached_tokens);
   usage.set_completion_tokens(output.usage.completion_tokens);
+  usage.set_cached_tokens_host(output.usage.cached_tokens_host);
+  usage.set_cached_tokens_disk(output.usage.cached_tokens_disk);
   Convert(output.timings.queue, *totals_.mutable_timings()->mutable_queue());
   Convert(output.timings.prefill, *totals_.mutable_timings()->mutable_prefill());
   Convert(output.timings.decode, *totals_.mutable_timings()->mutable_decode());

@@ -11,6 +11,19 @@
 namespace quire {
 namespace {
 
+// Null: there is no such tier.
+Json ToJson(const TierStats& stats) {
+  if (stats.capacity == 0) return nullptr;
+  return {{"capacity", stats.capacity},
+          {"pages", stats.pages},
+          {"page_bytes", stats.page_bytes},
+          {"pages_read_total", stats.pages_read},
+          {"pages_written_total", stats.pages_written},
+          {"pages_evicted_total", stats.pages_evicted},
+          {"pages_refused_total", stats.pages_refused},
+          {"failures_total", stats.failures}};
+}
+
 Json ToJson(const EngineStats& stats) {
   return {{"requests_running", stats.requests_running},
           {"requests_waiting", stats.requests_waiting},
@@ -22,7 +35,9 @@ Json ToJson(const EngineStats& stats) {
           {"prompt_tokens_total", stats.prompt_tokens_total},
           {"cached_tokens_total", stats.cached_tokens_total},
           {"completion_tokens_total", stats.completion_tokens_total},
-          {"preemptions_total", stats.preemptions_total}};
+          {"preemptions_total", stats.preemptions_total},
+          {"kv_host", ToJson(stats.host_tier)},
+          {"kv_disk", ToJson(stats.disk_tier)}};
 }
 
 }  // namespace
