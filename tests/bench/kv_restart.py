@@ -91,7 +91,7 @@ def tier_flags(path):
 
 def kill_often(options, path):
     # Families of prompts that go on from each other, as conversations do.
-    prompts = [make_prompt(i, 200) + "".join(" " + make_prompt((i, j), 40) for j in range(k))
+    prompts = [make_prompt(i, 200) + "".join(" " + make_prompt(100 * i + j + 1, 40) for j in range(k))
                for i in range(4) for k in range(3)]
     with Server(options):
         expected = [complete(prompt, 24)[0] for prompt in prompts]
