@@ -277,7 +277,7 @@ void PageTiers::StartFetch(std::span<const TokenId> tokens, uint64_t salt, int f
     const FetchedPage& page = fetch.pages[i];
     on_their_way_.insert(page.record.key);
     QUIRE_CHECK(store(page.tier)->Read(page.record, options_.staging->page(page.slot), next_ticket_));
-    operations_[next_ticket_++] = {.fetch = &fetch, .slot = page.slot, .page = i};
+    operations_[next_ticket_++] = {.fetch = &fetch, .page = i};
     ++fetch.num_reading;
   }
 }
