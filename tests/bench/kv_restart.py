@@ -14,6 +14,7 @@ import os
 import pathlib
 import random
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -21,7 +22,15 @@ import tempfile
 import threading
 import time
 
-PORT_GRPC, PORT_HTTP = 61151, 61180
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+PORT_GRPC, PORT_HTTP = free_port(), free_port()
 WORDS = "harbour ship storm captain island chart anchor sail rope tide compass crew cargo lantern gull wave".split()
 
 
