@@ -19,6 +19,7 @@ BlockManager::BlockManager(const BlockManagerOptions& options)
     : options_(Checked(options)),
       pool_(options.num_blocks),
       index_(options.num_blocks, options.block_size, options.key_bits),
+      leases_(options.block_size),
       copies_from_(options.num_blocks, 0),
       awaits_copy_(options.num_blocks, false),
       epoch_(options.enable_prefix_caching ? 1 : 0) {}
@@ -77,9 +78,10 @@ BlockManager::PrefixMatch BlockManager::FindPrefix(std::span<const TokenId> toke
 }
 
 int64_t BlockManager::RoomAfter(const PrefixMatch& match, int num_fresh) const {
-  int64_t room = int64_t{pool_.num_free()} + pool_.num_cached() - num_fresh;
-  for (BlockId block = match.last; block != kNoBlock; block = index_.parent(block)) room -= pool_.is_cached(block);
-  if (match.overlap.num_tokens > 0) room -= pool_.is_cached(match.overlap.block);
+  const auto is_room = [this](BlockId block) { return pool_.is_cached(block) || pool_.is_yielding(block); };
+  int64_t room = Room() - num_fresh;
+  for (BlockId block = match.last; block != kNoBlock; block = index_.parent(block)) room -= is_room(block);
+  if (match.overlap.num_tokens > 0) room -= is_room(match.overlap.block);
   return room;
 }
 
@@ -124,7 +126,7 @@ bool BlockManager::Grow(BlockTable& table, int num_computed, int num_tokens) {
 
   int num_fresh = std::max(0, num_wanted - num_blocks);
   for (int i = first_written; i < std::min(num_wanted, num_blocks); ++i) num_fresh += MustCopy(table.blocks[i]);
-  if (num_fresh > pool_.num_free() + pool_.num_cached()) return false;
+  if (num_fresh > Room()) return false;
 
   for (int i = first_written; i < std::min(num_wanted, num_blocks); ++i) {
     if (MustCopy(table.blocks[i])) ReplaceByCopy(table, i, std::max(0, num_computed - i * block_size()));
@@ -184,7 +186,7 @@ bool BlockManager::CommitNextPage(BlockTable& table, std::span<const TokenId> to
 // What a page of a longer sequence holds too is of no more use: nobody will copy from the shorter one.
 void BlockManager::ForgetCoveredSibling(BlockId block) {
   const BlockId covered = index_.FindCoveredSibling(block);
-  if (covered != kNoBlock) ForgetSubtree(covered);
+  if (covered != kNoBlock && !pool_.is_leased(covered)) ForgetSubtree(covered);
 }
 
 BlockTable BlockManager::Fork(const BlockTable& table) {
@@ -243,6 +245,7 @@ void BlockManager::FinishCopies() {
 void BlockManager::ClearCache() {
   if (epoch_ == 0) return;
   ++epoch_;
+  while (leases_.size() > 0) EndLease(leases_.first_to_end()->lease.id);
   for (BlockId block = 0; block < pool_.num_blocks(); ++block) {
     if (index_.Contains(block)) ForgetSubtree(block);
   }
@@ -250,7 +253,13 @@ void BlockManager::ClearCache() {
 }
 
 BlockId BlockManager::TakePage() {
-  if (pool_.num_free() == 0) ForgetSubtree(pool_.oldest_cached());
+  while (pool_.num_free() == 0) {
+    if (pool_.num_cached() > 0) {
+      ForgetSubtree(pool_.oldest_cached());
+    } else {
+      ShortenLease(leases_.weakest()->lease.id);
+    }
+  }
   return pool_.Take();
 }
 
@@ -295,7 +304,8 @@ int BlockManager::CountCached(std::span<const TokenId> tokens, uint64_t salt) co
 }
 
 BlockCounts BlockManager::counts() const {
-  return {pool_.num_blocks(), pool_.num_used(), pool_.num_cached(), pool_.num_free(), pool_.num_shared()};
+  return {pool_.num_blocks(), pool_.num_used(),   pool_.num_cached(), pool_.num_free(),
+          pool_.num_shared(), pool_.num_leased(), pool_.num_pinned(), pool_.num_yielding()};
 }
 
 int BlockManager::BlocksFor(int64_t num_tokens) const {
@@ -311,6 +321,7 @@ void BlockManager::CheckInvariants(std::span<const BlockTable* const> tables) co
     CheckTable(*table);
     for (BlockId block : table->blocks) ++num_references[block];
   }
+  CheckLeases(num_references);
   for (BlockId block = 0; block < pool_.num_blocks(); ++block) {
     QUIRE_CHECK(NumTablesHolding(block) == num_references[block]);
     QUIRE_CHECK(!index_.IsComputing(block) || num_references[block] > 0);

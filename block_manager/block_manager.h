@@ -3,7 +3,7 @@
 //
 // A page is in exactly one state:
 //   free    nobody holds it and its contents mean nothing;
-//   used    refcount >= 1: held by that many tables and copies in flight;
+//   used    refcount >= 1: held by that many tables, leases and copies in flight;
 //   cached  refcount 0, but in the prefix index: reusable by whoever has the same tokens, and evictable.
 // free + used + cached = total, at all times. A page is written only by the one table that holds it, and never once it
 // is indexed as computed.
@@ -18,6 +18,11 @@
 // Eviction takes the least recently used cached page. Tables are released tail first, and a page stays cached only
 // while the page before it is held, so the oldest is always a tail.
 //
+// Leases hold pages of the index as a table without a sequence would, so that nothing evicts them. Pages that nobody
+// else holds are taken from preferred leases when no free or cached one is left, from the end of the weakest lease on;
+// that counts as room. Pinned leases give nothing up, and may hold max_pinned_blocks pages in all. What a page is worth
+// is decided by its live leases alone.
+//
 // Threads: none of its own; the engine's thread calls it.
 #pragma once
 
@@ -27,7 +32,10 @@
 
 #include "block_manager/block_pool.h"
 #include "block_manager/block_table.h"
+#include "block_manager/cached_prefix.h"
 #include "block_manager/ids.h"
+#include "block_manager/lease.h"
+#include "block_manager/lease_book.h"
 #include "block_manager/prefix_index.h"
 
 namespace quire {
@@ -38,6 +46,8 @@ struct BlockManagerOptions {
   bool enable_prefix_caching = true;
   // Bits of the key that the index uses. Less than 64 only in tests, to provoke collisions.
   int key_bits = 64;
+  int max_pinned_blocks = 0;  // Pages that pinned leases may hold in all; what is left must do for any one sequence.
+  int max_leases = 1024;
 };
 
 // Contents to be copied before anything in the step is computed: the first num_tokens tokens of source.
@@ -61,7 +71,7 @@ struct Admission {
 struct AdmitOptions {
   uint64_t salt = 0;
   bool reuse = true;       // Look the tokens up; false computes all of them (prompt log-probabilities need that).
-  int reserve_blocks = 0;  // Refuse unless this many pages stay free or cached afterwards.
+  int reserve_blocks = 0;  // Refuse unless this much room (see BlockCounts: free, cached, yielding) stays afterwards.
 };
 
 struct BlockCounts {
@@ -69,7 +79,15 @@ struct BlockCounts {
   int64_t used = 0;
   int64_t cached = 0;
   int64_t free = 0;
-  int64_t shared = 0;  // Of the used ones, those held more than once.
+  int64_t shared = 0;    // Of the used ones, those held more than once,
+  int64_t leased = 0;    // those that a lease holds,
+  int64_t pinned = 0;    // of these, those that a pinned one does,
+  int64_t yielding = 0;  // and those that nobody but preferred leases holds: they are given up where pages run out.
+};
+
+struct LeaseResult {
+  LeaseOutcome outcome = LeaseOutcome::kNothingCached;
+  Lease lease = {};  // Where kLeased.
 };
 
 class BlockManager {
@@ -110,11 +128,33 @@ class BlockManager {
   std::span<const BlockCopy> pending_copies() const { return pending_copies_; }
   void FinishCopies();
 
-  // Forgets every cached page. Used ones leave the index and stay with their holders, whose pages never enter it again.
+  // Forgets every cached page and ends every lease. Used pages leave the index and stay with their holders, whose pages
+  // never enter it again.
   void ClearCache();
 
   // How many leading tokens of `tokens` Admit would find now. Changes nothing.
   int CountCached(std::span<const TokenId> tokens, uint64_t salt) const;
+
+  // Keeps what is cached of `tokens`, up to a page that is covered in part, for options.owner, whose salt the prefix has.
+  // Nothing is held unless kLeased.
+  LeaseResult Pin(std::span<const TokenId> tokens, const LeaseOptions& options);
+  // False if this owner has no such lease.
+  bool Unpin(uint64_t owner, LeaseId id);
+  // Ends all leases that expire at `now` or before.
+  void EndLeases(int64_t now);
+  int num_leases() const { return leases_.size(); }
+  // nullptr if it has ended.
+  const Lease* FindLease(LeaseId id) const;
+  // Oldest first, and no more than that.
+  std::vector<Lease> ListLeases(uint64_t owner, size_t max_leases) const { return leases_.List(owner, max_leases); }
+
+  // Free pages that are cached, and that nobody holds; each returns how many. Of a prefix: all that begin with it, and
+  // its own ones that nothing else follows.
+  int EvictPrefix(std::span<const TokenId> tokens, uint64_t salt);
+  int EvictOwner(uint64_t salt);
+  int EvictAll();
+  // What the index has under a salt: every sequence of pages that no longer one begins with, no more than that. O(pages).
+  std::vector<CachedPrefix> ListPrefixes(uint64_t salt, size_t max_prefixes) const;
 
   // For mirrors of what can be shared. Nothing is recorded until RecordEvents is called; from then on events pile up
   // until they are taken. Applied to SharedPages of that moment, they give SharedPages of any later one.
@@ -124,11 +164,13 @@ class BlockManager {
 
   BlockCounts counts() const;
   int block_size() const { return options_.block_size; }
+  int max_pinned_blocks() const { return options_.max_pinned_blocks; }
+  bool caching() const { return epoch_ != 0; }
   // Number of pages that num_tokens tokens need.
   int BlocksFor(int64_t num_tokens) const;
 
-  // QUIRE_CHECKs that the states, refcounts, index and lists agree with each other and with `tables`, which must be all
-  // that are alive. O(pool).
+  // QUIRE_CHECKs that the states, refcounts, index, lists and leases agree with each other and with `tables`, which must
+  // be all that are alive. O(pool).
   void CheckInvariants(std::span<const BlockTable* const> tables) const;
 
  private:
@@ -142,7 +184,11 @@ class BlockManager {
 
   PrefixMatch FindPrefix(std::span<const TokenId> tokens, uint64_t salt) const;
   int NumCached(const PrefixMatch& match) const { return match.num_blocks * block_size() + match.overlap.num_tokens; }
-  // Pages that are free or cached now and still are once the match is taken and num_fresh pages are.
+  // Pages computed for all of `tokens`, the last one included.
+  PrefixMatch FindComputed(std::span<const TokenId> tokens, uint64_t salt) const;
+  // Pages that can be had: free, cached or yielding.
+  int64_t Room() const { return int64_t{pool_.num_free()} + pool_.num_cached() + pool_.num_yielding(); }
+  // The same once the match is taken and num_fresh pages are.
   int64_t RoomAfter(const PrefixMatch& match, int num_fresh) const;
   void HoldMatch(BlockTable& table, const PrefixMatch& match);
   void Announce(const BlockTable& table, std::span<const TokenId> tokens);
@@ -164,8 +210,9 @@ class BlockManager {
   // The copy into a page, or nullptr. Until it is done, the tokens that it brings are not there.
   const BlockCopy* PendingCopyTo(BlockId block) const;
 
+  // Leases count as tables.
   int NumTablesHolding(BlockId block) const { return pool_.refcount(block) - copies_from_[block]; }
-  // A fresh page, evicting one if none is free. REQUIRES: a free or cached page.
+  // A fresh page, evicting one if none is free. REQUIRES: Room() >= 1.
   BlockId TakePage();
   void DropFromTable(BlockId block);
   void Drop(BlockId block);
@@ -173,9 +220,17 @@ class BlockManager {
   void ForgetSubtree(BlockId block);
   void CheckTable(const BlockTable& table) const;
 
+  void EndLease(LeaseId id);
+  // Takes the last page from a lease.
+  void ShortenLease(LeaseId id);
+  int EvictSubtrees(std::vector<BlockId> roots);
+  // Adds what leases hold to num_references.
+  void CheckLeases(std::vector<int>& num_references) const;
+
   const BlockManagerOptions options_;
   BlockPool pool_;
   PrefixIndex index_;
+  LeaseBook leases_;
   std::vector<BlockCopy> pending_copies_;
   std::vector<int> copies_from_;   // [num_blocks] Pending copies with this source; each holds a reference.
   std::vector<bool> awaits_copy_;  // [num_blocks] Whether a pending copy has this destination.

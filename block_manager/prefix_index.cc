@@ -81,6 +81,14 @@ BlockId PrefixIndex::FindCoveredSibling(BlockId block) const {
   return kNoBlock;
 }
 
+std::vector<BlockId> PrefixIndex::Children(const PageParent& parent) const {
+  std::vector<BlockId> children;
+  for (BlockId child = first_child_[ChildListOf(parent)]; child != kNoBlock; child = entries_[child].next_sibling) {
+    if (IsChild(entries_[child], parent)) children.push_back(child);
+  }
+  return children;
+}
+
 void PrefixIndex::Insert(BlockId block, const PageParent& parent, std::span<const TokenId> tokens, State state) {
   Entry& entry = entries_[block];
   QUIRE_CHECK(!Contains(block) && !tokens.empty());
@@ -124,7 +132,7 @@ void PrefixIndex::Remove(BlockId block) {
     while (*link != block) link = &entries_[*link].next_in_bucket;
     *link = entry.next_in_bucket;
   }
-  if (record_events_ && IsShared(entry)) events_.push_back({.kind = PageEvent::Kind::kRemoved, .hash = entry.hash});
+  if (record_events_ && IsShared(entry)) events_.push_back({.kind = PageEvent::Kind::kRemoved, .hash = entry.hash, .salt = entry.parent.salt});
   entry = Entry();
 }
 
@@ -134,6 +142,7 @@ PageEvent PrefixIndex::StoredEvent(BlockId block) const {
   PageEvent event{.kind = PageEvent::Kind::kStored, .hash = entry.hash};
   if (entry.parent.block != kNoBlock) event.parent_hash = entries_[entry.parent.block].hash;
   event.tokens.assign(tokens.begin(), tokens.end());
+  event.salt = entry.parent.salt;
   return event;
 }
 

@@ -63,6 +63,9 @@ class PrefixIndex {
   // Of a page in the index; kNoBlock if there is none.
   BlockId parent(BlockId block) const { return entries_[block].parent.block; }
   BlockId first_child(BlockId block) const { return first_child_[block]; }
+  std::vector<BlockId> Children(const PageParent& parent) const;
+  // What a page of the index holds.
+  std::span<const TokenId> TokensOf(BlockId block) const;
 
   // Events since the last call, oldest first. There are none until RecordEvents was called.
   void RecordEvents() { record_events_ = true; }
@@ -90,7 +93,6 @@ class PrefixIndex {
   bool IsShared(const Entry& entry) const { return IsFull(entry) && entry.state == State::kComputed; }
   uint64_t HashOf(const PageParent& parent, std::span<const TokenId> tokens) const;
   bool IsChild(const Entry& entry, const PageParent& parent) const;
-  std::span<const TokenId> TokensOf(BlockId block) const;
   size_t BucketOf(uint64_t hash) const { return hash & key_mask_ & bucket_mask_; }
   // Into first_child_.
   size_t ChildListOf(const PageParent& parent) const;
