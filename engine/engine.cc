@@ -13,9 +13,17 @@
 namespace quire {
 namespace {
 
+int MaxLength(const EngineOptions& options) {
+  return std::min(options.max_model_len, options.blocks.num_blocks * options.blocks.block_size);
+}
+
 BlockManagerOptions BlockOptions(const EngineOptions& options) {
+  QUIRE_CHECK(Engine::ValidateOptions(options).ok());
   BlockManagerOptions blocks = options.blocks;
   if (options.recompute_always) blocks.enable_prefix_caching = false;
+  const int longest = (MaxLength(options) + blocks.block_size - 1) / blocks.block_size;
+  blocks.max_pinned_blocks =
+      std::min(static_cast<int>(options.max_pinned_share * blocks.num_blocks), blocks.num_blocks - longest);
   return blocks;
 }
 
@@ -54,9 +62,7 @@ Engine::Engine(const EngineOptions& options, ModelRunner& runner)
       runner_(runner),
       blocks_(BlockOptions(options)),
       scheduler_({.max_num_seqs = options.max_num_seqs, .max_num_batched_tokens = options.max_num_batched_tokens},
-                 blocks_) {
-  QUIRE_CHECK(ValidateOptions(options).ok());
-}
+                 blocks_) {}
 
 Engine::~Engine() {
   // A block table must be given back before it is destroyed.
@@ -76,6 +82,10 @@ absl::Status Engine::ValidateOptions(const EngineOptions& options) {
   RETURN_IF_ERROR(at_least("max_num_batched_tokens", options.max_num_batched_tokens, options.max_num_seqs));
   RETURN_IF_ERROR(at_least("max_waiting_requests", options.max_waiting_requests, 1));
   RETURN_IF_ERROR(at_least("max_waiting_tokens", options.max_waiting_tokens, options.max_model_len));
+  if (!(options.max_pinned_share >= 0 && options.max_pinned_share <= 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_pinned_share must be in [0, 1], got ", options.max_pinned_share));
+  }
   const int64_t pool = int64_t{options.blocks.num_blocks} * options.blocks.block_size;
   if (pool > std::numeric_limits<int32_t>::max()) {
     return absl::InvalidArgumentError(absl::StrCat("num_blocks x block_size must be below 2^31 tokens, got ", pool));
@@ -88,9 +98,7 @@ absl::Status Engine::ValidateOptions(const EngineOptions& options) {
   return absl::OkStatus();
 }
 
-int Engine::MaxSequenceLength() const {
-  return std::min(options_.max_model_len, options_.blocks.num_blocks * options_.blocks.block_size);
-}
+int Engine::MaxSequenceLength() const { return MaxLength(options_); }
 
 absl::Status Engine::CheckRequest(const GenerateRequest& request, absl::Time now) const {
   const SamplingParams& sampling = request.sampling;
@@ -151,6 +159,7 @@ absl::Status Engine::Submit(GenerateRequest request, absl::Time now) {
   state->ordinal = num_submitted_++;
   state->arrival = request.arrival == absl::InfinitePast() ? now : request.arrival;
   state->deadline = request.deadline;
+  state->lease = request.lease;
 
   auto sequence = std::make_unique<Sequence>();
   sequence->request = state.get();
@@ -189,6 +198,7 @@ bool Engine::FinishSample(RequestId id, int index) {
 }
 
 StepOutput Engine::Step(absl::Time now) {
+  SetLeaseClock(now);
   EndExpired(now);
   absl::Status model_status;
   StepTimings timings;
@@ -323,6 +333,9 @@ void Engine::FinishSequence(Sequence& sequence, FinishReason reason, SequenceOut
   RequestState& request = *sequence.request;
   scheduler_.Finish(sequence);
   output.finish_reason = reason;
+  if (request.lease && sequence.index == 0) {
+    output.lease = Pin(sequence.tokens, request.cache_salt, *request.lease, lease_clock_);
+  }
   if (++request.num_finished == request.sampling.n) Retire(request, output);
 }
 
@@ -359,6 +372,7 @@ EngineStats Engine::stats() const {
   }
   stats.requests_waiting = static_cast<int64_t>(requests_.size()) - stats.requests_running;
   stats.blocks = blocks_.counts();
+  stats.leases = blocks_.num_leases();
   stats.preemptions_total = scheduler_.num_preemptions();
   return stats;
 }

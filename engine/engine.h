@@ -36,6 +36,9 @@ struct EngineOptions {
   int vocab_size = 0;
   std::vector<TokenId> eos_token_ids;  // Any of them ends a sequence, unless ignore_eos.
   BlockManagerOptions blocks;
+  // Of the pool's pages, those that pinned leases may hold in all, as far as one sequence of max_model_len still fits
+  // beside them. In [0, 1].
+  double max_pinned_share = 0.5;
   bool recompute_always = false;  // --no-kv-cache: every token recomputes its whole sequence. For comparison only.
   // Asked within a step, for Timings and StepTimings only: everything that is decided depends on the `now` given to
   // Step.
@@ -45,6 +48,7 @@ struct EngineOptions {
 struct EngineStats {
   int64_t requests_running = 0;
   int64_t requests_waiting = 0;
+  int64_t leases = 0;
   BlockCounts blocks;
   uint64_t prompt_tokens_total = 0;
   uint64_t cached_tokens_total = 0;
@@ -78,7 +82,7 @@ class Engine {
   // comes from the next Step. False if it has ended already or has no token yet.
   bool FinishSample(RequestId id, int index);
 
-  // Schedules, runs and commits one step. Requests whose deadline lies before `now` end with DEADLINE_EXCEEDED. If the
+  // Schedules, runs and commits one step. Leases that are over end first. Requests whose deadline lies before `now` end with DEADLINE_EXCEEDED. If the
   // model fails, the requests in the step end with its status and the others go on.
   StepOutput Step(absl::Time now);
 
@@ -86,6 +90,19 @@ class Engine {
   bool HasWork() const { return !requests_.empty() || !outputs_.empty(); }
   EngineStats stats() const;
   void ClearPrefixCache() { blocks_.ClearCache(); }
+  // Keeps what is cached of `tokens` under `owner`, a cache salt: NOT_FOUND if there is nothing; RESOURCE_EXHAUSTED if
+  // too much is pinned or there are too many leases; FAILED_PRECONDITION without prefix caching. See GenerateRequest for
+  // one that is taken of what a request computes.
+  absl::StatusOr<Lease> Pin(std::span<const TokenId> tokens, uint64_t owner, const LeaseRequest& request,
+                            absl::Time now);
+  // NOT_FOUND if this owner has no such lease now.
+  absl::Status Unpin(uint64_t owner, LeaseId id, absl::Time now);
+  std::vector<Lease> ListLeases(uint64_t owner, size_t max_leases, absl::Time now);
+  // What else may be asked of the cache between steps, and how it is told to give pages up.
+  const BlockManager& blocks() const { return blocks_; }
+  int EvictPrefix(std::span<const TokenId> tokens, uint64_t salt) { return blocks_.EvictPrefix(tokens, salt); }
+  int EvictOwner(uint64_t salt) { return blocks_.EvictOwner(salt); }
+  int EvictAll() { return blocks_.EvictAll(); }
   // See BlockManager: what of the cache can be shared, and how that changes.
   void RecordPageEvents() { blocks_.RecordEvents(); }
   std::vector<PageEvent> TakePageEvents() { return blocks_.TakeEvents(); }
@@ -96,6 +113,8 @@ class Engine {
  private:
   absl::Status CheckRequest(const GenerateRequest& request, absl::Time now) const;
   int MaxSequenceLength() const;
+  // Leases are on a clock that a step or a call sets, and that never goes back.
+  void SetLeaseClock(absl::Time now);
 
   void EndExpired(absl::Time now);
   void Commit(const Schedule& schedule, std::span<const SampledToken> results, absl::Time when);
@@ -116,6 +135,7 @@ class Engine {
   absl::flat_hash_map<RequestId, std::unique_ptr<RequestState>> requests_;
   std::set<std::pair<absl::Time, RequestId>> deadlines_;  // Of the live requests that have one.
   std::vector<std::unique_ptr<RequestState>> retired_;    // Ended in this step, which may still point to them.
+  absl::Time lease_clock_ = absl::InfinitePast();
   Batch batch_;
   std::vector<SequenceOutput> outputs_;  // For the end of this step, or of the next one.
   uint64_t num_submitted_ = 0;

@@ -163,7 +163,7 @@ AdmitOutcome Scheduler::Admit(Sequence& sequence) {
 // they share are counted more than once, so this may promise too much; then they wait with it for others to finish.
 bool Scheduler::CanMakeRoomFor(const Sequence& sequence) const {
   const BlockCounts counts = blocks_.counts();
-  int64_t pages = counts.free + counts.cached - static_cast<int64_t>(running_.size());
+  int64_t pages = counts.free + counts.cached + counts.yielding - static_cast<int64_t>(running_.size());
   int seats = options_.max_num_seqs - num_seats_;
   bool any = false;
   for (auto it = running_.rbegin(); it != running_.rend() && (*it)->request->priority > sequence.request->priority;

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/time/time.h"
 #include "block_manager/ids.h"
+#include "block_manager/lease.h"
 #include "engine/sampling/sampling_params.h"
 #include "engine/sampling/token_constraint.h"
 
@@ -14,6 +16,14 @@ namespace quire {
 
 // Chosen by the caller of Engine::Submit; unique among the requests alive.
 using RequestId = uint64_t;
+
+// A lease that is wanted on behalf of a cache salt (see block_manager/lease.h).
+struct LeaseRequest {
+  LeaseKind kind = LeaseKind::kPreferred;
+  bool or_preferred = false;  // Where no more can be pinned.
+  int priority = 0;
+  absl::Duration ttl = absl::InfiniteDuration();  // From the moment on that it is taken.
+};
 
 struct GenerateRequest {
   RequestId id = 0;
@@ -29,6 +39,9 @@ struct GenerateRequest {
   uint64_t cache_salt = 0;                     // Derived by the server from the tenant, never sent by a client.
   absl::Time arrival = absl::InfinitePast();   // When the server accepted it; InfinitePast: at Submit.
   absl::Time deadline = absl::InfiniteFuture();
+  // Taken of what the first sample has computed, at its end, before anything can be evicted: see SequenceOutput. A
+  // request that fails takes none.
+  std::optional<LeaseRequest> lease = {};
 };
 
 }  // namespace quire

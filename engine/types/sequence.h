@@ -26,6 +26,7 @@ struct RequestState {
   absl::Time arrival;
   absl::Time deadline;
   int num_prompt_tokens = 0;
+  std::optional<LeaseRequest> lease;
 
   // One until the prompt is computed; from then on sampling.n, by index. They share the prompt's pages.
   std::vector<std::unique_ptr<Sequence>> sequences;

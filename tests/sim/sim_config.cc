@@ -30,6 +30,8 @@ EngineOptions DrawEngine(SimRandom& random) {
   engine.max_waiting_requests = random.Chance(30) ? random.Between(1, 8) : 1000;
   engine.max_waiting_tokens = random.Chance(20) ? 2 * engine.max_model_len : 1 << 20;
   engine.recompute_always = random.Chance(3);
+  engine.max_pinned_share = random.Chance(50) ? 0.5 : random.Between(0, 100) / 100.0;
+  if (random.Chance(20)) engine.blocks.max_leases = random.Between(1, 4);
   return engine;
 }
 
@@ -63,6 +65,8 @@ SimConfig DrawConfig(SimRandom& random) {
   config.percent_bad_request = Sometimes(random, 20, 20);
   config.page_events_from = Sometimes(random, 50, 100);
   config.percent_embed = Sometimes(random, 25, 50);
+  config.percent_leased = Sometimes(random, 40, 60);
+  config.percent_disturb_leases = Sometimes(random, 40, 60);
   return config;
 }
 
@@ -73,7 +77,8 @@ std::string ToString(const SimConfig& config) {
                       " key bits, max_model_len ", engine.max_model_len, ", max_num_seqs ", engine.max_num_seqs,
                       ", max_num_batched_tokens ", engine.max_num_batched_tokens, ", ", config.num_requests,
                       " requests, up to ", config.max_samples, " samples, ", config.num_tenants, " tenants, ",
-                      config.num_priorities, " priorities", engine.recompute_always ? ", recomputing always" : "");
+                      config.num_priorities, " priorities, leases of ", config.percent_leased, " % of the requests and in ",
+                      config.percent_disturb_leases, " % of the steps", engine.recompute_always ? ", recomputing always" : "");
 }
 
 }  // namespace quire

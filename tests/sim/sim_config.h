@@ -29,6 +29,7 @@ struct SimConfig {
   int percent_constrained = 0;
   int percent_deadline = 0;
   int percent_poisoned = 0;  // Requests one of whose rows is not finite.
+  int percent_leased = 0;    // Requests that ask for a lease.
   int page_events_from = 0;  // The step at which somebody asks for page events.
 
   // What goes wrong, percent of steps.
@@ -38,6 +39,7 @@ struct SimConfig {
   int percent_clock_jump = 0;
   int percent_clear_cache = 0;
   int percent_bad_request = 0;
+  int percent_disturb_leases = 0;  // A lease is taken or given back, or something is evicted.
 
   static constexpr int kMaxTenants = 4;
 };

@@ -8,6 +8,7 @@
 #include "engine/engine.h"
 #include "tests/block_manager/page_mirror.h"
 #include "tests/fakes/fake_model_runner.h"
+#include "tests/sim/lease_holder.h"
 #include "tests/sim/sim_config.h"
 #include "tests/sim/sim_random.h"
 #include "tests/sim/stream_checker.h"
@@ -25,7 +26,8 @@ class Simulation {
         model_(config_.engine.vocab_size, config_.engine.eos_token_ids),
         runner_(model_, config_.engine.blocks.num_blocks, config_.engine.blocks.block_size),
         engine_(WithClock(config_.engine), runner_),
-        checker_(config_, model_) {
+        checker_(config_, model_),
+        leases_(config_, random_, workload_, engine_) {
     runner_.TellTenantsApart(TenantOf);
     runner_.PoisonRows([this](const LogitRow& row) { return IsPoisoned(row); });
   }
@@ -64,6 +66,7 @@ class Simulation {
   absl::Duration step_takes_;
   Engine engine_;
   StreamChecker checker_;
+  LeaseHolder leases_;
   int num_requests_ = 0;
   int steps_without_output_ = 0;
   int64_t num_scheduled_tokens_ = 0;
@@ -81,8 +84,11 @@ SimulationReport Simulation::Run() {
     Step();
   }
   if (report_.failure.empty() && !checker_.live().empty()) Fail("requests are left that got no last output");
+  leases_.EndAll(now_);
   if (report_.failure.empty() && engine_.stats().blocks.used != 0) Fail("pages are held and nobody is there");
   report_.num_cached_tokens = checker_.num_cached_tokens();
+  report_.num_leases = leases_.num_taken();
+  report_.num_leases_shortened = leases_.num_shortened();
   report_.num_preemptions = static_cast<int64_t>(engine_.stats().preemptions_total);
   CheckWaste();
   if (!report_.failure.empty()) {
@@ -133,6 +139,10 @@ bool Simulation::IsPoisoned(const LogitRow& row) const {
 }
 
 void Simulation::Disturb() {
+  if (Happens(config_.percent_clear_cache)) {
+    engine_.ClearPrefixCache();
+    leases_.CacheWasCleared();
+  }
   const std::vector<RequestId>& live = checker_.live();
   const auto any_request = [&] { return live[random_.Between(0, static_cast<int>(live.size()) - 1)]; };
   if (!live.empty() && Happens(config_.percent_cancel)) {
@@ -146,8 +156,8 @@ void Simulation::Disturb() {
       if (random_.Chance(50) && engine_.FinishSample(id, index)) checker_.ExpectFinished(id, index);
     }
   }
-  if (Happens(config_.percent_clear_cache)) engine_.ClearPrefixCache();
   if (Happens(config_.percent_clock_jump)) now_ += absl::Minutes(random_.Between(-60, 60));
+  if (Happens(config_.percent_disturb_leases)) leases_.Disturb(now_);
 }
 
 void Simulation::Step() {
@@ -167,6 +177,11 @@ void Simulation::Step() {
   CheckCounts();
   CheckPageEvents();
   CheckProgress(step);
+  for (const SequenceOutput& output : step.outputs) {
+    if (output.lease) leases_.Take(output, checker_.Conversation(output.request, 0));
+  }
+  leases_.Check(now_);
+  if (!leases_.failure().empty()) return Fail(leases_.failure());
   for (const SequenceOutput& output : step.outputs) {
     report_.num_tokens += static_cast<int64_t>(output.tokens.size());
     if (!output.last) continue;

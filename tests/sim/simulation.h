@@ -1,8 +1,7 @@
 // The real engine, scheduler and block manager on a fake model, under everything that can go wrong, all of it drawn
 // from one seed. After every step: every invariant of every class; each stream a prefix of its isolated run; no page
-// shared between tenants, or written by one while another holds it; page events that tell what the cache has; bounded queues;
-// progress. In the end: every request
-// over, no page held.
+// shared between tenants, or written by one while another holds it; page events that tell what the cache has; leases that
+// keep what they promise, to their owners; bounded queues; progress. In the end: every request over, no page held.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +18,8 @@ struct SimulationReport {
   int64_t num_tokens = 0;
   int64_t num_cached_tokens = 0;
   int64_t num_preemptions = 0;
+  int64_t num_leases = 0;
+  int64_t num_leases_shortened = 0;
 };
 
 SimulationReport Simulate(uint64_t seed);

@@ -9,6 +9,8 @@ namespace quire {
 
 int TenantOf(const SamplingParams& params) { return static_cast<int>(params.seed % SimConfig::kMaxTenants); }
 
+uint64_t SaltOf(int tenant) { return 77 + static_cast<uint64_t>(tenant); }
+
 Workload::Workload(const SimConfig& config, SimRandom& random)
     : config_(config),
       random_(random),
@@ -47,7 +49,7 @@ GenerateRequest Workload::MakeRequest(RequestId id, absl::Time now) {
 
   SamplingParams& sampling = request.sampling;
   const int tenant = random_.Between(0, config_.num_tenants - 1);
-  request.cache_salt = 77 + static_cast<uint64_t>(tenant);
+  request.cache_salt = SaltOf(tenant);
   sampling.seed = random_.Bits() / SimConfig::kMaxTenants * SimConfig::kMaxTenants + static_cast<uint64_t>(tenant);
   sampling.temperature = random_.Chance(30) ? 0.0f : 1.0f;
   const int room = longest_ - static_cast<int>(request.prompt.size());
@@ -65,7 +67,17 @@ GenerateRequest Workload::MakeRequest(RequestId id, absl::Time now) {
     request.constraint = std::make_shared<FakeConstraint>(random_.Bits(), config_.engine.vocab_size,
                                                           config_.engine.eos_token_ids, random_.Between(1, 2 * most));
   }
+  if (config_.percent_leased > 0 && random_.Chance(config_.percent_leased)) request.lease = MakeLease();
   return request;
+}
+
+LeaseRequest Workload::MakeLease() {
+  LeaseRequest lease;
+  lease.kind = random_.Chance(50) ? LeaseKind::kPinned : LeaseKind::kPreferred;
+  lease.or_preferred = random_.Chance(50);
+  lease.priority = random_.Between(0, 2);
+  if (random_.Chance(70)) lease.ttl = absl::Milliseconds(random_.LogBetween(1, 2000));
+  return lease;
 }
 
 void Workload::MakeEmbedding(GenerateRequest& request) {

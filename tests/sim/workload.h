@@ -11,6 +11,8 @@ namespace quire {
 
 // Whose a request is can be told from its seed, which reaches the model.
 int TenantOf(const SamplingParams& params);
+// The root of a tenant's keys.
+uint64_t SaltOf(int tenant);
 
 class Workload {
  public:
@@ -23,6 +25,9 @@ class Workload {
 
   // A conversation that later prompts may go on with.
   void Remember(std::vector<TokenId> tokens);
+  // Something that a cache may hold a prefix of.
+  std::vector<TokenId> AnyPrefix() { return MakePrompt(); }
+  LeaseRequest MakeLease();
 
  private:
   std::vector<TokenId> RandomTokens(int length);
