@@ -82,6 +82,7 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& optio
   engine.blocks.num_blocks = layout.num_pages;
   engine.blocks.block_size = layout.page_size;
   engine.blocks.enable_prefix_caching = options.enable_prefix_caching;
+  engine.max_pinned_share = options.max_pinned_share;
   engine.recompute_always = options.recompute_always;
   ASSIGN_OR_RETURN(backend->runner, LocalModelRunner::Make(backend->model, *backend->ops, *backend->kv_cache,
                                                            engine.max_num_batched_tokens));

@@ -36,6 +36,7 @@ struct BackendOptions {
   int64_t kv_cache_bytes = 0;  // 0: what max_num_seqs sequences can use, as far as DefaultPoolBytes allows.
   KvDTypeOptions kv_dtypes;
   bool enable_prefix_caching = true;
+  double max_pinned_share = 0.5;  // See EngineOptions.
   bool recompute_always = false;
   int max_waiting_requests = 1024;
 };

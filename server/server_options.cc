@@ -34,6 +34,11 @@ void AddServerFlags(CLI::App& command, ServerOptions& options) {
   command.add_option("--max-waiting-requests", backend.max_waiting_requests, "Beyond that many, requests are refused")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
+  command
+      .add_option("--kv-max-pinned-share", backend.max_pinned_share,
+                  "Share of the KV pages that pinned leases may hold, beside room for one sequence of --max-model-len")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
   std::vector<std::string> call_syntaxes = CallSyntaxNames();
   call_syntaxes.insert(call_syntaxes.end(), {"auto", "none"});
   command

@@ -1,7 +1,6 @@
 #include "server/grpc/admin_service.h"
 
-#include "server/grpc/status_conversion.h"
-#include "server/status_details.h"
+#include "server/grpc/engine_call.h"
 
 namespace quire {
 namespace {
@@ -14,6 +13,9 @@ void Convert(const EngineStats& stats, v1::Stats& proto) {
   proto.set_kv_pages_shared(stats.blocks.shared);
   proto.set_kv_pages_cached(stats.blocks.cached);
   proto.set_kv_pages_free(stats.blocks.free);
+  proto.set_kv_pages_leased(stats.blocks.leased);
+  proto.set_kv_pages_pinned(stats.blocks.pinned);
+  proto.set_leases(stats.leases);
   proto.set_prompt_tokens_total(stats.prompt_tokens_total);
   proto.set_cached_tokens_total(stats.cached_tokens_total);
   proto.set_completion_tokens_total(stats.completion_tokens_total);
@@ -24,15 +26,10 @@ void Convert(const EngineStats& stats, v1::Stats& proto) {
 
 grpc::ServerUnaryReactor* AdminService::GetStats(grpc::CallbackServerContext* context,
                                                  const v1::GetStatsRequest* /*request*/, v1::Stats* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const bool posted = pipeline_.TryRunOnEngine([reactor, response](Engine& engine) {
+  return CallEngine(context, pipeline_, [response](const Engine& engine) {
     Convert(engine.stats(), *response);
-    reactor->Finish(grpc::Status::OK);
+    return absl::OkStatus();
   });
-  if (!posted) {
-    reactor->Finish(ToGrpcStatus(TryAgainLater("the engine has too many messages to read"), *context));
-  }
-  return reactor;
 }
 
 }  // namespace quire

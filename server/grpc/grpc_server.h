@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/grpc/admin_service.h"
+#include "server/grpc/cache_service.h"
 #include "server/grpc/inference_service.h"
 #include "server/grpc/kserve/kserve_service.h"
 #include "server/grpc/vllm/vllm_service.h"
@@ -38,10 +39,11 @@ class GrpcServer {
 
  private:
   explicit GrpcServer(ServingPipeline& pipeline)
-      : inference_(pipeline), admin_(pipeline), kserve_(pipeline), vllm_(pipeline) {}
+      : inference_(pipeline), admin_(pipeline), cache_(pipeline), kserve_(pipeline), vllm_(pipeline) {}
 
   InferenceService inference_;
   AdminService admin_;
+  CacheService cache_;
   kserve::KserveService kserve_;
   VllmService vllm_;
   std::string address_;

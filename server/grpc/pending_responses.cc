@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels/check.h"
+#include "server/grpc/time_conversion.h"
 
 namespace quire {
 namespace {
@@ -28,11 +29,6 @@ void Convert(const TokenLogprob& logprob, v1::TokenLogprob& proto) {
     alternative->set_token_id(token);
     alternative->set_logprob(value);
   }
-}
-
-void Convert(absl::Duration duration, google::protobuf::Duration& proto) {
-  proto.set_seconds(absl::IDivDuration(duration, absl::Seconds(1), &duration));
-  proto.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(duration)));
 }
 
 // Plain text is in the message already.

@@ -35,6 +35,11 @@ prometheus::Gauge& AddPages(prometheus::Registry& registry, const std::string& s
                   {{"state", state}});
 }
 
+prometheus::Gauge& AddLeasedPages(prometheus::Registry& registry, const std::string& kind) {
+  return AddGauge(registry, "quire_kv_pages_leased", "Of the used pages, those that leases hold, by the stronger kind",
+                  {{"kind", kind}});
+}
+
 prometheus::Counter& AddStepPart(prometheus::Registry& registry, const std::string& part) {
   return AddCounter(registry, "quire_step_part_seconds_total", "Time that steps took, by part", {{"part", part}});
 }
@@ -46,6 +51,9 @@ QuireMetrics::QuireMetrics(prometheus::Registry& registry, const MetricsOptions&
       pages_used_(AddPages(registry, "used")),
       pages_cached_(AddPages(registry, "cached")),
       pages_free_(AddPages(registry, "free")),
+      pages_preferred_(AddLeasedPages(registry, "preferred")),
+      pages_pinned_(AddLeasedPages(registry, "pinned")),
+      leases_(AddGauge(registry, "quire_leases", "Leases on cached prefixes", {})),
       step_seconds_(AddHistogram(registry, "quire_step_seconds", "Time of a step of the engine", {}, kStepSeconds)),
       schedule_seconds_(AddStepPart(registry, "schedule")),
       model_seconds_(AddStepPart(registry, "model")),
@@ -74,6 +82,9 @@ void QuireMetrics::StepDone(const StepReport& report) {
   pages_used_.Set(static_cast<double>(pages.used));
   pages_cached_.Set(static_cast<double>(pages.cached));
   pages_free_.Set(static_cast<double>(pages.free));
+  pages_preferred_.Set(static_cast<double>(pages.leased - pages.pinned));
+  pages_pinned_.Set(static_cast<double>(pages.pinned));
+  leases_.Set(static_cast<double>(report.stats.leases));
   if (report.num_scheduled_tokens == 0) return;
   Observe(step_seconds_, report.timings.total());
   schedule_seconds_.Increment(absl::ToDoubleSeconds(report.timings.schedule));

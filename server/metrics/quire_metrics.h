@@ -35,6 +35,9 @@ class QuireMetrics {
   prometheus::Gauge& pages_used_;
   prometheus::Gauge& pages_cached_;
   prometheus::Gauge& pages_free_;
+  prometheus::Gauge& pages_preferred_;
+  prometheus::Gauge& pages_pinned_;
+  prometheus::Gauge& leases_;
   prometheus::Histogram& step_seconds_;
   prometheus::Counter& schedule_seconds_;
   prometheus::Counter& model_seconds_;

@@ -4,9 +4,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/grpc/engine_call.h"
 #include "server/grpc/generate_reactor.h"
+#include "server/grpc/kv_event_reactor.h"
 #include "server/grpc/status_conversion.h"
-#include "server/grpc/vllm/kv_event_reactor.h"
+#include "server/grpc/vllm/kv_event_messages.h"
 #include "server/grpc/vllm/tokenizer_reactor.h"
 #include "server/grpc/vllm/vllm_pending_responses.h"
 #include "server/status_details.h"
@@ -127,7 +129,8 @@ grpc::ServerWriteReactor<common::GetTokenizerChunk>* VllmService::GetTokenizer(
 
 grpc::ServerWriteReactor<common::KvEventBatch>* VllmService::SubscribeKvEvents(
     grpc::CallbackServerContext* context, const common::SubscribeKvEventsRequest* request) {
-  return KvEventReactor::Start(context, pipeline_, *request);
+  return KvEventReactor<VllmKvEvents>::Start(context, pipeline_,
+                                             VllmKvEvents(*request, pipeline_.model().block_size));
 }
 
 grpc::ServerUnaryReactor* VllmService::FlushCache(grpc::CallbackServerContext* context,
@@ -141,13 +144,10 @@ grpc::ServerUnaryReactor* VllmService::FlushCache(grpc::CallbackServerContext* c
 }
 
 grpc::ServerUnaryReactor* VllmService::RunOnEngine(grpc::CallbackServerContext* context, EngineThread::Job job) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const bool posted = pipeline_.TryRunOnEngine([reactor, job = std::move(job)](Engine& engine) mutable {
+  return CallEngine(context, pipeline_, [job = std::move(job)](Engine& engine) mutable {
     job(engine);
-    reactor->Finish(grpc::Status::OK);
+    return absl::OkStatus();
   });
-  if (!posted) reactor->Finish(ToGrpcStatus(TryAgainLater("the engine has too many messages to read"), *context));
-  return reactor;
 }
 
 }  // namespace quire
