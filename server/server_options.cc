@@ -10,6 +10,23 @@
 
 namespace quire {
 
+namespace {
+
+void AddSessionFlags(CLI::App& command, SessionOptions& options) {
+  command.add_option("--max-sessions", options.max_sessions, "Conversations that the server keeps at once")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command
+      .add_option_function<int>(
+          "--session-idle-timeout", [&options](int seconds) { options.idle_timeout = absl::Seconds(seconds); },
+          "Seconds after which a session in which nothing happens is over")
+      ->check(CLI::Range(1, 30 * 86400))
+      ->default_str("1800");
+  command.add_option("--session-path", options.path, "Folder for snapshots of sessions; default: none can be taken");
+}
+
+}  // namespace
+
 void AddServerFlags(CLI::App& command, ServerOptions& options) {
   BackendOptions& backend = options.backend;
   command.add_option("model,--model", backend.model_path, "Model file (GGUF)")->option_text("MODEL");
@@ -39,6 +56,7 @@ void AddServerFlags(CLI::App& command, ServerOptions& options) {
                   "Share of the KV pages that pinned leases may hold, beside room for one sequence of --max-model-len")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
+  AddSessionFlags(command, options.sessions);
   std::vector<std::string> call_syntaxes = CallSyntaxNames();
   call_syntaxes.insert(call_syntaxes.end(), {"auto", "none"});
   command

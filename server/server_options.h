@@ -5,6 +5,7 @@
 
 #include "CLI/CLI.hpp"
 #include "server/backend.h"
+#include "server/sessions/session_options.h"
 
 namespace quire {
 
@@ -18,6 +19,7 @@ struct ServerOptions {
   std::string log_level = "info";
   std::string request_log;  // A file, or "-" for standard output; empty: none.
   int drain_timeout_seconds = 30;
+  SessionOptions sessions;
 };
 
 // Adds the flags to `command`. `options` outlives the parsing.

@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "engine/types/status_macros.h"
 #include "server/request_checks.h"
+#include "server/sessions/session_request.h"
 #include "server/status_details.h"
 
 namespace quire {
@@ -53,6 +54,12 @@ ServingPipeline::ServingPipeline(ServedModel model, Engine& engine, int max_requ
       metrics_({model_.name, model_.architecture, model_.max_model_len, model_.cache}),
       request_log_(std::move(request_log)),
       kv_events_(absl::Now()),
+      sessions_(model_.sessions,
+                [this](uint64_t owner, LeaseId lease) {
+                  // Where too much waits for the engine, the lease ends by itself, when its session would have.
+                  engine_thread_.TryRun(
+                      [owner, lease](Engine& e) { e.Unpin(owner, lease, absl::Now()).IgnoreError(); });
+                }),
       stream_thread_(*model_.tokenizer, metrics_,
                      {.finish_sample = [this](RequestId id, int index) { engine_thread_.FinishSample(id, index); },
                       .request_over = [this](const RequestRecord& record) { RequestOver(record); }}),
@@ -70,6 +77,14 @@ ServingPipeline::ServingPipeline(ServedModel model, Engine& engine, int max_requ
 
 ServingPipeline::~ServingPipeline() = default;
 
+absl::StatusOr<std::shared_ptr<SessionRequest>> ServingPipeline::EnterSession(const PipelineRequest& request,
+                                                                              ResponseSink* sink, absl::Time now) {
+  if (request.session_id.empty()) return nullptr;
+  if (request.generate.sampling.n != 1) return InvalidField("sampling_params.n", "must be 1 in a session");
+  ASSIGN_OR_RETURN(SessionTurn turn, sessions_.BeginTurn(model_.cache_salt, request.session_id, now));
+  return std::make_shared<SessionRequest>(sessions_, std::move(turn), *model_.tokenizer, model_.chat_template, sink);
+}
+
 absl::Status ServingPipeline::Admit(const PipelineRequest& request, absl::Time now) {
   if (std::holds_alternative<Conversation>(request.prompt) && model_.chat_template == nullptr) {
     return WithReason(absl::FailedPreconditionError(
@@ -81,7 +96,10 @@ absl::Status ServingPipeline::Admit(const PipelineRequest& request, absl::Time n
 
 absl::StatusOr<RequestContextPtr> ServingPipeline::Start(PipelineRequest request, ResponseSink* sink) {
   const absl::Time now = absl::Now();
-  if (absl::Status status = Admit(request, now); !status.ok()) {
+  absl::StatusOr<std::shared_ptr<SessionRequest>> session = EnterSession(request, sink, now);
+  absl::Status status = session.status();
+  if (status.ok()) status = Admit(request, now);
+  if (!status.ok()) {
     Refuse(request.origin, status);
     return status;
   }
@@ -90,6 +108,11 @@ absl::StatusOr<RequestContextPtr> ServingPipeline::Start(PipelineRequest request
   context->id = next_id_++;
   context->origin = std::move(request.origin);
   context->sink = sink;
+  if (*session != nullptr) {
+    context->session = *std::move(session);
+    context->sink = context->session.get();
+    request.generate.lease = context->session->lease();
+  }
   context->num_samples = request.generate.sampling.n;
   context->min_tokens = request.generate.sampling.min_tokens;
   context->max_tokens = request.generate.sampling.max_tokens;
@@ -140,7 +163,7 @@ void ServingPipeline::Prepare(PipelineRequest request, RequestContextPtr context
   absl::StatusOr<std::vector<TokenId>> tokens = absl::CancelledError("the client went away");
   if (!context->cancelled) {
     try {
-      tokens = MakePromptTokens(request.prompt, FieldOfPrompt(request));
+      tokens = TokensFor(request, *context);
     } catch (const std::exception& error) {  // Of the libraries that read templates and text.
       tokens = absl::InternalError(absl::StrCat("preparing the prompt failed: ", error.what()));
     }
@@ -153,26 +176,28 @@ void ServingPipeline::Prepare(PipelineRequest request, RequestContextPtr context
   engine_thread_.Submit(std::move(request.generate), std::move(context));
 }
 
+absl::StatusOr<std::vector<TokenId>> ServingPipeline::TokensFor(const PipelineRequest& request,
+                                                                const RequestContext& context) const {
+  const std::string field = FieldOfPrompt(request);
+  if (context.session != nullptr) return context.session->MakePrompt(request.prompt, field);
+  return MakePromptTokens(request.prompt, field);
+}
+
 absl::StatusOr<std::vector<TokenId>> ServingPipeline::MakePromptTokens(const Prompt& prompt,
                                                                        const std::string& field) const {
-  // A status from below, said about the request's field that it is due to.
-  const auto in_field = [&field](const absl::Status& status) {
-    if (!absl::IsInvalidArgument(status)) return status;
-    return InvalidField(field, absl::StrCat("cannot be used: ", status.message()));
-  };
   if (const auto* given = std::get_if<std::vector<TokenId>>(&prompt)) return *given;
   absl::StatusOr<std::vector<TokenId>> tokens;
   if (const auto* conversation = std::get_if<Conversation>(&prompt)) {
     absl::StatusOr<std::string> text = model_.chat_template->Render(*conversation);
-    if (!text.ok()) return in_field(text.status());
+    if (!text.ok()) return AboutField(field, text.status());
     // A template writes the control tokens itself, the one at the beginning included.
     tokens = model_.tokenizer->Encode(*text, {.add_special = false, .parse_special = true});
-    if (!tokens.ok()) return in_field(tokens.status());
+    if (!tokens.ok()) return AboutField(field, tokens.status());
     return tokens;
   }
   // Whoever writes a template by hand means its control tokens, so they are read as such here too.
   tokens = model_.tokenizer->Encode(std::get<std::string>(prompt), {.add_special = true, .parse_special = true});
-  if (!tokens.ok()) return in_field(tokens.status());
+  if (!tokens.ok()) return AboutField(field, tokens.status());
   // A text that begins with BOS, and a model that has it added: one of the two is too many.
   const TokenId bos = model_.tokenizer->bos();
   if (bos >= 0 && tokens->size() >= 2 && (*tokens)[0] == bos && (*tokens)[1] == bos) tokens->erase(tokens->begin());

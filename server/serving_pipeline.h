@@ -13,14 +13,12 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
 #include "engine/tokenizer/chat_template.h"
-#include "engine/tokenizer/conversation.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "server/admission_control.h"
 #include "server/engine_thread.h"
@@ -28,8 +26,10 @@
 #include "server/kv_events.h"
 #include "server/metrics/metrics.h"
 #include "server/output_format.h"
+#include "server/prompt.h"
 #include "server/request_context.h"
 #include "server/request_log.h"
+#include "server/sessions/session_store.h"
 #include "server/stream_thread.h"
 #include "server/text_worker.h"
 #include "server/tools/call_syntax.h"
@@ -53,10 +53,8 @@ struct ServedModel {
   const CallSyntax* call_syntax = nullptr;  // How it writes tool calls; null: that is not known.
   uint64_t cache_salt = 0;  // Of the one tenant that there is.
   CacheConfig cache;
+  SessionOptions sessions;
 };
-
-// What a client asks for: text, tokens, or a conversation.
-using Prompt = std::variant<std::string, std::vector<TokenId>, Conversation>;
 
 struct PipelineRequest {
   Prompt prompt;
@@ -66,6 +64,7 @@ struct PipelineRequest {
   RequestOrigin origin = {};
   const CallSyntax* call_syntax = nullptr;  // Tool calls in the answer are looked for in this form; null: they are not.
   bool parallel_calls = true;               // Else only the first is delivered.
+  std::string session_id = {};              // Empty: it runs in no session. Else `prompt` is what is new.
 };
 
 class ServingPipeline {
@@ -79,13 +78,14 @@ class ServingPipeline {
   ~ServingPipeline();
 
   const ServedModel& model() const { return model_; }
+  SessionStore& sessions() { return sessions_; }
   Metrics& metrics() { return metrics_; }
 
   // Thread-safe and non-blocking, all that follow.
 
   // Takes a request on; its deltas go to `sink`, possibly before this returns. The caller calls StreamOver once it is
   // done with delivering them. FAILED_PRECONDITION for a conversation where the model has no chat template,
-  // RESOURCE_EXHAUSTED with a RetryInfo, or UNAVAILABLE; then nothing is delivered.
+  // RESOURCE_EXHAUSTED with a RetryInfo, or UNAVAILABLE; of a session, NOT_FOUND and ABORTED; then nothing is delivered.
   absl::StatusOr<RequestContextPtr> Start(PipelineRequest request, ResponseSink* sink);
   // Takes note of a request that was refused before Start: what came cannot be read, or is not allowed.
   void Refuse(const RequestOrigin& origin, const absl::Status& status);
@@ -119,7 +119,11 @@ class ServingPipeline {
 
  private:
   absl::Status Admit(const PipelineRequest& request, absl::Time now);
+  // Null for a request that runs in no session.
+  absl::StatusOr<std::shared_ptr<SessionRequest>> EnterSession(const PipelineRequest& request, ResponseSink* sink,
+                                                               absl::Time now);
   void CompileFormat(PipelineRequest request, RequestContextPtr context);
+  absl::StatusOr<std::vector<TokenId>> TokensFor(const PipelineRequest& request, const RequestContext& context) const;
   void PostPrepare(PipelineRequest request, RequestContextPtr context);
   void Prepare(PipelineRequest request, RequestContextPtr context);
   void RequestOver(const RequestRecord& record);
@@ -133,6 +137,7 @@ class ServingPipeline {
   Metrics metrics_;
   const std::unique_ptr<RequestLog> request_log_;
   KvEvents kv_events_;
+  SessionStore sessions_;
   // Destroyed in reverse order: each thread may still post to those above it. The stream thread's callback into the
   // engine's needs a live request, of which there is none by then.
   StreamThread stream_thread_;

@@ -58,6 +58,7 @@ ServedModel Describe(const ServerOptions& options, const Backend& backend) {
   served.call_syntax =
       FindCallSyntax(options.tool_call_parser, model.chat_template ? model.chat_template->source() : "");
   served.cache_salt = model.fingerprint;
+  served.sessions = options.sessions;
   const BlockManagerOptions& blocks = backend.engine_options.blocks;
   served.cache = {blocks.block_size, blocks.num_blocks, DescribeKvDTypes(backend.kv_cache->layout()),
                   blocks.enable_prefix_caching};

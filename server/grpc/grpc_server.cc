@@ -62,6 +62,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string&
   builder.RegisterService(&result->inference_);
   builder.RegisterService(&result->admin_);
   builder.RegisterService(&result->cache_);
+  builder.RegisterService(&result->sessions_);
   builder.RegisterService(&result->kserve_);
   builder.RegisterService(&result->vllm_);
   int bound_port = 0;
@@ -72,7 +73,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string&
                                                ": is another server using it? Choose with --host and --port"));
   }
   for (const char* service : {v1::InferenceService::service_full_name(), v1::AdminService::service_full_name(),
-                              v1::CacheService::service_full_name(),
+                              v1::CacheService::service_full_name(), v1::SessionService::service_full_name(),
                               inference::GRPCInferenceService::service_full_name(),
 
                               ::vllm::grpc::engine::VllmEngine::service_full_name()}) {

@@ -13,6 +13,7 @@
 #include "server/grpc/cache_service.h"
 #include "server/grpc/inference_service.h"
 #include "server/grpc/kserve/kserve_service.h"
+#include "server/grpc/session_service.h"
 #include "server/grpc/vllm/vllm_service.h"
 #include "server/serving_pipeline.h"
 
@@ -39,11 +40,12 @@ class GrpcServer {
 
  private:
   explicit GrpcServer(ServingPipeline& pipeline)
-      : inference_(pipeline), admin_(pipeline), cache_(pipeline), kserve_(pipeline), vllm_(pipeline) {}
+      : inference_(pipeline), admin_(pipeline), cache_(pipeline), sessions_(pipeline), kserve_(pipeline), vllm_(pipeline) {}
 
   InferenceService inference_;
   AdminService admin_;
   CacheService cache_;
+  SessionService sessions_;
   kserve::KserveService kserve_;
   VllmService vllm_;
   std::string address_;

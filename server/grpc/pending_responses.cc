@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels/check.h"
+#include "server/grpc/lease_conversion.h"
 #include "server/grpc/time_conversion.h"
 
 namespace quire {
@@ -69,6 +70,10 @@ void PendingResponses::Add(ResponseDelta delta) {
   Convert(output.timings.queue, *totals_.mutable_timings()->mutable_queue());
   Convert(output.timings.prefill, *totals_.mutable_timings()->mutable_prefill());
   Convert(output.timings.decode, *totals_.mutable_timings()->mutable_decode());
+  if (!delta.session) return;
+  totals_.mutable_session()->set_session_id(delta.session->id);
+  totals_.mutable_session()->set_history_tokens(delta.session->num_tokens);
+  if (delta.session->lease) Convert(*delta.session->lease, *totals_.mutable_session()->mutable_lease());
 }
 
 v1::GenerateResponse PendingResponses::Pop() {
