@@ -14,7 +14,6 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "engine/types/status_macros.h"
 #include "server/status_details.h"
 
 namespace quire {
@@ -29,12 +28,21 @@ absl::Status DiskError(const std::string& what) {
   return absl::UnavailableError(absl::StrCat("the session's file cannot be ", what, ": ", std::strerror(errno)));
 }
 
-// Until what it holds is on the disk.
-absl::Status Sync(const std::string& path, int flags) {
-  const int file = open(path.c_str(), flags | O_CLOEXEC);
+// Until the disk has its entries.
+absl::Status SyncFolder(const std::string& folder) {
+  const int file = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (file < 0) return DiskError("opened");
   const absl::Cleanup close_file = [file] { close(file); };
   return fsync(file) == 0 ? absl::OkStatus() : DiskError("written");
+}
+
+// Those that cannot be counted are none.
+int CountFiles(const std::string& folder) {
+  std::error_code error;
+  int num_files = 0;
+  fs::directory_iterator file(folder, error);
+  for (; !error && file != fs::directory_iterator(); file.increment(error)) ++num_files;
+  return num_files;
 }
 
 absl::Status WriteWhole(const std::string& path, const std::string& content) {
@@ -72,15 +80,17 @@ absl::Status SessionFolder::Write(uint64_t owner, const std::string& name, const
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) return absl::UnavailableError(absl::StrCat("--session-path cannot be used: ", error.message()));
-  const auto num_files = std::distance(fs::directory_iterator(folder, error), fs::directory_iterator());
-  if (!fs::exists(path, error) && num_files >= kMaxFilesPerOwner) {
+  if (!fs::exists(path, error) && CountFiles(folder) >= kMaxFilesPerOwner) {
     return absl::ResourceExhaustedError(
         absl::StrCat("there are ", kMaxFilesPerOwner, " snapshots of sessions, as many as are kept"));
   }
   const std::string temporary = absl::StrCat(path, ".new");
-  RETURN_IF_ERROR(WriteWhole(temporary, content));
+  if (absl::Status status = WriteWhole(temporary, content); !status.ok()) {
+    unlink(temporary.c_str());
+    return status;
+  }
   if (rename(temporary.c_str(), path.c_str()) != 0) return DiskError("moved to its place");
-  return Sync(folder, O_RDONLY | O_DIRECTORY);
+  return SyncFolder(folder);
 }
 
 absl::StatusOr<std::string> SessionFolder::Read(uint64_t owner, const std::string& name) const {

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/tokenizer/chat_template.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "server/prompt.h"
 #include "server/request_context.h"
 #include "server/sessions/session_store.h"

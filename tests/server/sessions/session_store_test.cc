@@ -17,7 +17,7 @@ constexpr uint64_t kOwner = 7;
 class SessionStoreTest : public ::testing::Test {
  protected:
   SessionStoreTest()
-      : store_({.max_sessions = 3}, [this](uint64_t owner, LeaseId lease) {
+      : store_({.max_sessions = 3, .path = ""}, [this](uint64_t owner, LeaseId lease) {
           EXPECT_EQ(owner, kOwner);
           ended_.push_back(lease);
         }) {}
