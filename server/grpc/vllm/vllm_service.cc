@@ -39,9 +39,9 @@ void Convert(const EngineStats& stats, const ServedModel& model, pb::SchedulerLo
   load.set_num_running_reqs(static_cast<int32_t>(stats.requests_running));
   load.set_num_waiting_reqs(static_cast<int32_t>(stats.requests_waiting));
   load.set_num_total_reqs(static_cast<int32_t>(stats.requests_running + stats.requests_waiting));
-  load.set_num_used_tokens(static_cast<int32_t>(stats.blocks.used * model.block_size));
+  load.set_num_used_tokens(static_cast<int32_t>((stats.blocks.used - stats.blocks.yielding) * model.block_size));
   load.set_max_total_num_tokens(static_cast<int32_t>(stats.blocks.total * model.block_size));
-  load.set_token_usage(Share(stats.blocks.used, stats.blocks.total));
+  load.set_token_usage(Share(stats.blocks.used - stats.blocks.yielding, stats.blocks.total));
   load.set_cache_hit_rate(Share(stats.cached_tokens_total, stats.prompt_tokens_total));
   load.set_max_running_requests(model.max_num_seqs);
 }
