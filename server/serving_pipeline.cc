@@ -126,8 +126,7 @@ void ServingPipeline::CompileFormat(PipelineRequest request, RequestContextPtr c
     PostPrepare(std::move(request), std::move(context));
   });
   if (taken) return;
-  const absl::Status status = absl::ResourceExhaustedError("too many output formats wait to be compiled");
-  stream_thread_.Push({LastOutput(context->id, WithRetryDelay(status, admission_.RetryDelay()))});
+  stream_thread_.Push({LastOutput(context->id, TryAgainLater("too many output formats wait to be compiled"))});
 }
 
 void ServingPipeline::PostPrepare(PipelineRequest request, RequestContextPtr context) {
