@@ -129,20 +129,18 @@ TEST(LoadGenerator, InAnOpenLoopSendsWhetherOrNotTheServerKeepsUp) {
   EXPECT_THAT(Each(run, &RequestRecord::end_s), ElementsAre(2, 4, 6));
 }
 
-TEST(LoadGenerator, ChargesWaitingForALimitToTheServerAndNotToItself) {
-  FakeServer server;
-  const LoadRun run = Play(server, Letters({"a", "b", "c"}, 2), {.start_s = {0, 0.5, 1}, .max_concurrency = 1});
-  EXPECT_THAT(Each(run, &RequestRecord::sent_s), ElementsAre(0, 2, 4));
-  EXPECT_THAT(Each(run, &RequestRecord::intended_s), ElementsAre(0, 0.5, 1));
-  EXPECT_THAT(Each(run, &RequestRecord::lag_s), ElementsAre(0, 0, 0));
-}
-
-TEST(LoadGenerator, OwnsUpToBeingLate) {
-  FakeServer server;
-  server.send_s = 0.25;
-  const LoadRun run = Play(server, Letters({"a", "b", "c"}, 1), {.start_s = {0, 0, 0}});
-  EXPECT_THAT(Each(run, &RequestRecord::lag_s), ElementsAre(0, 0.25, 0.5));
-  EXPECT_THAT(Each(run, &RequestRecord::intended_s), ElementsAre(0, 0, 0));
+TEST(LoadGenerator, ChargesWaitingForALimitToTheServerAndOwnsUpToBeingLate) {
+  const auto expect = [](const PacingOptions& pacing, double send_s, const std::vector<double>& sent_s,
+                         const std::vector<double>& lag_s) {
+    FakeServer server;
+    server.send_s = send_s;
+    const LoadRun run = Play(server, Letters({"a", "b", "c"}, 2), pacing);
+    EXPECT_EQ(Each(run, &RequestRecord::intended_s), pacing.start_s);
+    EXPECT_EQ(Each(run, &RequestRecord::sent_s), sent_s);
+    EXPECT_EQ(Each(run, &RequestRecord::lag_s), lag_s);
+  };
+  expect({.start_s = {0, 0.5, 1}, .max_concurrency = 1}, 0, {0, 2, 4}, {0, 0, 0});
+  expect({.start_s = {0, 0, 0}}, 0.25, {0, 0.25, 0.5}, {0, 0.25, 0.5});
 }
 
 TEST(LoadGenerator, SendsATurnBehindAllThatWasSaid) {
