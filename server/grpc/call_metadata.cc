@@ -21,18 +21,12 @@ std::string_view Find(const grpc::ServerContextBase& context, const char* key) {
 
 }  // namespace
 
-RequestOrigin ReceiveOrigin(Protocol protocol, grpc::ServerContextBase& context) {
-  RequestOrigin origin = ReadOrigin(protocol, context);
-  SendRequestId(origin, MetadataPart::kInitial, context);
-  return origin;
-}
-
 RequestOrigin ReadOrigin(Protocol protocol, const grpc::ServerContextBase& context) {
   return MakeOrigin(protocol, Find(context, kRequestIdKey), Find(context, kTraceparentKey));
 }
 
-void SendRequestId(const RequestOrigin& origin, MetadataPart part, grpc::ServerContextBase& context) {
-  if (part == MetadataPart::kInitial) {
+void SendRequestId(const RequestOrigin& origin, const absl::Status& status, grpc::ServerContextBase& context) {
+  if (status.ok()) {
     context.AddInitialMetadata(kRequestIdKey, origin.request_id);
   } else {
     context.AddTrailingMetadata(kRequestIdKey, origin.request_id);

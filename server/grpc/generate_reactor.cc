@@ -33,12 +33,12 @@ absl::Status GenerateReactor<Pending>::StartRequest(absl::StatusOr<PipelineReque
     status = started.status();
     if (started.ok()) {
       request_ = *std::move(started);
-      SendRequestId(origin, MetadataPart::kInitial, *context_);
+      SendRequestId(origin, status, *context_);
     }
   } else {
     pipeline_.Refuse(origin, status);
   }
-  if (!status.ok()) SendRequestId(origin, MetadataPart::kTrailing, *context_);
+  if (!status.ok()) SendRequestId(origin, status, *context_);
   return status;
 }
 

@@ -64,23 +64,24 @@ grpc::ServerUnaryReactor* InferenceService::RunOnTextWorker(grpc::CallbackServer
                                                             const absl::Status& checked,
                                                             std::function<absl::Status()> job) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  ReceiveOrigin(Protocol::kQuire, *context);
+  const auto finish = [context, reactor](const absl::Status& status) {
+    SendRequestId(ReadOrigin(Protocol::kQuire, *context), status, *context);
+    reactor->Finish(ToGrpcStatus(status, *context));
+  };
   if (!checked.ok()) {
-    reactor->Finish(ToGrpcStatus(checked, *context));
+    finish(checked);
     return reactor;
   }
-  const bool posted = pipeline_.TryPostText([context, reactor, job = std::move(job)] {
+  const bool posted = pipeline_.TryPostText([finish, job = std::move(job)] {
     absl::Status status;
     try {
       status = job();
     } catch (const std::exception& error) {  // Of the libraries that read text.
       status = absl::InternalError(absl::StrCat("reading the text failed: ", error.what()));
     }
-    reactor->Finish(ToGrpcStatus(status, *context));
+    finish(status);
   });
-  if (!posted) {
-    reactor->Finish(ToGrpcStatus(TryAgainLater("too many texts wait to be tokenised"), *context));
-  }
+  if (!posted) finish(TryAgainLater("too many texts wait to be tokenised"));
   return reactor;
 }
 

@@ -13,22 +13,21 @@ InferReactor* InferReactor::Start(grpc::CallbackServerContext* context, ServingP
                                   const inference::ModelInferRequest& request, absl::StatusOr<InferRequest> parsed,
                                   inference::ModelInferResponse* response) {
   auto* reactor = new InferReactor(context, pipeline, response);
-  RequestOrigin origin = ReceiveOrigin(Protocol::kKserve, *context);
   absl::Status status = parsed.status();
   if (status.ok() && parsed->form.stream) {
     status = InvalidField("stream", "must be false: only ModelStreamInfer sends more than one response");
   }
   if (status.ok()) {
-    parsed->pipeline.origin = std::move(origin);
+    parsed->pipeline.origin = reactor->origin_;
     parsed->pipeline.generate.deadline = DeadlineOf(*context);
     reactor->answer_.emplace(request, std::move(parsed->form), parsed->pipeline.generate.sampling.n);
     absl::StatusOr<RequestContextPtr> started = pipeline.Start(std::move(parsed->pipeline), reactor);
     status = started.status();
     if (started.ok()) reactor->request_ = *std::move(started);
   } else {
-    pipeline.Refuse(origin, status);
+    pipeline.Refuse(reactor->origin_, status);
   }
-  if (!status.ok()) reactor->Finish(ToGrpcStatus(status, *context));
+  if (!status.ok()) reactor->End(status);
   return reactor;
 }
 
@@ -36,7 +35,12 @@ void InferReactor::Deliver(ResponseDelta delta) {
   answer_->Add(std::move(delta));
   if (!answer_->over()) return;
   if (answer_->status().ok()) answer_->Take(*response_);
-  Finish(ToGrpcStatus(answer_->status(), *context_));
+  End(answer_->status());
+}
+
+void InferReactor::End(const absl::Status& status) {
+  SendRequestId(origin_, status, *context_);
+  Finish(ToGrpcStatus(status, *context_));
 }
 
 void InferReactor::OnCancel() {

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "absl/status/statusor.h"
+#include "server/grpc/call_metadata.h"
 #include "server/grpc/kserve/infer_answer.h"
 #include "server/serving_pipeline.h"
 
@@ -26,11 +27,14 @@ class InferReactor final : public grpc::ServerUnaryReactor, public ResponseSink 
 
  private:
   InferReactor(grpc::CallbackServerContext* context, ServingPipeline& pipeline, inference::ModelInferResponse* response)
-      : context_(context), pipeline_(pipeline), response_(response) {}
+      : context_(context), pipeline_(pipeline), origin_(ReadOrigin(Protocol::kKserve, *context)), response_(response) {}
   ~InferReactor() override = default;
+
+  void End(const absl::Status& status);
 
   grpc::CallbackServerContext* const context_;
   ServingPipeline& pipeline_;
+  const RequestOrigin origin_;
   inference::ModelInferResponse* const response_;
   std::optional<InferAnswer> answer_;
   RequestContextPtr request_;  // Null when the call was refused. Constant from the call's start on.

@@ -8,10 +8,9 @@ namespace quire::kserve {
 
 StreamInferReactor::StreamInferReactor(grpc::CallbackServerContext* context, ServingPipeline& pipeline,
                                        const RequestParser& parser)
-    : context_(context),
-      pipeline_(pipeline),
-      parser_(parser),
-      origin_(ReceiveOrigin(Protocol::kKserve, *context)) {
+    : context_(context), pipeline_(pipeline), parser_(parser), origin_(ReadOrigin(Protocol::kKserve, *context)) {
+  // A request's refusal is a response like others: the call itself is taken on.
+  SendRequestId(origin_, absl::OkStatus(), *context);
   StartRead(&incoming_);
 }
 
