@@ -90,7 +90,7 @@ absl::StatusOr<Fronts> StartFronts(const ServerOptions& options, ServingPipeline
   if (options.http_port < 0) return fronts;
   const HttpServerOptions http{
       .host = options.host, .port = options.http_port, .cors_origin = options.http_cors_origin};
-  ASSIGN_OR_RETURN(fronts.http, HttpServer::Start(http, MakeHttpHandler(pipeline)));
+  ASSIGN_OR_RETURN(fronts.http, HttpServer::Start(http, MakeHttpHandler(pipeline), NoteHttpRefusals(pipeline)));
   return fronts;
 }
 

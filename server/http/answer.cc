@@ -8,10 +8,6 @@
 namespace quire {
 namespace {
 
-RequestOrigin OriginOf(const HttpRequest& request) {
-  return MakeOrigin(Protocol::kHttp, request.id, request.Header("traceparent"));
-}
-
 asio::awaitable<void> AnswerWhole(HttpExchange& exchange, Generations& generations, AnswerFormat& format) {
   while (!generations.over()) {
     absl::StatusOr<std::vector<GenerationDelta>> news = co_await generations.Next();
@@ -55,6 +51,10 @@ asio::awaitable<void> AnswerInEvents(HttpExchange& exchange, Generations& genera
 
 void AnswerFormat::AppendError(const absl::Status& status, std::string& events) {
   AppendEvent(ErrorBody(status), events);
+}
+
+RequestOrigin OriginOf(const HttpRequest& request) {
+  return MakeOrigin(Protocol::kHttp, request.id, request.Header("traceparent"));
 }
 
 void AppendEvent(const Json& json, std::string& events) { absl::StrAppend(&events, "data: ", ToText(json), "\n\n"); }

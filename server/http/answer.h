@@ -10,6 +10,8 @@
 
 namespace quire {
 
+RequestOrigin OriginOf(const HttpRequest& request);
+
 // How an endpoint puts an answer. Either Collect and Whole are used, or AppendEvents and AppendEnd.
 class AnswerFormat {
  public:

@@ -47,7 +47,7 @@ constexpr seconds kLingerTimeout{2};
 
 }  // namespace
 
-const HttpSession::Refusal HttpSession::kBodiesTooLarge = {503,
+const HttpSession::Refusal HttpSession::kBodiesTooLarge = {503, absl::StatusCode::kResourceExhausted,
                                                            "too many large requests are being read; try again later"};
 
 HttpSession::HttpSession(tcp::socket socket, HttpSessionContext& context)
@@ -146,14 +146,19 @@ bool HttpSession::ReserveBody(Parser& parser) {
 }
 
 std::optional<HttpSession::Refusal> HttpSession::RefusalOf(const error_code& error) const {
-  if (timed_out_) return Refusal{408, "the request took too long to arrive"};
+  using Code = absl::StatusCode;
+  if (timed_out_) return Refusal{408, Code::kDeadlineExceeded, "the request took too long to arrive"};
   if (error == http::error::header_limit || error == http::error::buffer_overflow) {
-    return Refusal{431, "the request's header must be at most 32 KiB long"};
+    return Refusal{431, Code::kInvalidArgument, "the request's header must be at most 32 KiB long"};
   }
-  if (error == http::error::body_limit) return Refusal{413, "the request's body must be at most 16 MiB long"};
+  if (error == http::error::body_limit) {
+    return Refusal{413, Code::kInvalidArgument, "the request's body must be at most 16 MiB long"};
+  }
   const bool ended = error == http::error::end_of_stream || error == http::error::partial_message;
-  if (ended || error.category() != make_error_code(http::error::end_of_stream).category()) return Refusal{0, ""};
-  return Refusal{400, "the request is not HTTP/1.1"};
+  if (ended || error.category() != make_error_code(http::error::end_of_stream).category()) {
+    return Refusal{0, Code::kCancelled, ""};
+  }
+  return Refusal{400, Code::kInvalidArgument, "the request is not HTTP/1.1"};
 }
 
 void HttpSession::TakeRequest(Parser& parser) {
@@ -198,6 +203,7 @@ asio::awaitable<void> HttpSession::Answer() {
 
 asio::awaitable<void> HttpSession::RefuseAndLinger(Refusal refusal) {
   keep_alive_ = false;
+  context_.on_refusal(request_, refusal.code);
   HttpResponse response = ErrorResponse(refusal.status, refusal.message);
   if (refusal.status == 503) response.headers.emplace_back("Retry-After", "1");
   co_await Respond(std::move(response));

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "server/http/answer.h"
 #include "server/http/api.h"
 #include "server/http/json.h"
 #include "server/http/openai/chat_completions.h"
@@ -53,6 +54,12 @@ HttpHandler MakeHttpHandler(ServingPipeline& pipeline) {
   post("/v1/chat/completions", CreateChatCompletion);
   post("/v1/embeddings", CreateEmbeddings);
   return [router](HttpExchange& exchange) { return router->Handle(exchange); };
+}
+
+HttpRefusalObserver NoteHttpRefusals(ServingPipeline& pipeline) {
+  return [&pipeline](const HttpRequest& request, absl::StatusCode code) {
+    pipeline.Refuse(OriginOf(request), absl::Status(code, ""));
+  };
 }
 
 }  // namespace quire

@@ -20,7 +20,7 @@ class LettersServer {
 
   LettersServer() {
     const HttpServerOptions http{.host = "127.0.0.1", .port = 0, .cors_origin = ""};
-    server_ = HttpServer::Start(http, MakeHttpHandler(*letters_)).value();
+    server_ = HttpServer::Start(http, MakeHttpHandler(*letters_), NoteHttpRefusals(*letters_)).value();
   }
   ~LettersServer() {
     letters_->CancelAll(absl::UnavailableError("the test is over"));
