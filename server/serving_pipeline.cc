@@ -23,6 +23,14 @@ std::string FieldOfPrompt(const PipelineRequest& request) {
   return std::holds_alternative<Conversation>(request.prompt) ? "messages" : "text";
 }
 
+// A conversation needs a template.
+absl::Status CheckTemplate(const ServedModel& model, const Prompt& prompt) {
+  if (!std::holds_alternative<Conversation>(prompt) || model.chat_template != nullptr) return absl::OkStatus();
+  return WithReason(absl::FailedPreconditionError(
+                        absl::StrCat("model \"", model.name, "\" cannot chat: ", model.chat_template_error)),
+                    "NO_CHAT_TEMPLATE");
+}
+
 // Control tokens whose names are parts of what marks calls in the model's own form.
 std::vector<TokenId> MarkerTokens(const ServedModel& model) {
   std::vector<TokenId> tokens;
@@ -71,11 +79,7 @@ ServingPipeline::ServingPipeline(ServedModel model, Engine& engine, int max_requ
 ServingPipeline::~ServingPipeline() = default;
 
 absl::Status ServingPipeline::Admit(const PipelineRequest& request, absl::Time now) {
-  if (std::holds_alternative<Conversation>(request.prompt) && model_.chat_template == nullptr) {
-    return WithReason(absl::FailedPreconditionError(
-                          absl::StrCat("model \"", model_.name, "\" cannot chat: ", model_.chat_template_error)),
-                      "NO_CHAT_TEMPLATE");
-  }
+  RETURN_IF_ERROR(CheckTemplate(model_, request.prompt));
   return admission_.Admit(now);
 }
 
@@ -162,6 +166,7 @@ absl::StatusOr<std::vector<TokenId>> ServingPipeline::MakePromptTokens(const Pro
   if (const auto* given = std::get_if<std::vector<TokenId>>(&prompt)) return *given;
   absl::StatusOr<std::vector<TokenId>> tokens;
   if (const auto* conversation = std::get_if<Conversation>(&prompt)) {
+    RETURN_IF_ERROR(CheckTemplate(model_, prompt));
     absl::StatusOr<std::string> text = model_.chat_template->Render(*conversation);
     if (!text.ok()) return in_field(text.status());
     // A template writes the control tokens itself, the one at the beginning included.

@@ -222,10 +222,11 @@ TEST_F(ServingPipelineTest, GivesAnswersTheFormThatIsAskedForAndSaysWhatIsWrongW
 
 TEST_F(ServingPipelineTest, RefusesAConversationWhereTheModelHasNoTemplate) {
   WaitingSink sink;
-  const absl::Status status =
-      Start(Conversation{.messages = Json::array({TextMessage("user", "hello")})}, 4, sink).status();
+  const Conversation conversation{.messages = Json::array({TextMessage("user", "hello")})};
+  const absl::Status status = Start(conversation, 4, sink).status();
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr("it has none"));
+  EXPECT_EQ(pipeline_->MakePromptTokens(conversation, "messages").status(), status);
 }
 
 TEST_F(ServingPipelineTest, TellsMetricsWhatBecameOfRequestsBeforeTheirClientsKnow) {
