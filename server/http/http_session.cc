@@ -196,7 +196,7 @@ asio::awaitable<void> HttpSession::Answer() {
   if (sent_ == Sent::kEverything || disconnected_) co_return;
   keep_alive_ = false;
   if (sent_ == Sent::kNothing) {
-    HttpResponse failed = ErrorResponse(500, "answering the request failed");
+    HttpResponse failed = ErrorResponse(500, "answering the request failed", ErrorFormOf(request_));
     co_await Respond(std::move(failed));
   }
 }
@@ -204,7 +204,7 @@ asio::awaitable<void> HttpSession::Answer() {
 asio::awaitable<void> HttpSession::RefuseAndLinger(Refusal refusal) {
   keep_alive_ = false;
   context_.on_refusal(request_, refusal.code);
-  HttpResponse response = ErrorResponse(refusal.status, refusal.message);
+  HttpResponse response = ErrorResponse(refusal.status, refusal.message, ErrorFormOf(request_));
   if (refusal.status == 503) response.headers.emplace_back("Retry-After", "1");
   co_await Respond(std::move(response));
   error_code error;
@@ -221,9 +221,10 @@ void HttpSession::SetCommonFields(Message& message) {
   if (context_.draining) keep_alive_ = false;
   message.version(version_);
   message.set("X-Request-Id", request_.id);
+  if (ErrorFormOf(request_) == ErrorForm::kAnthropic) message.set("Request-Id", request_.id);
   if (!context_.cors_origin.empty()) {
     message.set(http::field::access_control_allow_origin, context_.cors_origin);
-    message.set(http::field::access_control_allow_methods, "GET, POST, OPTIONS");
+    message.set(http::field::access_control_allow_methods, "GET, POST, DELETE, OPTIONS");
     message.set(http::field::access_control_allow_headers, "*, Authorization");
     message.set(http::field::access_control_expose_headers, "X-Request-Id, Retry-After");
   }
