@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "server/http/answer.h"
+#include "server/http/anthropic/messages.h"
 #include "server/http/api.h"
 #include "server/http/json.h"
 #include "server/http/openai/chat_completions.h"
@@ -40,19 +41,25 @@ HttpHandler MakeHttpHandler(ServingPipeline& pipeline) {
   const auto post = [&](const char* path, asio::awaitable<void> (*handle)(const HttpApi&, HttpExchange&)) {
     router->Add("POST", path, [api, handle](HttpExchange& exchange) { return handle(*api, exchange); });
   };
+  const auto under = [&](const char* method, const char* path,
+                         HttpResponse (*answer)(const HttpApi&, const HttpRequest&)) {
+    router->AddSimple(method, path, [api, answer](const HttpRequest& request) { return answer(*api, request); });
+  };
   simple("/", [](const HttpApi&) { return WebPage(); });
   router->Add("GET", "/quire/stats", [api](HttpExchange& exchange) { return GetStats(*api, exchange); });
   simple("/health", Health);
   simple("/version", [](const HttpApi&) { return JsonResponse({{"version", kVersion}}); });
   simple("/metrics", GetMetrics);
   simple("/v1/models", ListModels);
-  router->AddSimple("GET", "/v1/models/*", [api](const HttpRequest& request) { return GetModel(*api, request); });
+  under("GET", "/v1/models/*", GetModel);
   simple("/tokenizer_info", TokenizerInfo);
   post("/tokenize", Tokenize);
   post("/detokenize", Detokenize);
   post("/v1/completions", CreateCompletion);
   post("/v1/chat/completions", CreateChatCompletion);
   post("/v1/embeddings", CreateEmbeddings);
+  post("/v1/messages", CreateMessage);
+  post("/v1/messages/count_tokens", CountMessageTokens);
   return [router](HttpExchange& exchange) { return router->Handle(exchange); };
 }
 
