@@ -10,6 +10,7 @@
 #include "server/http/openai/completions.h"
 #include "server/http/openai/embeddings.h"
 #include "server/http/openai/models.h"
+#include "server/http/openai/responses.h"
 #include "server/http/router.h"
 #include "server/http/stats.h"
 #include "server/http/tokenize.h"
@@ -58,6 +59,9 @@ HttpHandler MakeHttpHandler(ServingPipeline& pipeline) {
   post("/v1/completions", CreateCompletion);
   post("/v1/chat/completions", CreateChatCompletion);
   post("/v1/embeddings", CreateEmbeddings);
+  post("/v1/responses", CreateResponse);
+  under("GET", "/v1/responses/*", GetStoredResponse);
+  under("DELETE", "/v1/responses/*", DeleteStoredResponse);
   post("/v1/messages", CreateMessage);
   post("/v1/messages/count_tokens", CountMessageTokens);
   return [router](HttpExchange& exchange) { return router->Handle(exchange); };

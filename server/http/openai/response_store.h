@@ -1,0 +1,44 @@
+// ResponseStore: answers of /v1/responses that clients may come back to, for as long as there is room.
+#pragma once
+
+#include <cstddef>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+namespace quire {
+
+struct StoredResponse {
+  std::string response;  // As the client was told it: JSON.
+  std::string messages;  // The conversation up to its end, without instructions: JSON objects with commas between them.
+};
+
+// Thread-safe. What was used least lately makes room for what is new. Nothing outlives the server.
+class ResponseStore {
+ public:
+  explicit ResponseStore(size_t max_bytes) : max_bytes_(max_bytes) {}
+
+  // Keeps nothing that is larger than all of the room.
+  void Add(const std::string& id, StoredResponse response);
+  // Null if it is not there, or no more.
+  std::shared_ptr<const StoredResponse> Find(const std::string& id);
+  // Whether it was there.
+  bool Remove(const std::string& id);
+
+ private:
+  using Entry = std::pair<std::string, std::shared_ptr<const StoredResponse>>;
+
+  static size_t BytesOf(const Entry& entry);
+  void RemoveLocked(std::list<Entry>::iterator entry);
+
+  const size_t max_bytes_;
+  std::mutex mutex_;
+  std::list<Entry> entries_;  // Used last comes first.
+  std::unordered_map<std::string, std::list<Entry>::iterator> by_id_;
+  size_t bytes_ = 0;
+};
+
+}  // namespace quire
