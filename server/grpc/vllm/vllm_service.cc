@@ -6,6 +6,7 @@
 #include "absl/time/clock.h"
 #include "server/grpc/generate_reactor.h"
 #include "server/grpc/status_conversion.h"
+#include "server/grpc/vllm/embed_reactor.h"
 #include "server/grpc/vllm/kv_event_reactor.h"
 #include "server/grpc/vllm/tokenizer_reactor.h"
 #include "server/grpc/vllm/vllm_pending_responses.h"
@@ -58,10 +59,19 @@ grpc::ServerWriteReactor<pb::GenerateResponse>* VllmService::Generate(grpc::Call
   VllmPendingResponses pending(*request, parsed.ok() ? FirstToken(parsed->prompt) : 0);
   auto* reactor =
       GenerateReactor<VllmPendingResponses>::Start(context, pipeline_, std::move(parsed), std::move(pending));
-  if (reactor->request() != nullptr && !request->request_id().empty()) {
-    names_.Add(request->request_id(), reactor->request());
-  }
+  Remember(request->request_id(), reactor->request());
   return reactor;
+}
+
+grpc::ServerUnaryReactor* VllmService::Embed(grpc::CallbackServerContext* context, const pb::EmbedRequest* request,
+                                             pb::EmbedResponse* response) {
+  EmbedReactor* reactor = EmbedReactor::Start(context, pipeline_, parser_.Parse(*request), response);
+  Remember(request->request_id(), reactor->request());
+  return reactor;
+}
+
+void VllmService::Remember(const std::string& name, const RequestContextPtr& request) {
+  if (request != nullptr && !name.empty()) names_.Add(name, request);
 }
 
 grpc::ServerUnaryReactor* VllmService::Abort(grpc::CallbackServerContext* context, const pb::AbortRequest* request,
