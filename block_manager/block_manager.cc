@@ -294,6 +294,11 @@ int BlockManager::CountCached(std::span<const TokenId> tokens, uint64_t salt) co
   return tokens.empty() ? 0 : NumCached(FindPrefix(tokens, salt));
 }
 
+int BlockManager::CountHeldAlone(const BlockTable& table) const {
+  return static_cast<int>(std::count_if(table.blocks.begin(), table.blocks.end(),
+                                        [this](BlockId block) { return pool_.refcount(block) == 1; }));
+}
+
 BlockCounts BlockManager::counts() const {
   return {pool_.num_blocks(), pool_.num_used(), pool_.num_cached(), pool_.num_free(), pool_.num_shared()};
 }

@@ -122,6 +122,9 @@ class BlockManager {
   std::vector<PageEvent> TakeEvents() { return index_.TakeEvents(); }
   std::vector<PageEvent> SharedPages() const { return index_.SharedPages(); }
 
+  // Pages that only this table holds: what its Release would free.
+  int CountHeldAlone(const BlockTable& table) const;
+
   BlockCounts counts() const;
   int block_size() const { return options_.block_size; }
   // Number of pages that num_tokens tokens need.

@@ -19,6 +19,9 @@ BlockManagerOptions BlockOptions(const EngineOptions& options) {
   return blocks;
 }
 
+// A request without a deadline is as urgent as one with a deadline so far off: deadlines do not starve it.
+constexpr absl::Duration kPatience = absl::Minutes(1);
+
 bool Contains(const std::vector<TokenId>& tokens, TokenId token) {
   return std::find(tokens.begin(), tokens.end(), token) != tokens.end();
 }
@@ -88,8 +91,10 @@ absl::Status Engine::ValidateOptions(const EngineOptions& options) {
   return absl::OkStatus();
 }
 
-int Engine::MaxSequenceLength() const {
-  return std::min(options_.max_model_len, options_.blocks.num_blocks * options_.blocks.block_size);
+int Engine::MaxSequenceLength(const TenantShare& tenant) const {
+  const int num_blocks =
+      tenant.max_pages == 0 ? options_.blocks.num_blocks : std::min(tenant.max_pages, options_.blocks.num_blocks);
+  return std::min(options_.max_model_len, num_blocks * options_.blocks.block_size);
 }
 
 absl::Status Engine::CheckRequest(const GenerateRequest& request, absl::Time now) const {
@@ -107,24 +112,26 @@ absl::Status Engine::CheckRequest(const GenerateRequest& request, absl::Time now
     return absl::InvalidArgumentError(
         absl::StrCat("sampling_params.n must be at most ", options_.max_num_seqs, " here, got ", sampling.n));
   }
+  const int max_length = MaxSequenceLength(request.tenant);
   if (request.embed) {
-    RETURN_IF_ERROR(CheckEmbedding(request, MaxSequenceLength()));
+    RETURN_IF_ERROR(CheckEmbedding(request, max_length));
   }
-  const int64_t room = MaxSequenceLength() - prompt_size;
+  const int64_t room = max_length - prompt_size;
   if (!request.embed && room < 1) {
-    return absl::InvalidArgumentError(absl::StrCat("prompt must have at most ", MaxSequenceLength() - 1,
+    return absl::InvalidArgumentError(absl::StrCat("prompt must have at most ", max_length - 1,
                                                    " tokens to leave room for one new token, got ", prompt_size));
   }
   if (!request.embed && sampling.max_tokens > room) {
     return absl::InvalidArgumentError(absl::StrCat("sampling_params.max_tokens must be at most ", room,
-                                                   " after a prompt of ", prompt_size, " tokens (", MaxSequenceLength(),
+                                                   " after a prompt of ", prompt_size, " tokens (", max_length,
                                                    " in all), got ", sampling.max_tokens));
   }
   if (requests_.contains(request.id)) {
     return absl::AlreadyExistsError(absl::StrCat("request ", request.id, " is still alive"));
   }
-  if (request.deadline < now) return absl::DeadlineExceededError("the deadline was past before the request was queued");
-  const RequestQueue& waiting = scheduler_.waiting();
+  RETURN_IF_ERROR(CheckDeadline(request, now));
+  RETURN_IF_ERROR(CheckTenant(request));
+  const FairQueue& waiting = scheduler_.waiting();
   if (waiting.size() >= options_.max_waiting_requests) {
     return absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", waiting.size(),
                                                      " sequences are waiting, of ", options_.max_waiting_requests,
@@ -138,19 +145,52 @@ absl::Status Engine::CheckRequest(const GenerateRequest& request, absl::Time now
   return absl::OkStatus();
 }
 
+absl::Status Engine::CheckDeadline(const GenerateRequest& request, absl::Time now) const {
+  if (request.deadline < now) return absl::DeadlineExceededError("the deadline was past before the request was queued");
+  if (request.deadline == absl::InfiniteFuture() || tokens_per_second_ == 0) return absl::OkStatus();
+  const bool reuse = request.sampling.prompt_logprobs < 0;
+  const int cached = reuse ? blocks_.CountCached(request.prompt, request.cache_salt) : 0;
+  const absl::Duration least = absl::Seconds(static_cast<double>(request.prompt.size() - cached) / tokens_per_second_);
+  if (now + least <= request.deadline) return absl::OkStatus();
+  return absl::DeadlineExceededError(absl::StrCat("the prompt alone takes ", absl::FormatDuration(least),
+                                                  " to compute, and the deadline is in ",
+                                                  absl::FormatDuration(request.deadline - now)));
+}
+
+absl::Status Engine::CheckTenant(const GenerateRequest& request) const {
+  const TenantShare& tenant = request.tenant;
+  const auto prompt_size = static_cast<int64_t>(request.prompt.size());
+  if (tenant.max_queued_tokens == 0) return absl::OkStatus();
+  if (prompt_size > tenant.max_queued_tokens) {
+    return absl::InvalidArgumentError(absl::StrCat("prompt must have at most ", tenant.max_queued_tokens,
+                                                   " tokens, the tenant's max_queued_tokens, got ", prompt_size));
+  }
+  const TenantAccount* account = scheduler_.waiting().Find(tenant.id);
+  const int64_t queued = account == nullptr ? 0 : account->waiting.num_tokens();
+  if (queued + prompt_size > tenant.max_queued_tokens) {
+    return absl::ResourceExhaustedError(absl::StrCat("the tenant's queue is full: ", queued, " tokens wait, of ",
+                                                     tenant.max_queued_tokens, " at most (max_queued_tokens)"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Engine::Submit(GenerateRequest request, absl::Time now) {
   RETURN_IF_ERROR(CheckRequest(request, now));
   auto state = std::make_unique<RequestState>();
   state->id = request.id;
   state->num_prompt_tokens = static_cast<int>(request.prompt.size());
   state->sampling = std::move(request.sampling);
-  if (state->sampling.max_tokens == 0) state->sampling.max_tokens = MaxSequenceLength() - state->num_prompt_tokens;
+  if (state->sampling.max_tokens == 0) {
+    state->sampling.max_tokens = MaxSequenceLength(request.tenant) - state->num_prompt_tokens;
+  }
   state->embed = request.embed;
+  state->tenant = request.tenant;
   state->priority = request.priority;
   state->cache_salt = request.cache_salt;
   state->ordinal = num_submitted_++;
   state->arrival = request.arrival == absl::InfinitePast() ? now : request.arrival;
   state->deadline = request.deadline;
+  state->due = std::min(request.deadline, now + kPatience);
 
   auto sequence = std::make_unique<Sequence>();
   sequence->request = state.get();
@@ -209,10 +249,19 @@ StepOutput Engine::Step(absl::Time now) {
         EndRequest(*scheduled.sequence->request, model_status);
       }
     }
+    if (results.ok()) MeasureSpeed(schedule.num_tokens, Between(begun, computed));
     timings = {Between(begun, planned), Between(planned, computed), Between(computed, options_.clock())};
   }
   retired_.clear();
   return {std::exchange(outputs_, {}), schedule.num_tokens, timings, std::move(model_status)};
+}
+
+// The fastest, since a deadline is refused only where nothing could be quick enough; and forgotten in time, since a
+// machine may become slower.
+void Engine::MeasureSpeed(int num_tokens, absl::Duration took) {
+  constexpr double kKept = 0.999;
+  if (took < absl::Microseconds(1)) return;  // Too short for the clock.
+  tokens_per_second_ = std::max(tokens_per_second_ * kKept, num_tokens / absl::ToDoubleSeconds(took));
 }
 
 void Engine::EndExpired(absl::Time now) {
@@ -351,12 +400,7 @@ void Engine::Retire(RequestState& request, SequenceOutput& output) {
 
 EngineStats Engine::stats() const {
   EngineStats stats = totals_;
-  const RequestState* previous = nullptr;
-  for (const Sequence* sequence : scheduler_.running()) {
-    // A request's sequences are neighbours in the order.
-    stats.requests_running += sequence->request != previous;
-    previous = sequence->request;
-  }
+  stats.requests_running = scheduler_.num_running_requests();
   stats.requests_waiting = static_cast<int64_t>(requests_.size()) - stats.requests_running;
   stats.blocks = blocks_.counts();
   stats.preemptions_total = scheduler_.num_preemptions();

@@ -66,8 +66,9 @@ class Engine {
   //   INVALID_ARGUMENT    a parameter out of range, an empty prompt, a token id outside the vocabulary, a prompt that
   //                       leaves no room for max_tokens (or for one token, if that is unset; for none, if it is to be
   //                       embedded) within max_model_len or within the whole page pool;
-  //   RESOURCE_EXHAUSTED  the waiting queue is full;
-  //   DEADLINE_EXCEEDED   the deadline is past;
+  //   RESOURCE_EXHAUSTED  the waiting queue is full, or as much of it as the tenant may have;
+  //   DEADLINE_EXCEEDED   the deadline is past, or its prompt cannot be computed before it at the speed of the fastest
+  //                       steps of late;
   //   ALREADY_EXISTS      a live request has this id.
   absl::Status Submit(GenerateRequest request, absl::Time now);
 
@@ -85,6 +86,8 @@ class Engine {
   // Whether Step would do anything; false means: sleep until the next Submit.
   bool HasWork() const { return !requests_.empty() || !outputs_.empty(); }
   EngineStats stats() const;
+  // Who waits and who runs, to be looked at between steps.
+  const Scheduler& scheduler() const { return scheduler_; }
   void ClearPrefixCache() { blocks_.ClearCache(); }
   // See BlockManager: what of the cache can be shared, and how that changes.
   void RecordPageEvents() { blocks_.RecordEvents(); }
@@ -95,8 +98,12 @@ class Engine {
 
  private:
   absl::Status CheckRequest(const GenerateRequest& request, absl::Time now) const;
-  int MaxSequenceLength() const;
+  absl::Status CheckTenant(const GenerateRequest& request) const;
+  // Prompt and output; a tenant's page share bounds it, too.
+  int MaxSequenceLength(const TenantShare& tenant) const;
 
+  absl::Status CheckDeadline(const GenerateRequest& request, absl::Time now) const;
+  void MeasureSpeed(int num_tokens, absl::Duration took);
   void EndExpired(absl::Time now);
   void Commit(const Schedule& schedule, std::span<const SampledToken> results, absl::Time when);
   void CommitSequence(const ScheduledSequence& scheduled, std::span<const SampledToken> results, absl::Time when);
@@ -119,6 +126,7 @@ class Engine {
   Batch batch_;
   std::vector<SequenceOutput> outputs_;  // For the end of this step, or of the next one.
   uint64_t num_submitted_ = 0;
+  double tokens_per_second_ = 0;  // Of the fastest steps of late; 0: there were none.
   EngineStats totals_;  // Only its *_total fields.
 };
 

@@ -1,7 +1,10 @@
 #include "engine/scheduler/scheduler.h"
 
 #include <algorithm>
+#include <span>
+#include <tuple>
 
+#include "engine/scheduler/planted_bug.h"
 #include "kernels/check.h"
 
 namespace quire {
@@ -10,6 +13,8 @@ namespace {
 // Waiting sequences that a step looks past because another is computing their prefix. Each costs a look-up of its
 // prompt.
 constexpr int kMaxLookedPast = 16;
+// Tenants of which a step asks how much of their next prompt is cached.
+constexpr size_t kMaxLookedUp = 16;
 
 ScheduledSequence Describe(Sequence& sequence) {
   const RequestState& request = *sequence.request;
@@ -34,8 +39,9 @@ void Scheduler::Fork(const Sequence& parent, Sequence& sequence) {
   QUIRE_CHECK(parent.status == SequenceStatus::kRunning);
   sequence.table = blocks_.Fork(parent.table);
   sequence.num_computed = parent.num_computed;
-  sequence.status = SequenceStatus::kRunning;
-  running_.insert(std::lower_bound(running_.begin(), running_.end(), &sequence, ServedBefore()), &sequence);
+  sequence.num_charged = parent.num_charged;
+  sequence.num_preemptions = parent.num_preemptions;
+  Started(sequence);
 }
 
 void Scheduler::Finish(Sequence& sequence) {
@@ -49,9 +55,12 @@ void Scheduler::Finish(Sequence& sequence) {
 
 const Schedule& Scheduler::Plan(absl::Time now) {
   budget_ = options_.max_num_batched_tokens;
+  waiting_.ForgetIdle();
+  OrderByTenant();
   PlanDecodes();
   PlanPrompts();
   PlanWaiting(now);
+  OrderByTenant();
   PlanRest();
   schedule_.sequences.clear();
   for (Sequence* sequence : running_) {
@@ -63,49 +72,87 @@ const Schedule& Scheduler::Plan(absl::Time now) {
   return schedule_;
 }
 
-// The next three loops go forward while preemption shortens the list from its end, so they read its size each time.
+void Scheduler::OrderByTenant() {
+  in_turn_ = running_;
+  const auto before = [](const Sequence* a, const Sequence* b) {
+    return LessServed(*a->request->account, *b->request->account);
+  };
+  // A stable sort allocates, and mostly there is one tenant.
+  if (std::is_sorted(in_turn_.begin(), in_turn_.end(), before)) return;
+  std::stable_sort(in_turn_.begin(), in_turn_.end(), before);
+}
+
+// The least served tenant that has more to compute than decodes, waiting or running; nullptr: there is none.
+const TenantAccount* Scheduler::LeastServedWithPrompts() const {
+  const TenantAccount* least = nullptr;
+  const auto consider = [&least](const TenantAccount& account) {
+    if (least == nullptr || LessServed(account, *least)) least = &account;
+  };
+  for (const TenantAccount* account : waiting_.Waiting()) consider(*account);
+  for (const Sequence* sequence : running_) {
+    if (sequence->num_uncomputed() > 1) consider(*sequence->request->account);
+  }
+  return least;
+}
+
+// In the next three loops preemption may stop sequences that have not had their turn yet.
 void Scheduler::PlanDecodes() {
-  for (size_t i = 0; i < running_.size(); ++i) {
-    Sequence& sequence = *running_[i];
-    if (sequence.num_uncomputed() == 1 && GrowOrPreempt(sequence, 1)) Give(sequence, 1);
+  const TenantAccount* behind = LeastServedWithPrompts();
+  for (Sequence* sequence : in_turn_) {
+    if (sequence->status != SequenceStatus::kRunning || sequence->num_uncomputed() != 1) continue;
+    // Decodes alone could fill every step; those of a tenant that has had more leave half of it to others' prompts.
+    const bool had_enough = behind != nullptr && waiting_.IsOverServed(*sequence->request->account, *behind);
+    if (had_enough && budget_ <= options_.max_num_batched_tokens / 2) continue;
+    if (GrowOrPreempt(*sequence, 1)) Give(*sequence, 1);
   }
 }
 
 void Scheduler::PlanPrompts() {
   num_contenders_ = waiting_.size();
   for (const Sequence* sequence : running_) num_contenders_ += sequence->num_scheduled == 0;
-  for (size_t i = 0; i < running_.size() && budget_ > 0; ++i) {
-    Sequence& sequence = *running_[i];
-    if (sequence.num_scheduled > 0) continue;
-    const int share = TakeShare(sequence);
-    if (GrowOrPreempt(sequence, share)) Give(sequence, share);
+  for (Sequence* sequence : in_turn_) {
+    if (sequence->status != SequenceStatus::kRunning || sequence->num_scheduled > 0) continue;
+    if (budget_ == 0) return;
+    const int share = TakeShare(*sequence);
+    if (GrowOrPreempt(*sequence, share)) Give(*sequence, share);
   }
 }
 
 void Scheduler::PlanRest() {
-  for (size_t i = 0; i < running_.size() && budget_ > 0; ++i) {
-    Sequence& sequence = *running_[i];
-    const int more = std::min(sequence.num_uncomputed() - sequence.num_scheduled, budget_);
-    if (more > 0 && GrowOrPreempt(sequence, sequence.num_scheduled + more)) Give(sequence, more);
+  for (Sequence* sequence : in_turn_) {
+    if (budget_ == 0) return;
+    if (sequence->status != SequenceStatus::kRunning) continue;
+    const int more = std::min(sequence->num_uncomputed() - sequence->num_scheduled, budget_);
+    if (more > 0 && GrowOrPreempt(*sequence, sequence->num_scheduled + more)) Give(*sequence, more);
   }
 }
 
 void Scheduler::PlanWaiting(absl::Time now) {
   int looked_past = 0;
-  auto position = waiting_.begin();
-  while (position != waiting_.end() && budget_ > 0) {
-    Sequence& sequence = **position;
+  std::vector<Turn> turns;
+  for (TenantAccount* account : waiting_.Waiting()) turns.push_back({account, account->waiting.begin()});
+  while (budget_ > 0) {
+    Turn* turn = NextTurn(turns);
+    if (turn == nullptr) return;
+    Sequence& sequence = **turn->next;
+    turn->num_cached = -1;
+    if (ExceedsShare(sequence, blocks_.BlocksFor(static_cast<int64_t>(sequence.tokens.size())))) {
+      turn->next = turn->account->waiting.end();  // Nobody else waits for that.
+      continue;
+    }
     const AdmitOutcome outcome = Admit(sequence);
     // Nobody overtakes one that lacks room, or a large request would wait for ever.
     if (outcome == AdmitOutcome::kNoRoom) return;
+    ++turn->next;
     if (outcome == AdmitOutcome::kWaitForPrefix) {
       if (++looked_past == kMaxLookedPast) return;
       --num_contenders_;
-      ++position;
       continue;
     }
-    position = waiting_.Remove(position);
-    StartRunning(sequence);
+    waiting_.Remove(sequence);
+    sequence.num_charged = std::max(sequence.num_charged, sequence.num_computed);
+    num_seats_ += sequence.num_seats();
+    Started(sequence);
     if (sequence.request->first_scheduled == absl::InfiniteFuture()) {
       sequence.request->first_scheduled = now;
       sequence.request->num_cached_tokens = sequence.num_computed;
@@ -114,9 +161,31 @@ void Scheduler::PlanWaiting(absl::Time now) {
   }
 }
 
+// The least served tenant's turn, or that of one within a quantum of it whose next sequence finds more cached.
+Scheduler::Turn* Scheduler::NextTurn(std::vector<Turn>& turns) const {
+  std::erase_if(turns, [](const Turn& turn) { return turn.next == turn.account->waiting.end(); });
+  if (turns.empty()) return nullptr;
+  Turn* best = &turns[0];
+  if (turns.size() == 1) return best;
+  const size_t num_looked_up = std::min(turns.size(), kMaxLookedUp);
+  std::partial_sort(turns.begin(), turns.begin() + static_cast<ptrdiff_t>(num_looked_up), turns.end(),
+                    [](const Turn& a, const Turn& b) { return LessServed(*a.account, *b.account); });
+  for (Turn& turn : std::span(turns).first(num_looked_up)) {
+    if (waiting_.IsOverServed(*turn.account, *turns[0].account)) break;
+    if (turn.num_cached < 0) {
+      const Sequence& sequence = **turn.next;
+      const bool reuse = !sequence.request->needs_scores();
+      turn.num_cached = reuse ? blocks_.CountCached(sequence.tokens, sequence.request->cache_salt) : 0;
+    }
+    if (turn.num_cached > best->num_cached) best = &turn;
+  }
+  return best;
+}
+
 void Scheduler::Give(Sequence& sequence, int num_tokens) {
   sequence.num_scheduled += num_tokens;
   budget_ -= num_tokens;
+  waiting_.Charge(sequence, sequence.num_computed + sequence.num_scheduled);
 }
 
 // What a prompt gets when it is its turn: at most half of what is left while others have nothing yet, and up to the end
@@ -129,14 +198,17 @@ int Scheduler::TakeShare(const Sequence& sequence) {
   return most > past_page ? most - past_page : most;
 }
 
-// False if the sequence was itself the last and had to give way.
+// False if the sequence found nobody to take pages from, and had to give way itself.
 bool Scheduler::GrowOrPreempt(Sequence& sequence, int num_tokens) {
-  while (!blocks_.Grow(sequence.table, sequence.num_computed, sequence.num_computed + num_tokens)) {
-    const bool gave_way = running_.back() == &sequence;
-    PreemptLast();
-    if (gave_way) return false;
+  const int num_computed = sequence.num_computed + num_tokens;
+  for (;;) {
+    const int more = blocks_.BlocksFor(num_computed) - static_cast<int>(sequence.table.blocks.size());
+    const bool exceeds_share = more > 0 && ExceedsShare(sequence, more);
+    if (!exceeds_share && blocks_.Grow(sequence.table, sequence.num_computed, num_computed)) return true;
+    Sequence* victim = FindVictim(sequence, /*to_grow=*/true, /*own_tenant_only=*/exceeds_share);
+    Preempt(victim == nullptr ? sequence : *victim);
+    if (victim == nullptr) return false;
   }
-  return true;
 }
 
 // Pages for a waiting sequence. A page for each of the running is left, so that they do not preempt it at once.
@@ -153,32 +225,82 @@ AdmitOutcome Scheduler::Admit(Sequence& sequence) {
       break;
     }
     if (admission.outcome == AdmitOutcome::kWaitForPrefix || !CanMakeRoomFor(sequence)) return admission.outcome;
-    PreemptLast();
+    Preempt(*FindVictim(sequence, /*to_grow=*/false, /*own_tenant_only=*/false));
   }
-  while (seats_lacking()) PreemptLast();
+  while (seats_lacking()) Preempt(*FindVictim(sequence, /*to_grow=*/false, /*own_tenant_only=*/false));
   return AdmitOutcome::kAdmitted;
 }
 
-// Whether preempting sequences of strictly lower priority, all of them if need be, would let `sequence` run. Pages that
-// they share are counted more than once, so this may promise too much; then they wait with it for others to finish.
+// Whether preempting all that `sequence` may take from would let it run. Pages that they share are counted more than
+// once, so this may promise too much; then they wait with it for others to finish.
 bool Scheduler::CanMakeRoomFor(const Sequence& sequence) const {
   const BlockCounts counts = blocks_.counts();
   int64_t pages = counts.free + counts.cached - static_cast<int64_t>(running_.size());
   int seats = options_.max_num_seqs - num_seats_;
   bool any = false;
-  for (auto it = running_.rbegin(); it != running_.rend() && (*it)->request->priority > sequence.request->priority;
-       ++it) {
-    pages += static_cast<int64_t>((*it)->table.blocks.size()) + 1;
-    seats += (*it)->num_seats();
+  for (const Sequence* other : running_) {
+    if (!MayTakeFrom(sequence, *other, /*to_grow=*/false)) continue;
+    pages += static_cast<int64_t>(other->table.blocks.size()) + 1;
+    seats += other->num_seats();
     any = true;
   }
   return any && seats >= sequence.num_seats() &&
          pages >= blocks_.BlocksFor(static_cast<int64_t>(sequence.tokens.size()));
 }
 
-void Scheduler::StartRunning(Sequence& sequence) {
+// A tenant's only sequence never does: what is longer than the share was not taken on.
+bool Scheduler::ExceedsShare(const Sequence& sequence, int more) const {
+  const TenantAccount& account = *sequence.request->account;
+  if (account.share.max_pages == 0) return false;
+  int64_t pages = more;
+  for (const Sequence* other : running_) {
+    if (other->request->account == &account) pages += static_cast<int64_t>(other->table.blocks.size());
+  }
+  return pages > account.share.max_pages;
+}
+
+bool Scheduler::MayTakeFrom(const Sequence& taker, const Sequence& victim, bool to_grow) const {
+  const bool exempt = victim.exempt() && kPlantedSchedulerBug != PlantedSchedulerBug::kEndlessVictim;
+  const TenantAccount* own = taker.request->account;
+  const TenantAccount* other = victim.request->account;
+  if (own != other && !exempt && waiting_.IsOverServed(*other, *own)) return true;
+  if (to_grow) {
+    const bool had_enough = waiting_.IsOverServed(*own, *other) && !taker.exempt();
+    return !had_enough && ServedBefore()(&taker, &victim);
+  }
+  return own == other && !exempt && victim.request->priority > taker.request->priority;
+}
+
+Sequence* Scheduler::FindVictim(const Sequence& taker, bool to_grow, bool own_tenant_only) const {
+  const TenantAccount* own = taker.request->account;
+  struct Candidate {
+    Sequence* sequence = nullptr;
+    int64_t served = 0;  // By how much its tenant was over-served; 0 where that is not why it may be taken from.
+    int priority = 0;
+    bool frees_nothing = false;
+    int loss = 0;  // Tokens to compute again.
+  };
+  Candidate worst;
+  for (Sequence* sequence : running_) {
+    if (sequence == &taker || !MayTakeFrom(taker, *sequence, to_grow)) continue;
+    const TenantAccount* other = sequence->request->account;
+    if (own_tenant_only && other != own) continue;
+    Candidate candidate{.sequence = sequence, .priority = sequence->request->priority};
+    if (waiting_.IsOverServed(*other, *own)) candidate.served = other->served;
+    const int held_alone = blocks_.CountHeldAlone(sequence->table);
+    candidate.frees_nothing = held_alone == 0;
+    candidate.loss = std::min(held_alone * blocks_.block_size(), sequence->num_computed);
+    const auto key = [](const Candidate& c) { return std::tuple(c.served, c.priority, !c.frees_nothing, -c.loss); };
+    // Of equals the latest.
+    if (worst.sequence == nullptr || key(candidate) >= key(worst)) worst = candidate;
+  }
+  return worst.sequence;
+}
+
+void Scheduler::Started(Sequence& sequence) {
   sequence.status = SequenceStatus::kRunning;
-  num_seats_ += sequence.num_seats();
+  ++sequence.request->account->num_running;
+  num_running_requests_ += sequence.request->num_running++ == 0;
   running_.insert(std::lower_bound(running_.begin(), running_.end(), &sequence, ServedBefore()), &sequence);
 }
 
@@ -186,6 +308,8 @@ void Scheduler::StopRunning(Sequence& sequence) {
   const auto position = std::lower_bound(running_.begin(), running_.end(), &sequence, ServedBefore());
   QUIRE_CHECK(position != running_.end() && *position == &sequence);
   running_.erase(position);
+  --sequence.request->account->num_running;
+  num_running_requests_ -= --sequence.request->num_running == 0;
   num_seats_ -= sequence.num_seats();
   budget_ += sequence.num_scheduled;
   sequence.num_scheduled = 0;
@@ -193,9 +317,9 @@ void Scheduler::StopRunning(Sequence& sequence) {
   sequence.num_computed = 0;
 }
 
-void Scheduler::PreemptLast() {
-  Sequence& victim = *running_.back();
+void Scheduler::Preempt(Sequence& victim) {
   StopRunning(victim);
+  ++victim.num_preemptions;  // In neither list now: its place is another.
   Enqueue(victim);
   ++num_preemptions_;
 }

@@ -9,6 +9,7 @@
 #include "block_manager/ids.h"
 #include "engine/sampling/sampling_params.h"
 #include "engine/sampling/token_constraint.h"
+#include "engine/types/tenant_share.h"
 
 namespace quire {
 
@@ -25,7 +26,8 @@ struct GenerateRequest {
   // What every sample's output must look like, in its state before the first token; null: anything. An output that is
   // complete ends with FinishReason::kStop, whatever min_tokens and ignore_eos say.
   std::shared_ptr<const TokenConstraint> constraint;
-  int priority = 0;                            // Smaller first.
+  TenantShare tenant = {};                     // Whose it is.
+  int priority = 0;                            // Smaller first, among those of the tenant.
   uint64_t cache_salt = 0;                     // Derived by the server from the tenant, never sent by a client.
   absl::Time arrival = absl::InfinitePast();   // When the server accepted it; InfinitePast: at Submit.
   absl::Time deadline = absl::InfiniteFuture();

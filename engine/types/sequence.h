@@ -15,12 +15,16 @@
 namespace quire {
 
 struct Sequence;
+struct TenantAccount;  // See FairQueue.
 
 struct RequestState {
   RequestId id = 0;
   SamplingParams sampling;  // max_tokens resolved.
   bool embed = false;
+  TenantShare tenant;
+  TenantAccount* account = nullptr;  // The scheduler's, while it has sequences of the request.
   int priority = 0;
+  absl::Time due = absl::InfiniteFuture();  // Orders those of a tenant and a priority.
   uint64_t cache_salt = 0;
   uint64_t ordinal = 0;  // Counts Submits: who came first.
   absl::Time arrival;
@@ -29,6 +33,7 @@ struct RequestState {
 
   // One until the prompt is computed; from then on sampling.n, by index. They share the prompt's pages.
   std::vector<std::unique_ptr<Sequence>> sequences;
+  int num_running = 0;
   int num_finished = 0;
   bool ended = false;  // Its last output has been made.
 
@@ -54,22 +59,32 @@ struct Sequence {
   std::vector<TokenId> tokens;  // Known: the prompt, then the output.
   std::unique_ptr<TokenConstraint> constraint;  // Has accepted the output; null: none.
   int num_computed = 0;         // Leading tokens whose KV is in the pages of `table`.
+  int num_charged = 0;          // Leading tokens whose computing its tenant was charged for.
+  int num_preemptions = 0;
   int num_scheduled = 0;        // Tokens after those that the step being planned computes.
   BlockTable table;             // Empty unless running.
   SequenceStatus status = SequenceStatus::kWaiting;
 
+  // How often a sequence may lose its pages to others. From then on it goes before all that are not exempt.
+  static constexpr int kMaxPreemptions = 4;
+
+  bool exempt() const { return num_preemptions >= kMaxPreemptions; }
   int num_uncomputed() const { return static_cast<int>(tokens.size()) - num_computed; }
   int num_output_tokens() const { return static_cast<int>(tokens.size()) - request->num_prompt_tokens; }
   // Places among the running that it takes: it answers for the samples that have not parted from it yet.
   int num_seats() const { return request->forked() ? 1 : request->sampling.n; }
 };
 
-// Who goes first: by priority, then by arrival. Strict and total, so that of two sequences that compete for the last
-// page always the same one wins, and the first of all always advances.
+// Who goes first: those that were preempted too often, then by priority, by when they are due, by arrival. Strict and
+// total, so that of two sequences that compete for the last page always the same one wins, and the first of all always
+// advances.
 struct ServedBefore {
-  bool operator()(const Sequence* a, const Sequence* b) const {
-    return std::tie(a->request->priority, a->request->ordinal, a->index) <
-           std::tie(b->request->priority, b->request->ordinal, b->index);
+  bool operator()(const Sequence* a, const Sequence* b) const { return KeyOf(*a) < KeyOf(*b); }
+
+ private:
+  static std::tuple<bool, int, absl::Time, uint64_t, int> KeyOf(const Sequence& sequence) {
+    const RequestState& request = *sequence.request;
+    return {!sequence.exempt(), request.priority, request.due, request.ordinal, sequence.index};
   }
 };
 

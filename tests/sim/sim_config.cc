@@ -45,6 +45,12 @@ SimConfig DrawConfig(SimRandom& random) {
   config.max_prompt = random.Between(1, longest - 1);
   config.max_output = random.Between(1, longest - 1);
   config.num_tenants = random.Chance(40) ? random.Between(2, SimConfig::kMaxTenants) : 1;
+  for (int i = 0; i < SimConfig::kMaxTenants; ++i) {
+    config.tenants[i].id = static_cast<uint64_t>(i);
+    if (random.Chance(30)) config.tenants[i].weight = random.Between(1, 8) / 2.0;
+  }
+  config.percent_flood = Sometimes(random, 40, 95);
+  config.endless_flood = config.num_tenants > 1 && random.Chance(30);
   config.num_families = random.Between(1, 4);
   config.num_priorities = random.Chance(30) ? random.Between(2, 4) : 1;
   config.max_samples = random.Chance(40) ? std::min(random.Between(2, 6), config.engine.max_num_seqs) : 1;
@@ -72,8 +78,9 @@ std::string ToString(const SimConfig& config) {
                       engine.blocks.enable_prefix_caching ? "on" : "off", ", ", engine.blocks.key_bits,
                       " key bits, max_model_len ", engine.max_model_len, ", max_num_seqs ", engine.max_num_seqs,
                       ", max_num_batched_tokens ", engine.max_num_batched_tokens, ", ", config.num_requests,
-                      " requests, up to ", config.max_samples, " samples, ", config.num_tenants, " tenants, ",
-                      config.num_priorities, " priorities", engine.recompute_always ? ", recomputing always" : "");
+                      " requests, up to ", config.max_samples, " samples, ", config.num_tenants, " tenants",
+                      config.endless_flood ? " of which one floods, " : ", ", config.num_priorities, " priorities",
+                      engine.recompute_always ? ", recomputing always" : "");
 }
 
 }  // namespace quire

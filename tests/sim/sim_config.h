@@ -18,6 +18,8 @@ struct SimConfig {
   int max_prompt = 0;         // Tokens.
   int max_output = 0;
   int num_tenants = 1;   // At most kMaxTenants.
+  int percent_flood = 0;  // Requests that are the first tenant's whatever is drawn.
+  bool endless_flood = false;  // The first tenant's requests come until those of all others are over.
   int num_families = 1;  // Sets of prompts that begin alike.
   int num_priorities = 1;
   int max_samples = 1;
@@ -40,6 +42,7 @@ struct SimConfig {
   int percent_bad_request = 0;
 
   static constexpr int kMaxTenants = 4;
+  TenantShare tenants[kMaxTenants];
 };
 
 SimConfig DrawConfig(SimRandom& random);

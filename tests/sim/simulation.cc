@@ -8,6 +8,7 @@
 #include "engine/engine.h"
 #include "tests/block_manager/page_mirror.h"
 #include "tests/fakes/fake_model_runner.h"
+#include "tests/sim/fairness_checker.h"
 #include "tests/sim/sim_config.h"
 #include "tests/sim/sim_random.h"
 #include "tests/sim/stream_checker.h"
@@ -25,7 +26,8 @@ class Simulation {
         model_(config_.engine.vocab_size, config_.engine.eos_token_ids),
         runner_(model_, config_.engine.blocks.num_blocks, config_.engine.blocks.block_size),
         engine_(WithClock(config_.engine), runner_),
-        checker_(config_, model_) {
+        checker_(config_, model_),
+        fairness_(config_) {
     runner_.TellTenantsApart(TenantOf);
     runner_.PoisonRows([this](const LogitRow& row) { return IsPoisoned(row); });
   }
@@ -44,7 +46,8 @@ class Simulation {
   bool Happens(int percent) { return percent > 0 && random_.Chance(percent); }
 
   void Arrive();
-  void SubmitGood();
+  void SubmitGood(bool floods = false);
+  void Flood();
   void SubmitBad();
   void Disturb();
   void Step();
@@ -64,7 +67,9 @@ class Simulation {
   absl::Duration step_takes_;
   Engine engine_;
   StreamChecker checker_;
+  FairnessChecker fairness_;
   int num_requests_ = 0;
+  int num_flood_steps_ = 0;
   int steps_without_output_ = 0;
   int64_t num_scheduled_tokens_ = 0;
   int64_t num_useful_tokens_ =
@@ -96,11 +101,23 @@ void Simulation::Arrive() {
   for (; percent > 0 && num_requests_ < config_.num_requests; percent -= 100) {
     if (random_.Chance(std::min(percent, 100))) SubmitGood();
   }
+  if (num_requests_ >= config_.num_requests && config_.endless_flood) Flood();
   if (Happens(config_.percent_bad_request)) SubmitBad();
 }
 
-void Simulation::SubmitGood() {
-  const GenerateRequest request = workload_.MakeRequest(static_cast<RequestId>(num_requests_++), now_);
+// Liveness: whatever one tenant asks for, what the others have asked for gets done.
+void Simulation::Flood() {
+  constexpr int kWaiting = 6;
+  const std::vector<RequestId>& live = checker_.live();
+  const auto others = [this](RequestId id) { return checker_.tenant(id) != 0; };
+  if (std::none_of(live.begin(), live.end(), others)) return;
+  if (engine_.stats().requests_waiting < std::min(kWaiting, config_.engine.max_waiting_requests)) SubmitGood(true);
+  const int work = 2 * config_.num_requests * config_.max_samples * config_.engine.max_model_len;
+  if (++num_flood_steps_ > work) Fail("a tenant starves while another floods");
+}
+
+void Simulation::SubmitGood(bool floods) {
+  const GenerateRequest request = workload_.MakeRequest(static_cast<RequestId>(num_requests_++), now_, floods);
   const absl::Status status = engine_.Submit(request, now_);
   if (status.ok()) {
     checker_.Expect(request);
@@ -113,6 +130,8 @@ void Simulation::SubmitGood() {
     }
     return;
   }
+  // The workload's are near, and steps may have been slow.
+  if (absl::IsDeadlineExceeded(status) && request.deadline != absl::InfiniteFuture()) return;
   const bool may_be_full =
       config_.engine.max_waiting_requests <= 8 || config_.engine.max_waiting_tokens <= 2 * config_.engine.max_model_len;
   const bool anyone_waits = config_.max_samples > 1 || engine_.stats().requests_waiting > 0;
@@ -162,12 +181,15 @@ void Simulation::Step() {
   if (!runner_.violation().empty()) return Fail(runner_.violation());
   checker_.CheckStep(step, now_);
   if (!checker_.failure().empty()) return Fail(checker_.failure());
+  fairness_.Check(engine_.scheduler());
+  if (!fairness_.failure().empty()) return Fail(fairness_.failure());
   num_scheduled_tokens_ += step.num_scheduled_tokens;
   Trace(step);
   CheckCounts();
   CheckPageEvents();
   CheckProgress(step);
   for (const SequenceOutput& output : step.outputs) {
+    fairness_.Count(checker_.tenant(output.request), output);
     report_.num_tokens += static_cast<int64_t>(output.tokens.size());
     if (!output.last) continue;
     num_useful_tokens_ += output.usage.prompt_tokens + output.usage.completion_tokens;

@@ -1,8 +1,8 @@
 // The real engine, scheduler and block manager on a fake model, under everything that can go wrong, all of it drawn
 // from one seed. After every step: every invariant of every class; each stream a prefix of its isolated run; no page
-// shared between tenants, or written by one while another holds it; page events that tell what the cache has; bounded queues;
-// progress. In the end: every request
-// over, no page held.
+// shared between tenants, or written by one while another holds it; page events that tell what the cache has; bounded
+// queues; progress, also of those beside whom another floods; bounded differences between tenants. In the end: every
+// request over, no page held.
 #pragma once
 
 #include <cstdint>

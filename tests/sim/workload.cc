@@ -38,7 +38,7 @@ std::vector<TokenId> Workload::MakePrompt() {
   return prompt;
 }
 
-GenerateRequest Workload::MakeRequest(RequestId id, absl::Time now) {
+GenerateRequest Workload::MakeRequest(RequestId id, absl::Time now, bool floods) {
   GenerateRequest request;
   request.id = id;
   request.prompt = MakePrompt();
@@ -46,7 +46,9 @@ GenerateRequest Workload::MakeRequest(RequestId id, absl::Time now) {
   if (random_.Chance(config_.percent_deadline)) request.deadline = now + absl::Milliseconds(random_.Between(0, 400));
 
   SamplingParams& sampling = request.sampling;
-  const int tenant = random_.Between(0, config_.num_tenants - 1);
+  if (config_.percent_flood > 0) floods |= random_.Chance(config_.percent_flood);
+  const int tenant = floods ? 0 : random_.Between(0, config_.num_tenants - 1);
+  request.tenant = config_.tenants[tenant];
   request.cache_salt = 77 + static_cast<uint64_t>(tenant);
   sampling.seed = random_.Bits() / SimConfig::kMaxTenants * SimConfig::kMaxTenants + static_cast<uint64_t>(tenant);
   sampling.temperature = random_.Chance(30) ? 0.0f : 1.0f;

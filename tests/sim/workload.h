@@ -17,7 +17,8 @@ class Workload {
   Workload(const SimConfig& config, SimRandom& random);
 
   // A request that the engine should take, unless its queue is full.
-  GenerateRequest MakeRequest(RequestId id, absl::Time now);
+  // `floods`: it is the first tenant's.
+  GenerateRequest MakeRequest(RequestId id, absl::Time now, bool floods = false);
   // One that it must refuse.
   GenerateRequest MakeBadRequest(RequestId id, absl::Time now);
 
