@@ -3,12 +3,27 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "server/cli/backend_flags.h"
 #include "server/option_layers.h"
 #include "server/tools/call_syntax.h"
 
 namespace quire {
+namespace {
+
+// In lower case, as gRPC has them.
+const CLI::Validator kHeaderName(
+    [](std::string& name) -> std::string {
+      for (char& c : name) {
+        if (!absl::ascii_isalnum(c) && c != '-' && c != '_') return "must be letters, digits, - and _";
+        c = absl::ascii_tolower(c);
+      }
+      return "";
+    },
+    "");
+
+}  // namespace
 
 void AddServerFlags(CLI::App& command, ServerOptions& options) {
   BackendOptions& backend = options.backend;
@@ -46,6 +61,12 @@ void AddServerFlags(CLI::App& command, ServerOptions& options) {
                   "Seconds that running requests have to finish after SIGTERM or SIGINT")
       ->check(CLI::Range(0, 86400))
       ->capture_default_str();
+  command.add_option("--tenants", options.tenants,
+                     "YAML file of tenants with their keys, weights and limits; every request then needs a key");
+  command
+      .add_option("--tenant-header", options.tenant_header,
+                  "Header that says whose a request is, for a server that only a gateway can reach")
+      ->transform(kHeaderName);
   command.add_option("--log-level", options.log_level, "How much to log")
       ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}))
       ->capture_default_str();
@@ -59,6 +80,9 @@ void CompleteServerOptions(CLI::App& command, const ServerOptions& options) {
   ApplyOptionLayers(command, "--config");
   const BackendOptions& backend = options.backend;
   if (backend.model_path.empty()) throw CLI::RequiredError("MODEL");
+  if (!options.tenants.empty() && !options.tenant_header.empty()) {
+    throw CLI::ValidationError("--tenant-header", "cannot be combined with --tenants: keys say whose a request is");
+  }
   if (backend.max_num_batched_tokens > 0 && backend.max_num_batched_tokens < backend.max_num_seqs) {
     throw CLI::ValidationError("--max-num-batched-tokens",
                                absl::StrCat("must be at least --max-num-seqs, which is ", backend.max_num_seqs,

@@ -16,6 +16,8 @@ struct ServerOptions {
   std::string http_cors_origin;
   std::string tool_call_parser = "auto";  // See FindCallSyntax.
   std::string log_level = "info";
+  std::string tenants;        // A file that names them (see ParseTenants); empty: there is one, and no keys.
+  std::string tenant_header;  // In lower case; whom it names is believed. Empty: none is.
   std::string request_log;  // A file, or "-" for standard output; empty: none.
   int drain_timeout_seconds = 30;
 };

@@ -9,6 +9,7 @@
 #include "engine/types/status_macros.h"
 #include "server/request_checks.h"
 #include "server/status_details.h"
+#include "server/tenants/cache_salt.h"
 
 namespace quire {
 namespace {
@@ -42,13 +43,24 @@ std::vector<TokenId> MarkerTokens(const ServedModel& model) {
   return tokens;
 }
 
+TenantShare ShareOf(const Tenant& tenant, uint64_t id, const CacheConfig& cache) {
+  TenantShare share{.id = id, .weight = tenant.weight, .max_queued_tokens = tenant.limits.max_queued_tokens};
+  if (tenant.limits.max_page_share < 1) {
+    const double pages = tenant.limits.max_page_share * static_cast<double>(cache.num_blocks);
+    share.max_pages = std::max(1, static_cast<int>(pages));
+  }
+  return share;
+}
+
 }  // namespace
 
 ServingPipeline::ServingPipeline(ServedModel model, Engine& engine, int max_requests, std::function<void()> device_lost,
-                                 std::unique_ptr<RequestLog> request_log)
+                                 std::unique_ptr<RequestLog> request_log, TenantDirectory tenants)
     : model_(std::move(model)),
       marker_tokens_(MarkerTokens(model_)),
       device_lost_(std::move(device_lost)),
+      tenants_(std::move(tenants)),
+      ledger_(tenants_.has_several() ? max_requests : 0),
       admission_(max_requests),
       metrics_({model_.name, model_.architecture, model_.max_model_len, model_.cache}),
       request_log_(std::move(request_log)),
@@ -70,13 +82,30 @@ ServingPipeline::ServingPipeline(ServedModel model, Engine& engine, int max_requ
 
 ServingPipeline::~ServingPipeline() = default;
 
-absl::Status ServingPipeline::Admit(const PipelineRequest& request, absl::Time now) {
+absl::Status ServingPipeline::Admit(PipelineRequest& request, absl::Time now) {
   if (std::holds_alternative<Conversation>(request.prompt) && model_.chat_template == nullptr) {
     return WithReason(absl::FailedPreconditionError(
                           absl::StrCat("model \"", model_.name, "\" cannot chat: ", model_.chat_template_error)),
                       "NO_CHAT_TEMPLATE");
   }
-  return admission_.Admit(now);
+  RETURN_IF_ERROR(AdmitTenant(request, now));
+  absl::Status status = admission_.Admit(now);
+  if (!status.ok()) ledger_.Withdraw(*request.origin.tenant);
+  return status;
+}
+
+absl::Status ServingPipeline::AdmitTenant(PipelineRequest& request, absl::Time now) {
+  TenantPtr& tenant = request.origin.tenant;
+  if (tenant == nullptr) {
+    // No front leaves it to this place to find out, where keys are required: then this refuses.
+    ASSIGN_OR_RETURN(tenant, tenants_.Identify({}));
+  }
+  const int min_priority = tenant->limits.min_priority;
+  if (request.generate.priority < min_priority) {
+    return InvalidField("priority", absl::StrCat("must be at least ", min_priority, " for tenant ", tenant->name,
+                                                 ", got ", request.generate.priority));
+  }
+  return ledger_.Admit(*tenant, now, admission_.RetryDelay());
 }
 
 absl::StatusOr<RequestContextPtr> ServingPipeline::Start(PipelineRequest request, ResponseSink* sink) {
@@ -101,7 +130,8 @@ absl::StatusOr<RequestContextPtr> ServingPipeline::Start(PipelineRequest request
   if (request.call_syntax == model_.call_syntax) context->shown_tokens = marker_tokens_;
   request.generate.id = context->id;
   request.generate.arrival = now;
-  request.generate.cache_salt = model_.cache_salt;
+  request.generate.cache_salt = CacheSalt(model_.fingerprint, context->origin.tenant->name);
+  request.generate.tenant = ShareOf(*context->origin.tenant, request.generate.cache_salt, model_.cache);
   stream_thread_.Open(context);
   if (request.output_format.kind != OutputFormat::Kind::kFree) {
     request.generate.constraint = grammars_.Find(request.output_format);
@@ -191,6 +221,7 @@ void ServingPipeline::Refuse(const RequestOrigin& origin, const absl::Status& st
 void ServingPipeline::RequestOver(const RequestRecord& record) {
   const absl::Time now = absl::Now();
   admission_.RequestOver(now);
+  ledger_.RequestOver(*record.origin.tenant, record.usage, now);
   metrics_.RequestOver(record);
   LogRequestEnd(record);
   if (request_log_ != nullptr) request_log_->Write(record, now);

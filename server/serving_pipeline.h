@@ -31,6 +31,8 @@
 #include "server/request_context.h"
 #include "server/request_log.h"
 #include "server/stream_thread.h"
+#include "server/tenants/tenant_directory.h"
+#include "server/tenants/tenant_ledger.h"
 #include "server/text_worker.h"
 #include "server/tools/call_syntax.h"
 
@@ -51,7 +53,6 @@ struct ServedModel {
   const ChatTemplate* chat_template = nullptr;  // Null: the model has none, for this reason:
   std::string chat_template_error;
   const CallSyntax* call_syntax = nullptr;  // How it writes tool calls; null: that is not known.
-  uint64_t cache_salt = 0;  // Of the one tenant that there is.
   CacheConfig cache;
 };
 
@@ -60,10 +61,10 @@ using Prompt = std::variant<std::string, std::vector<TokenId>, Conversation>;
 
 struct PipelineRequest {
   Prompt prompt;
-  GenerateRequest generate;  // All but `id`, `prompt` and `cache_salt`.
+  GenerateRequest generate;  // All but `id`, `prompt` and what follows from the tenant.
   OutputFormat output_format;
   std::string prompt_field;  // How the client calls its prompt, for messages; empty: "text" or "messages".
-  RequestOrigin origin = {};
+  RequestOrigin origin = {};  // With its tenant, where the server's tenants have keys.
   const CallSyntax* call_syntax = nullptr;  // Tool calls in the answer are looked for in this form; null: they are not.
   bool parallel_calls = true;               // Else only the first is delivered.
 };
@@ -74,18 +75,22 @@ class ServingPipeline {
   // `device_lost` is called, on that thread, when the device that computes is lost: every request has been ended with
   // UNAVAILABLE by then, and none is taken on any more. `request_log` may be null.
   ServingPipeline(ServedModel model, Engine& engine, int max_requests, std::function<void()> device_lost,
-                  std::unique_ptr<RequestLog> request_log = nullptr);
+                  std::unique_ptr<RequestLog> request_log = nullptr, TenantDirectory tenants = {});
   // REQUIRES: no request is alive (see CancelAll).
   ~ServingPipeline();
 
   const ServedModel& model() const { return model_; }
   Metrics& metrics() { return metrics_; }
+  // Who may ask for what: fronts identify the caller of everything but health and version.
+  const TenantDirectory& tenants() const { return tenants_; }
+  std::vector<TenantUsage> tenant_usage() const { return ledger_.usage(); }
 
   // Thread-safe and non-blocking, all that follow.
 
   // Takes a request on; its deltas go to `sink`, possibly before this returns. The caller calls StreamOver once it is
   // done with delivering them. FAILED_PRECONDITION for a conversation where the model has no chat template,
-  // RESOURCE_EXHAUSTED with a RetryInfo, or UNAVAILABLE; then nothing is delivered.
+  // INVALID_ARGUMENT for a priority that the tenant may not ask for, RESOURCE_EXHAUSTED with a RetryInfo, or
+  // UNAVAILABLE; then nothing is delivered.
   absl::StatusOr<RequestContextPtr> Start(PipelineRequest request, ResponseSink* sink);
   // Takes note of a request that was refused before Start: what came cannot be read, or is not allowed.
   void Refuse(const RequestOrigin& origin, const absl::Status& status);
@@ -118,7 +123,8 @@ class ServingPipeline {
   bool AwaitNoStreams(absl::Time deadline) { return admission_.AwaitNoStreams(deadline); }
 
  private:
-  absl::Status Admit(const PipelineRequest& request, absl::Time now);
+  absl::Status Admit(PipelineRequest& request, absl::Time now);
+  absl::Status AdmitTenant(PipelineRequest& request, absl::Time now);
   void CompileFormat(PipelineRequest request, RequestContextPtr context);
   void PostPrepare(PipelineRequest request, RequestContextPtr context);
   void Prepare(PipelineRequest request, RequestContextPtr context);
@@ -129,6 +135,8 @@ class ServingPipeline {
   const std::vector<TokenId> marker_tokens_;  // Control tokens that mark calls in the model's own form.
   const std::function<void()> device_lost_;
   std::atomic<RequestId> next_id_{1};
+  const TenantDirectory tenants_;
+  TenantLedger ledger_;
   AdmissionControl admission_;
   Metrics metrics_;
   const std::unique_ptr<RequestLog> request_log_;

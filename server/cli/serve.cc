@@ -23,6 +23,7 @@
 #include "server/request_log.h"
 #include "server/serving_pipeline.h"
 #include "server/status_details.h"
+#include "server/tenants/tenant_file.h"
 #include "server/termination_signals.h"
 
 namespace quire {
@@ -57,7 +58,6 @@ ServedModel Describe(const ServerOptions& options, const Backend& backend) {
   served.chat_template_error = model.chat_template_error;
   served.call_syntax =
       FindCallSyntax(options.tool_call_parser, model.chat_template ? model.chat_template->source() : "");
-  served.cache_salt = model.fingerprint;
   const BlockManagerOptions& blocks = backend.engine_options.blocks;
   served.cache = {blocks.block_size, blocks.num_blocks, DescribeKvDTypes(backend.kv_cache->layout()),
                   blocks.enable_prefix_caching};
@@ -123,6 +123,12 @@ absl::StatusOr<std::unique_ptr<RequestLog>> OpenRequestLog(const std::string& de
   return RequestLog::Open(destination, model);
 }
 
+absl::StatusOr<TenantDirectory> MakeTenants(const ServerOptions& options) {
+  if (!options.tenants.empty()) return LoadTenants(options.tenants);
+  if (!options.tenant_header.empty()) return TenantDirectory::TrustingHeader(options.tenant_header);
+  return TenantDirectory();
+}
+
 int Fail(const absl::Status& status) {
   spdlog::error("{}", std::string(status.message()));
   return absl::IsInvalidArgument(status) ? 2 : 1;
@@ -140,6 +146,8 @@ int RunServe(const ServerOptions& options) {
   TerminationSignals signals;
   SetUpLog(options.log_level);
   const absl::Time start = absl::Now();
+  absl::StatusOr<TenantDirectory> tenants = MakeTenants(options);
+  if (!tenants.ok()) return Fail(tenants.status());
   const absl::StatusOr<std::unique_ptr<Backend>> loaded = Load(options.backend);
   if (!loaded.ok()) return Fail(loaded.status());
   const Backend& backend = **loaded;
@@ -156,7 +164,7 @@ int RunServe(const ServerOptions& options) {
   };
   ServingPipeline pipeline(Describe(options, backend), engine,
                            engine_options.max_num_seqs + engine_options.max_waiting_requests, on_device_lost,
-                           *std::move(request_log));
+                           *std::move(request_log), *std::move(tenants));
   absl::StatusOr<Fronts> fronts = StartFronts(options, pipeline);
   if (!fronts.ok()) return Fail(fronts.status());
   spdlog::info("{}; {} KV pages of {} tokens, sequences of up to {} tokens", backend.ops->Description(),

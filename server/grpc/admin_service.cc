@@ -1,5 +1,6 @@
 #include "server/grpc/admin_service.h"
 
+#include "server/grpc/call_metadata.h"
 #include "server/grpc/status_conversion.h"
 #include "server/status_details.h"
 
@@ -24,6 +25,8 @@ void Convert(const EngineStats& stats, v1::Stats& proto) {
 
 grpc::ServerUnaryReactor* AdminService::GetStats(grpc::CallbackServerContext* context,
                                                  const v1::GetStatsRequest* /*request*/, v1::Stats* response) {
+  const absl::Status allowed = IdentifyCaller(pipeline_.tenants(), *context, Access::kEverybody).status();
+  if (!allowed.ok()) return Finished(context, allowed);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const bool posted = pipeline_.TryRunOnEngine([reactor, response](Engine& engine) {
     Convert(engine.stats(), *response);

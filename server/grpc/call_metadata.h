@@ -5,6 +5,7 @@
 
 #include "server/metrics/metrics.h"
 #include "server/request_origin.h"
+#include "server/tenants/tenant_directory.h"
 
 namespace quire {
 
@@ -17,6 +18,14 @@ RequestOrigin ReceiveOrigin(Protocol protocol, grpc::ServerContextBase& context)
 RequestOrigin ReadOrigin(Protocol protocol, const grpc::ServerContextBase& context);
 enum class MetadataPart { kInitial, kTrailing };
 void SendRequestId(const RequestOrigin& origin, MetadataPart part, grpc::ServerContextBase& context);
+
+// Whose call it is, by its metadata; see TenantDirectory. Every method begins with it, but for those that only ask
+// whether the server is alive.
+absl::StatusOr<TenantPtr> IdentifyCaller(const TenantDirectory& tenants, const grpc::ServerContextBase& context,
+                                         Access access = Access::kOwn);
+// The same, with the tenant noted in `origin`.
+absl::Status IdentifyCaller(const TenantDirectory& tenants, const grpc::ServerContextBase& context,
+                            RequestOrigin& origin);
 
 // Adds the trailer that load balancers read (see proto/quire/v1/load_report.proto). REQUIRES: called before the call is
 // finished.

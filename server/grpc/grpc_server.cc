@@ -19,10 +19,12 @@ constexpr int kMaxStreamsPerConnection = 4096;
 // Only reflection and channelz use gRPC's blocking threads.
 constexpr int kMaxBlockingThreads = 4;
 
-void RegisterPlugins() {
+// Reflection and channelz are gRPC's own services and cannot be made to ask for a key.
+void RegisterPlugins(bool with_open_services) {
+  grpc::EnableDefaultHealthCheckService(true);
   static std::once_flag once;
+  if (!with_open_services) return;
   std::call_once(once, [] {
-    grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::channelz::experimental::InitChannelzService();
   });
@@ -54,7 +56,7 @@ void BoundThreads(grpc::ServerBuilder& builder) {
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string& host, int port,
                                                               ServingPipeline& pipeline) {
-  RegisterPlugins();
+  RegisterPlugins(!pipeline.tenants().requires_keys());
   std::unique_ptr<GrpcServer> result(new GrpcServer(pipeline));
   grpc::ServerBuilder builder;
   SetTransport(builder);

@@ -1,5 +1,5 @@
 // GrpcServer: the listening socket, its settings, and the services on it: quire.v1, KServe's, vllm.grpc.engine,
-// grpc.health.v1, reflection and channelz.
+// grpc.health.v1, and where no keys are required reflection and channelz.
 #pragma once
 
 #include <grpcpp/server.h>

@@ -48,6 +48,8 @@ grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* InferenceService::ListModels(grpc::CallbackServerContext* context,
                                                        const v1::ListModelsRequest* /*request*/,
                                                        v1::ListModelsResponse* response) {
+  const absl::Status allowed = IdentifyCaller(pipeline_.tenants(), *context).status();
+  if (!allowed.ok()) return Finished(context, allowed);
   const ServedModel& model = pipeline_.model();
   v1::ModelInfo& info = *response->add_models();
   info.set_name(model.name);
@@ -55,9 +57,7 @@ grpc::ServerUnaryReactor* InferenceService::ListModels(grpc::CallbackServerConte
   info.set_max_model_len(model.max_model_len);
   info.set_vocab_size(model.tokenizer->vocab_size());
   info.set_parameters(model.parameters);
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(grpc::Status::OK);
-  return reactor;
+  return Finished(context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* InferenceService::RunOnTextWorker(grpc::CallbackServerContext* context,
@@ -65,8 +65,10 @@ grpc::ServerUnaryReactor* InferenceService::RunOnTextWorker(grpc::CallbackServer
                                                             std::function<absl::Status()> job) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   ReceiveOrigin(Protocol::kQuire, *context);
-  if (!checked.ok()) {
-    reactor->Finish(ToGrpcStatus(checked, *context));
+  absl::Status allowed = IdentifyCaller(pipeline_.tenants(), *context).status();
+  allowed.Update(checked);
+  if (!allowed.ok()) {
+    reactor->Finish(ToGrpcStatus(allowed, *context));
     return reactor;
   }
   const bool posted = pipeline_.TryPostText([context, reactor, job = std::move(job)] {

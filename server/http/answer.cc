@@ -9,7 +9,9 @@ namespace quire {
 namespace {
 
 RequestOrigin OriginOf(const HttpRequest& request) {
-  return MakeOrigin(Protocol::kHttp, request.id, request.Header("traceparent"));
+  RequestOrigin origin = MakeOrigin(Protocol::kHttp, request.id, request.Header("traceparent"));
+  origin.tenant = request.tenant;
+  return origin;
 }
 
 asio::awaitable<void> AnswerWhole(HttpExchange& exchange, Generations& generations, AnswerFormat& format) {

@@ -1,8 +1,11 @@
 #include "server/http/routes.h"
 
 #include <memory>
+#include <string_view>
+#include <utility>
 
 #include "server/http/api.h"
+#include "server/http/http_errors.h"
 #include "server/http/json.h"
 #include "server/http/openai/chat_completions.h"
 #include "server/http/openai/completions.h"
@@ -12,6 +15,7 @@
 #include "server/http/stats.h"
 #include "server/http/tokenize.h"
 #include "server/http/web_page.h"
+#include "server/tenants/tenant_metrics.h"
 #include "server/version.h"
 
 namespace quire {
@@ -25,7 +29,24 @@ HttpResponse Health(const HttpApi& api) {
 }
 
 HttpResponse GetMetrics(const HttpApi& api) {
-  return {.body = api.pipeline.metrics().Render(), .content_type = Metrics::kContentType};
+  std::string metrics = api.pipeline.metrics().Render();
+  if (api.pipeline.tenants().has_several()) metrics += RenderTenantMetrics(api.pipeline.tenant_usage());
+  return {.body = std::move(metrics), .content_type = Metrics::kContentType};
+}
+
+// What anybody may ask, so that probes need no key.
+bool IsOpen(std::string_view path) { return path == "/health" || path == "/version"; }
+
+// Everything that is not listed here is for any tenant.
+Access AccessOf(std::string_view path) {
+  return path == "/metrics" || path == "/quire/stats" ? Access::kEverybody : Access::kOwn;
+}
+
+absl::StatusOr<TenantPtr> IdentifyCaller(const TenantDirectory& tenants, const HttpRequest& request) {
+  Credentials credentials;
+  credentials.authorization = request.Header("Authorization");
+  if (!tenants.trusted_header().empty()) credentials.tenant = request.Header(tenants.trusted_header());
+  return tenants.Identify(credentials, AccessOf(request.path));
 }
 
 }  // namespace
@@ -52,7 +73,14 @@ HttpHandler MakeHttpHandler(ServingPipeline& pipeline) {
   post("/v1/completions", CreateCompletion);
   post("/v1/chat/completions", CreateChatCompletion);
   post("/v1/embeddings", CreateEmbeddings);
-  return [router](HttpExchange& exchange) { return router->Handle(exchange); };
+  return [api, router](HttpExchange& exchange) {
+    HttpRequest& request = exchange.request();
+    if (IsOpen(request.path)) return router->Handle(exchange);
+    absl::StatusOr<TenantPtr> tenant = IdentifyCaller(api->pipeline.tenants(), request);
+    if (!tenant.ok()) return exchange.Respond(ErrorResponse(tenant.status()));
+    request.tenant = *std::move(tenant);
+    return router->Handle(exchange);
+  };
 }
 
 }  // namespace quire

@@ -1,6 +1,7 @@
 #include "server/http/stats.h"
 
 #include <memory>
+#include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "server/http/http_errors.h"
@@ -25,6 +26,16 @@ Json ToJson(const EngineStats& stats) {
           {"preemptions_total", stats.preemptions_total}};
 }
 
+Json ToJson(const TenantUsage& usage) {
+  return {{"tenant", usage.tenant},
+          {"requests_alive", usage.requests_alive},
+          {"requests_total", usage.requests_total},
+          {"refused_total", usage.refused_total},
+          {"prompt_tokens_total", usage.prompt_tokens_total},
+          {"cached_tokens_total", usage.cached_tokens_total},
+          {"completion_tokens_total", usage.completion_tokens_total}};
+}
+
 }  // namespace
 
 asio::awaitable<void> GetStats(const HttpApi& api, HttpExchange& exchange) {
@@ -40,7 +51,11 @@ asio::awaitable<void> GetStats(const HttpApi& api, HttpExchange& exchange) {
     co_return;
   }
   co_await done->Wait();
-  co_await exchange.Respond(JsonResponse(ToJson(*stats)));
+  Json answer = ToJson(*stats);
+  answer["tenants"] = Json::array();
+  for (const TenantUsage& usage : api.pipeline.tenant_usage()) answer["tenants"].push_back(ToJson(usage));
+  HttpResponse response = JsonResponse(answer);
+  co_await exchange.Respond(std::move(response));
 }
 
 }  // namespace quire

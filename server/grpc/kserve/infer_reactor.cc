@@ -14,7 +14,8 @@ InferReactor* InferReactor::Start(grpc::CallbackServerContext* context, ServingP
                                   inference::ModelInferResponse* response) {
   auto* reactor = new InferReactor(context, pipeline, response);
   RequestOrigin origin = ReceiveOrigin(Protocol::kKserve, *context);
-  absl::Status status = parsed.status();
+  absl::Status status = IdentifyCaller(pipeline.tenants(), *context, origin);
+  status.Update(parsed.status());
   if (status.ok() && parsed->form.stream) {
     status = InvalidField("stream", "must be false: only ModelStreamInfer sends more than one response");
   }

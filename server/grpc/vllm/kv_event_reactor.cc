@@ -4,6 +4,7 @@
 
 #include "absl/time/clock.h"
 #include "engine/types/status_macros.h"
+#include "server/grpc/call_metadata.h"
 #include "server/grpc/status_conversion.h"
 #include "server/status_details.h"
 
@@ -25,6 +26,7 @@ KvEventReactor* KvEventReactor::Start(grpc::CallbackServerContext* context, Serv
 }
 
 absl::Status KvEventReactor::Begin(uint64_t sequence) {
+  RETURN_IF_ERROR(IdentifyCaller(pipeline_.tenants(), *context_, Access::kEverybody).status());
   RETURN_IF_ERROR(pipeline_.kv_events().AddReader(weak_from_this()));
   if (sequence == 0) {
     const bool asked =

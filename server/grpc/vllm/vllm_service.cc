@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/grpc/call_metadata.h"
 #include "server/grpc/generate_reactor.h"
 #include "server/grpc/status_conversion.h"
 #include "server/grpc/vllm/kv_event_reactor.h"
@@ -16,12 +17,6 @@ namespace {
 
 namespace pb = ::vllm::grpc::engine;
 namespace common = ::smg::grpc::common;
-
-grpc::ServerUnaryReactor* Answered(grpc::CallbackServerContext* context) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(grpc::Status::OK);
-  return reactor;
-}
 
 // Of a prompt that came as tokens; 0 if it did not.
 TokenId FirstToken(const Prompt& prompt) {
@@ -66,10 +61,15 @@ grpc::ServerWriteReactor<pb::GenerateResponse>* VllmService::Generate(grpc::Call
 
 grpc::ServerUnaryReactor* VllmService::Abort(grpc::CallbackServerContext* context, const pb::AbortRequest* request,
                                              pb::AbortResponse* /*response*/) {
+  const absl::StatusOr<TenantPtr> caller = IdentifyCaller(pipeline_.tenants(), *context);
+  if (!caller.ok()) return Finished(context, caller.status());
   for (const std::string& name : request->request_ids()) {
-    for (const RequestContextPtr& running : names_.Find(name)) pipeline_.Cancel(*running);
+    for (const RequestContextPtr& running : names_.Find(name)) {
+      // Another's requests may have the same names, and are none of the caller's business.
+      if (running->origin.tenant->name == (*caller)->name) pipeline_.Cancel(*running);
+    }
   }
-  return Answered(context);
+  return Finished(context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* VllmService::HealthCheck(grpc::CallbackServerContext* context,
@@ -77,12 +77,14 @@ grpc::ServerUnaryReactor* VllmService::HealthCheck(grpc::CallbackServerContext* 
                                                    pb::HealthCheckResponse* response) {
   response->set_healthy(pipeline_.admitting());
   response->set_message(response->healthy() ? "serving" : "shutting down: no new requests");
-  return Answered(context);
+  return Finished(context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* VllmService::GetModelInfo(grpc::CallbackServerContext* context,
                                                     const pb::GetModelInfoRequest* /*request*/,
                                                     pb::GetModelInfoResponse* response) {
+  const absl::Status allowed = IdentifyCaller(pipeline_.tenants(), *context).status();
+  if (!allowed.ok()) return Finished(context, allowed);
   const ServedModel& model = pipeline_.model();
   response->set_model_path(model.path);
   response->set_is_generation(true);
@@ -94,7 +96,7 @@ grpc::ServerUnaryReactor* VllmService::GetModelInfo(grpc::CallbackServerContext*
   response->mutable_eos_token_ids()->Add(model.tokenizer->end_tokens().begin(), model.tokenizer->end_tokens().end());
   if (model.tokenizer->bos() >= 0) response->set_bos_token_id(model.tokenizer->bos());
   response->set_max_req_input_len(model.max_model_len - 1);
-  return Answered(context);
+  return Finished(context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* VllmService::GetServerInfo(grpc::CallbackServerContext* context,
@@ -104,7 +106,7 @@ grpc::ServerUnaryReactor* VllmService::GetServerInfo(grpc::CallbackServerContext
   response->set_uptime_seconds(absl::ToDoubleSeconds(absl::Now() - start_));
   response->set_data_parallel_size(1);
   response->set_block_size(pipeline_.model().block_size);
-  return RunOnEngine(context, [response](Engine& engine) {
+  return RunOnEngine(context, Access::kOwn, [response](Engine& engine) {
     const EngineStats stats = engine.stats();
     response->set_active_requests(static_cast<uint32_t>(stats.requests_running + stats.requests_waiting));
   });
@@ -115,7 +117,7 @@ grpc::ServerUnaryReactor* VllmService::GetLoads(grpc::CallbackServerContext* con
                                                 pb::GetLoadsResponse* response) {
   response->set_timestamp(absl::FormatTime(absl::RFC3339_full, absl::Now(), absl::UTCTimeZone()));
   response->set_dp_rank_count(1);
-  return RunOnEngine(context, [this, response](Engine& engine) {
+  return RunOnEngine(context, Access::kOwn, [this, response](Engine& engine) {
     Convert(engine.stats(), pipeline_.model(), *response->add_loads());
   });
 }
@@ -133,14 +135,17 @@ grpc::ServerWriteReactor<common::KvEventBatch>* VllmService::SubscribeKvEvents(
 grpc::ServerUnaryReactor* VllmService::FlushCache(grpc::CallbackServerContext* context,
                                                   const common::FlushCacheRequest* /*request*/,
                                                   common::FlushCacheResponse* response) {
-  return RunOnEngine(context, [response](Engine& engine) {
+  return RunOnEngine(context, Access::kEverybody, [response](Engine& engine) {
     engine.ClearPrefixCache();
     response->set_success(true);
     response->set_message("the prefix cache is empty");
   });
 }
 
-grpc::ServerUnaryReactor* VllmService::RunOnEngine(grpc::CallbackServerContext* context, EngineThread::Job job) {
+grpc::ServerUnaryReactor* VllmService::RunOnEngine(grpc::CallbackServerContext* context, Access access,
+                                                   EngineThread::Job job) {
+  const absl::Status allowed = IdentifyCaller(pipeline_.tenants(), *context, access).status();
+  if (!allowed.ok()) return Finished(context, allowed);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const bool posted = pipeline_.TryRunOnEngine([reactor, job = std::move(job)](Engine& engine) mutable {
     job(engine);

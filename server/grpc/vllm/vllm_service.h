@@ -46,8 +46,8 @@ class VllmService final : public ::vllm::grpc::engine::VllmEngine::CallbackServi
                                        ::smg::grpc::common::FlushCacheResponse* response) override;
 
  private:
-  // Finishes the call with OK after `job`, or as one that the engine has no time for.
-  grpc::ServerUnaryReactor* RunOnEngine(grpc::CallbackServerContext* context, EngineThread::Job job);
+  // Finishes the call with OK after `job`, or as one that the caller may not make or the engine has no time for.
+  grpc::ServerUnaryReactor* RunOnEngine(grpc::CallbackServerContext* context, Access access, EngineThread::Job job);
 
   ServingPipeline& pipeline_;
   const VllmParser parser_;

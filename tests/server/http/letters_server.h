@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/synchronization/notification.h"
 #include "server/http/http_server.h"
@@ -21,7 +22,7 @@ class LettersServer {
   static constexpr int kMaxRequests = 40;
   static constexpr int kMaxModelLen = 4096;
 
-  LettersServer() {
+  explicit LettersServer(TenantDirectory tenants = {}) {
     EngineOptions options;
     options.max_model_len = kMaxModelLen;
     options.max_num_seqs = 16;
@@ -40,7 +41,7 @@ class LettersServer {
     served.max_model_len = kMaxModelLen;
     served.tokenizer = &tokenizer_;
     served.chat_template = chat_template_.get();
-    pipeline_ = std::make_unique<ServingPipeline>(served, *engine_, kMaxRequests, [] {});
+    pipeline_ = std::make_unique<ServingPipeline>(served, *engine_, kMaxRequests, [] {}, nullptr, std::move(tenants));
     const HttpServerOptions http{.host = "127.0.0.1", .port = 0, .cors_origin = ""};
     server_ = HttpServer::Start(http, MakeHttpHandler(*pipeline_)).value();
   }
