@@ -19,6 +19,7 @@ BlockManager::BlockManager(const BlockManagerOptions& options)
     : options_(Checked(options)),
       pool_(options.num_blocks),
       index_(options.num_blocks, options.block_size, options.key_bits),
+      leases_(options.block_size),
       copies_from_(options.num_blocks, 0),
       awaits_copy_(options.num_blocks, false),
       epoch_(options.enable_prefix_caching ? 1 : 0) {}
@@ -76,10 +77,51 @@ BlockManager::PrefixMatch BlockManager::FindPrefix(std::span<const TokenId> toke
   }
 }
 
+BlockManager::PrefixMatch BlockManager::FindFullPages(std::span<const TokenId> tokens, int num_pages,
+                                                      uint64_t salt) const {
+  PrefixMatch match;
+  PageParent parent{kNoBlock, salt};
+  while (epoch_ != 0 && match.num_blocks < num_pages) {
+    const BlockId found = index_.Find(parent, PageTokens(tokens, match.num_blocks));
+    match.being_computed = found != kNoBlock && index_.IsComputing(found);
+    if (found == kNoBlock || match.being_computed) break;
+    parent.block = match.last = found;
+    ++match.num_blocks;
+  }
+  return match;
+}
+
+SharedPrefix BlockManager::FindShared(std::span<const TokenId> tokens, int num_pages, uint64_t salt) const {
+  const PrefixMatch match = FindFullPages(tokens, num_pages, salt);
+  const int num_fresh = BlocksFor(static_cast<int64_t>(tokens.size())) - match.num_blocks;
+  return {match.num_blocks, index_.KeyOf({match.last, salt}), match.being_computed, RoomAfter(match, num_fresh)};
+}
+
+std::optional<PageRecord> BlockManager::SharedPage(BlockId block) const {
+  const std::span<const TokenId> tokens = index_.TokensOf(block);
+  if (!index_.IsComputed(block) || static_cast<int>(tokens.size()) < block_size()) return std::nullopt;
+  const uint64_t salt = index_.salt(block);
+  return PageRecord{index_.key(block), index_.KeyOf({index_.parent(block), salt}), salt, {tokens.begin(), tokens.end()}};
+}
+
+void BlockManager::AdmitLoad(BlockTable& table, std::span<const TokenId> tokens, uint64_t salt, int num_known) {
+  QUIRE_CHECK(table.blocks.empty() && tokens.size() % block_size() == 0);
+  const int num_pages = BlocksFor(static_cast<int64_t>(tokens.size()));
+  const PrefixMatch match = FindFullPages(tokens, num_pages, salt);
+  const int64_t num_fresh = std::min<int64_t>(num_pages - match.num_blocks, RoomAfter(match, 0));
+  if (match.being_computed || match.num_blocks < num_known || num_fresh <= 0) return;
+  table.salt = salt;
+  table.index_epoch = epoch_;
+  HoldMatch(table, match);
+  for (int64_t i = 0; i < num_fresh; ++i) table.blocks.push_back(TakePage());
+  if (IsIndexing(table)) Announce(table, tokens.first(table.blocks.size() * block_size()));
+}
+
 int64_t BlockManager::RoomAfter(const PrefixMatch& match, int num_fresh) const {
-  int64_t room = int64_t{pool_.num_free()} + pool_.num_cached() - num_fresh;
-  for (BlockId block = match.last; block != kNoBlock; block = index_.parent(block)) room -= pool_.is_cached(block);
-  if (match.overlap.num_tokens > 0) room -= pool_.is_cached(match.overlap.block);
+  const auto is_room = [this](BlockId block) { return pool_.is_cached(block) || pool_.is_yielding(block); };
+  int64_t room = Room() - num_fresh;
+  for (BlockId block = match.last; block != kNoBlock; block = index_.parent(block)) room -= is_room(block);
+  if (match.overlap.num_tokens > 0) room -= is_room(match.overlap.block);
   return room;
 }
 
@@ -124,7 +166,7 @@ bool BlockManager::Grow(BlockTable& table, int num_computed, int num_tokens) {
 
   int num_fresh = std::max(0, num_wanted - num_blocks);
   for (int i = first_written; i < std::min(num_wanted, num_blocks); ++i) num_fresh += MustCopy(table.blocks[i]);
-  if (num_fresh > pool_.num_free() + pool_.num_cached()) return false;
+  if (num_fresh > Room()) return false;
 
   for (int i = first_written; i < std::min(num_wanted, num_blocks); ++i) {
     if (MustCopy(table.blocks[i])) ReplaceByCopy(table, i, std::max(0, num_computed - i * block_size()));
@@ -154,8 +196,8 @@ void BlockManager::ReplaceByCopy(BlockTable& table, int i, int num_tokens) {
 
 void BlockManager::Commit(BlockTable& table, std::span<const TokenId> tokens, int num_computed) {
   QUIRE_CHECK(0 <= num_computed && num_computed <= static_cast<int64_t>(tokens.size()));
-  QUIRE_CHECK(num_computed <= static_cast<int64_t>(table.blocks.size()) * block_size());
   if (!IsIndexing(table)) return;
+  QUIRE_CHECK(num_computed <= static_cast<int64_t>(table.blocks.size()) * block_size());
   const int num_full = num_computed / block_size();
   while (table.num_indexed_blocks < num_full && CommitNextPage(table, tokens)) ++table.num_indexed_blocks;
 }
@@ -184,7 +226,29 @@ bool BlockManager::CommitNextPage(BlockTable& table, std::span<const TokenId> to
 // What a page of a longer sequence holds too is of no more use: nobody will copy from the shorter one.
 void BlockManager::ForgetCoveredSibling(BlockId block) {
   const BlockId covered = index_.FindCoveredSibling(block);
-  if (covered != kNoBlock) ForgetSubtree(covered);
+  if (covered != kNoBlock && !pool_.is_leased(covered)) ForgetSubtree(covered);
+}
+
+bool BlockManager::Slide(BlockTable& table, int num_kept, int num_dropped) {
+  QUIRE_CHECK(0 <= num_kept && num_dropped > 0 && num_kept + num_dropped <= std::ssize(table.blocks));
+  const auto kept = std::span(table.blocks).first(num_kept);
+  const auto dropped = std::span(table.blocks).subspan(num_kept, num_dropped);
+  // Whether the page is no room once the table has dropped it.
+  const auto is_kept = [this](BlockId block) {
+    return pool_.is_pinned(block) || pool_.refcount(block) > pool_.num_leases(block) + 1;
+  };
+  // Other pages of the first are room when their replacement was taken, and serve for the next.
+  const int64_t num_fresh = std::max<int64_t>(std::ranges::count_if(kept, is_kept), num_kept > 0);
+  const int64_t num_freed = num_dropped - std::ranges::count_if(dropped, is_kept);
+  if (num_fresh > num_freed + Room()) return false;
+  table.index_epoch = 0;
+  table.num_indexed_blocks = 0;
+  for (int i = num_kept + num_dropped - 1; i >= num_kept; --i) DropFromTable(table.blocks[i]);
+  table.blocks.erase(table.blocks.begin() + num_kept, table.blocks.begin() + num_kept + num_dropped);
+  for (int i = num_kept - 1; i >= 0; --i) {
+    if (MustCopy(table.blocks[i])) ReplaceByCopy(table, i, /*num_tokens=*/0);
+  }
+  return true;
 }
 
 BlockTable BlockManager::Fork(const BlockTable& table) {
@@ -243,6 +307,7 @@ void BlockManager::FinishCopies() {
 void BlockManager::ClearCache() {
   if (epoch_ == 0) return;
   ++epoch_;
+  while (leases_.size() > 0) EndLease(leases_.first_to_end()->lease.id);
   for (BlockId block = 0; block < pool_.num_blocks(); ++block) {
     if (index_.Contains(block)) ForgetSubtree(block);
   }
@@ -250,7 +315,13 @@ void BlockManager::ClearCache() {
 }
 
 BlockId BlockManager::TakePage() {
-  if (pool_.num_free() == 0) ForgetSubtree(pool_.oldest_cached());
+  while (pool_.num_free() == 0) {
+    if (pool_.num_cached() > 0) {
+      ForgetSubtree(pool_.oldest_cached());
+    } else {
+      ShortenLease(leases_.weakest()->lease.id);
+    }
+  }
   return pool_.Take();
 }
 
@@ -294,8 +365,14 @@ int BlockManager::CountCached(std::span<const TokenId> tokens, uint64_t salt) co
   return tokens.empty() ? 0 : NumCached(FindPrefix(tokens, salt));
 }
 
+int BlockManager::CountHeldAlone(const BlockTable& table) const {
+  return static_cast<int>(std::count_if(table.blocks.begin(), table.blocks.end(),
+                                        [this](BlockId block) { return pool_.refcount(block) == 1; }));
+}
+
 BlockCounts BlockManager::counts() const {
-  return {pool_.num_blocks(), pool_.num_used(), pool_.num_cached(), pool_.num_free(), pool_.num_shared()};
+  return {pool_.num_blocks(), pool_.num_used(),   pool_.num_cached(), pool_.num_free(),
+          pool_.num_shared(), pool_.num_leased(), pool_.num_pinned(), pool_.num_yielding()};
 }
 
 int BlockManager::BlocksFor(int64_t num_tokens) const {
@@ -311,6 +388,7 @@ void BlockManager::CheckInvariants(std::span<const BlockTable* const> tables) co
     CheckTable(*table);
     for (BlockId block : table->blocks) ++num_references[block];
   }
+  CheckLeases(num_references);
   for (BlockId block = 0; block < pool_.num_blocks(); ++block) {
     QUIRE_CHECK(NumTablesHolding(block) == num_references[block]);
     QUIRE_CHECK(!index_.IsComputing(block) || num_references[block] > 0);

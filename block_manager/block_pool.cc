@@ -17,10 +17,15 @@ BlockId BlockPool::Take() {
   QUIRE_CHECK(num_free_ > 0);
   // The page that was freed last: its memory is the likeliest to be in a processor's cache.
   const BlockId block = blocks_[free_list()].previous;
+  TakeThis(block);
+  return block;
+}
+
+void BlockPool::TakeThis(BlockId block) {
+  QUIRE_CHECK(blocks_[block].refcount == 0 && !blocks_[block].cached);
   Unlink(block);
   --num_free_;
   blocks_[block].refcount = 1;
-  return block;
 }
 
 void BlockPool::Hold(BlockId block) {
@@ -31,12 +36,16 @@ void BlockPool::Hold(BlockId block) {
   } else {
     QUIRE_CHECK(blocks_[block].refcount > 0);
   }
-  if (++blocks_[block].refcount == 2) ++num_shared_;
+  Count(blocks_[block], -1);
+  ++blocks_[block].refcount;
+  Count(blocks_[block], 1);
 }
 
 void BlockPool::Drop(BlockId block, bool keep) {
-  QUIRE_CHECK(blocks_[block].refcount > 0);
-  if (--blocks_[block].refcount == 1) --num_shared_;
+  QUIRE_CHECK(blocks_[block].refcount > blocks_[block].leases);
+  Count(blocks_[block], -1);
+  --blocks_[block].refcount;
+  Count(blocks_[block], 1);
   if constexpr (kPlantedBug == PlantedBug::kEarlyFree) {
     if (blocks_[block].refcount == 1) blocks_[block].refcount = 0;
   }
@@ -60,6 +69,29 @@ void BlockPool::Discard(BlockId block) {
   ++num_free_;
 }
 
+void BlockPool::AddLease(BlockId block, bool pinned) {
+  QUIRE_CHECK(blocks_[block].refcount > blocks_[block].leases);
+  Count(blocks_[block], -1);
+  ++blocks_[block].leases;
+  blocks_[block].pins += pinned;
+  Count(blocks_[block], 1);
+}
+
+void BlockPool::RemoveLease(BlockId block, bool pinned) {
+  QUIRE_CHECK(blocks_[block].leases > 0 && blocks_[block].pins >= int{pinned});
+  Count(blocks_[block], -1);
+  --blocks_[block].leases;
+  blocks_[block].pins -= pinned;
+  Count(blocks_[block], 1);
+}
+
+void BlockPool::Count(const Block& block, int sign) {
+  num_shared_ += block.refcount > 1 ? sign : 0;
+  num_leased_ += block.leases > 0 ? sign : 0;
+  num_pinned_ += block.pins > 0 ? sign : 0;
+  num_yielding_ += IsYielding(block) ? sign : 0;
+}
+
 void BlockPool::Append(BlockId list, BlockId block) {
   const BlockId last = blocks_[list].previous;
   blocks_[block].previous = last;
@@ -75,14 +107,19 @@ void BlockPool::Unlink(BlockId block) {
 }
 
 void BlockPool::CheckInvariants() const {
-  int num_used = 0, num_shared = 0;
+  int num_used = 0, num_shared = 0, num_leased = 0, num_pinned = 0, num_yielding = 0;
   for (BlockId block = 0; block < num_blocks(); ++block) {
-    QUIRE_CHECK(blocks_[block].refcount >= 0);
-    if (blocks_[block].refcount > 0) ++num_used;
-    if (blocks_[block].refcount > 1) ++num_shared;
+    QUIRE_CHECK(0 <= blocks_[block].pins && blocks_[block].pins <= blocks_[block].leases);
+    QUIRE_CHECK(blocks_[block].leases <= blocks_[block].refcount);
+    num_used += blocks_[block].refcount > 0;
+    num_shared += blocks_[block].refcount > 1;
+    num_leased += is_leased(block);
+    num_pinned += is_pinned(block);
+    num_yielding += is_yielding(block);
   }
   QUIRE_CHECK(num_used == this->num_used());
   QUIRE_CHECK(num_shared == num_shared_);
+  QUIRE_CHECK(num_leased == num_leased_ && num_pinned == num_pinned_ && num_yielding == num_yielding_);
   QUIRE_CHECK(CheckList(free_list(), /*cached=*/false) == num_free_);
   QUIRE_CHECK(CheckList(cached_list(), /*cached=*/true) == num_cached_);
 }

@@ -24,6 +24,7 @@ struct PageEvent {
   // With kStored: of the page before it, unless it is the first of its sequence; and what it holds.
   std::optional<uint64_t> parent_hash = {};
   std::vector<TokenId> tokens = {};
+  uint64_t salt = 0;  // Whose page it is; 0 with kCleared.
 
   friend bool operator==(const PageEvent&, const PageEvent&) = default;
 };

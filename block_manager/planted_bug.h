@@ -15,6 +15,8 @@ enum class PlantedBug {
   kSkippedCopyOnWrite = 2,  // Grow lets a table write to pages that others read.
   kEarlyFree = 3,           // A page is free when one holder is left.
   kTruncatedHash = 4,       // Few bits of key, and tokens that are not compared.
+  kUncheckedPage = 5,       // What lies in a slot is taken for the page that was asked for.
+  kPinnedLikePreferred = 6,  // A pinned lease is given up as a preferred one is.
 };
 inline constexpr PlantedBug kPlantedBug = static_cast<PlantedBug>(QUIRE_PLANT_BUG);
 

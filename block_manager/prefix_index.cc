@@ -26,6 +26,12 @@ int CommonPrefix(std::span<const TokenId> a, std::span<const TokenId> b) {
 
 }  // namespace
 
+PageKey RootKey(uint64_t salt) { return {PrefixIndex::RootHash(salt), PrefixIndex::RootHash(~salt)}; }
+
+PageKey NextKey(const PageKey& parent, std::span<const TokenId> tokens) {
+  return {PrefixIndex::PageHash(parent.hash, tokens), PrefixIndex::PageHash(parent.check, tokens)};
+}
+
 PrefixIndex::PrefixIndex(int num_blocks, int block_size, int key_bits)
     : block_size_(block_size),
       key_mask_(KeyMask(key_bits)),
@@ -33,7 +39,8 @@ PrefixIndex::PrefixIndex(int num_blocks, int block_size, int key_bits)
       entries_(num_blocks),
       tokens_(static_cast<size_t>(num_blocks) * block_size),
       buckets_(bucket_mask_ + 1, kNoBlock),
-      first_child_(entries_.size() + buckets_.size(), kNoBlock) {}
+      first_child_(entries_.size() + buckets_.size(), kNoBlock),
+      is_in_computed_(num_blocks, false) {}
 
 uint64_t PrefixIndex::RootHash(uint64_t salt) { return XXH3_64bits(&salt, sizeof(salt)); }
 
@@ -81,6 +88,14 @@ BlockId PrefixIndex::FindCoveredSibling(BlockId block) const {
   return kNoBlock;
 }
 
+std::vector<BlockId> PrefixIndex::Children(const PageParent& parent) const {
+  std::vector<BlockId> children;
+  for (BlockId child = first_child_[ChildListOf(parent)]; child != kNoBlock; child = entries_[child].next_sibling) {
+    if (IsChild(entries_[child], parent)) children.push_back(child);
+  }
+  return children;
+}
+
 void PrefixIndex::Insert(BlockId block, const PageParent& parent, std::span<const TokenId> tokens, State state) {
   Entry& entry = entries_[block];
   QUIRE_CHECK(!Contains(block) && !tokens.empty());
@@ -96,17 +111,31 @@ void PrefixIndex::Insert(BlockId block, const PageParent& parent, std::span<cons
   first = block;
 
   if (!IsFull(entry)) return;
-  entry.hash = HashOf(parent, tokens);
+  const PageKey key = NextKey(KeyOf(parent), tokens);
+  entry.hash = key.hash;
+  entry.check = key.check;
   BlockId& bucket = buckets_[BucketOf(entry.hash)];
   entry.next_in_bucket = bucket;
   bucket = block;
-  if (record_events_ && IsShared(entry)) events_.push_back(StoredEvent(block));
+  if (IsShared(entry)) NoteShared(block);
 }
 
 void PrefixIndex::MarkComputed(BlockId block) {
   QUIRE_CHECK(IsComputing(block));
   entries_[block].state = State::kComputed;
+  NoteShared(block);
+}
+
+void PrefixIndex::NoteShared(BlockId block) {
   if (record_events_) events_.push_back(StoredEvent(block));
+  if (!record_computed_ || is_in_computed_[block]) return;
+  is_in_computed_[block] = true;
+  computed_.push_back(block);
+}
+
+std::vector<BlockId> PrefixIndex::TakeComputed() {
+  for (BlockId block : computed_) is_in_computed_[block] = false;
+  return std::exchange(computed_, {});
 }
 
 void PrefixIndex::Remove(BlockId block) {
@@ -124,7 +153,7 @@ void PrefixIndex::Remove(BlockId block) {
     while (*link != block) link = &entries_[*link].next_in_bucket;
     *link = entry.next_in_bucket;
   }
-  if (record_events_ && IsShared(entry)) events_.push_back({.kind = PageEvent::Kind::kRemoved, .hash = entry.hash});
+  if (record_events_ && IsShared(entry)) events_.push_back({.kind = PageEvent::Kind::kRemoved, .hash = entry.hash, .salt = entry.parent.salt});
   entry = Entry();
 }
 
@@ -134,6 +163,7 @@ PageEvent PrefixIndex::StoredEvent(BlockId block) const {
   PageEvent event{.kind = PageEvent::Kind::kStored, .hash = entry.hash};
   if (entry.parent.block != kNoBlock) event.parent_hash = entries_[entry.parent.block].hash;
   event.tokens.assign(tokens.begin(), tokens.end());
+  event.salt = entry.parent.salt;
   return event;
 }
 

@@ -14,8 +14,13 @@
 
 #include "block_manager/ids.h"
 #include "block_manager/page_event.h"
+#include "block_manager/page_key.h"
 
 namespace quire {
+
+// The key that takes a parent's place for first pages, and that of a page which follows one with this key.
+PageKey RootKey(uint64_t salt);
+PageKey NextKey(const PageKey& parent, std::span<const TokenId> tokens);
 
 // What a page follows: an indexed page or, for the first page of a sequence, the root of a salt.
 struct PageParent {
@@ -63,6 +68,15 @@ class PrefixIndex {
   // Of a page in the index; kNoBlock if there is none.
   BlockId parent(BlockId block) const { return entries_[block].parent.block; }
   BlockId first_child(BlockId block) const { return first_child_[block]; }
+  uint64_t salt(BlockId block) const { return entries_[block].parent.salt; }
+  // Of a full page in the index.
+  PageKey key(BlockId block) const { return {entries_[block].hash, entries_[block].check}; }
+  PageKey KeyOf(const PageParent& parent) const {
+    return parent.block == kNoBlock ? RootKey(parent.salt) : key(parent.block);
+  }
+  std::vector<BlockId> Children(const PageParent& parent) const;
+  // What a page of the index holds.
+  std::span<const TokenId> TokensOf(BlockId block) const;
 
   // Events since the last call, oldest first. There are none until RecordEvents was called.
   void RecordEvents() { record_events_ = true; }
@@ -72,12 +86,18 @@ class PrefixIndex {
   // The full, computed pages as kStored events, parents before children. O(pool).
   std::vector<PageEvent> SharedPages() const;
 
+  // The same for pages alone that have become shareable; some of them may no longer be. Each at most once.
+  void RecordComputed() { record_computed_ = true; }
+  bool HasComputed() const { return !computed_.empty(); }
+  std::vector<BlockId> TakeComputed();
+
   // O(pool), and the length of each page's list of siblings.
   void CheckInvariants() const;
 
  private:
   struct Entry {
-    uint64_t hash = 0;  // Of a full page.
+    uint64_t hash = 0;   // Of a full page,
+    uint64_t check = 0;  // as in its PageKey.
     PageParent parent;
     int num_tokens = 0;  // 0: not in the index.
     State state = State::kComputing;
@@ -90,10 +110,10 @@ class PrefixIndex {
   bool IsShared(const Entry& entry) const { return IsFull(entry) && entry.state == State::kComputed; }
   uint64_t HashOf(const PageParent& parent, std::span<const TokenId> tokens) const;
   bool IsChild(const Entry& entry, const PageParent& parent) const;
-  std::span<const TokenId> TokensOf(BlockId block) const;
   size_t BucketOf(uint64_t hash) const { return hash & key_mask_ & bucket_mask_; }
   // Into first_child_.
   size_t ChildListOf(const PageParent& parent) const;
+  void NoteShared(BlockId block);
   PageEvent StoredEvent(BlockId block) const;
   void CheckEntry(BlockId block) const;
 
@@ -107,6 +127,9 @@ class PrefixIndex {
   std::vector<BlockId> first_child_;
   bool record_events_ = false;
   std::vector<PageEvent> events_;
+  bool record_computed_ = false;
+  std::vector<BlockId> computed_;
+  std::vector<bool> is_in_computed_;  // [num_blocks]
 };
 
 }  // namespace quire

@@ -13,11 +13,29 @@
 namespace quire {
 namespace {
 
+// Tokens of one sequence in a pool of so many pages, and how many of them are in its pages at once.
+int MaxLength(const EngineOptions& options, int num_blocks) {
+  const int pool = num_blocks * options.blocks.block_size;
+  const bool slides = options.kv_window.bounded() && options.kv_window.capacity() <= pool;
+  return slides ? options.max_model_len : std::min(options.max_model_len, pool);
+}
+int MaxKept(const EngineOptions& options) {
+  const int length = MaxLength(options, options.blocks.num_blocks);
+  return options.kv_window.bounded() ? std::min(length, options.kv_window.capacity()) : length;
+}
+
 BlockManagerOptions BlockOptions(const EngineOptions& options) {
+  QUIRE_CHECK(Engine::ValidateOptions(options).ok());
   BlockManagerOptions blocks = options.blocks;
   if (options.recompute_always) blocks.enable_prefix_caching = false;
+  const int longest = (MaxKept(options) + blocks.block_size - 1) / blocks.block_size;
+  blocks.max_pinned_blocks =
+      std::min(static_cast<int>(options.max_pinned_share * blocks.num_blocks), blocks.num_blocks - longest);
   return blocks;
 }
+
+// A request without a deadline is as urgent as one with a deadline so far off: deadlines do not starve it.
+constexpr absl::Duration kPatience = absl::Minutes(1);
 
 bool Contains(const std::vector<TokenId>& tokens, TokenId token) {
   return std::find(tokens.begin(), tokens.end(), token) != tokens.end();
@@ -31,31 +49,27 @@ absl::Duration Between(absl::Time from, absl::Time to) {
 TokenLogprob LogprobOf(TokenId token, const SampledToken& sampled) { return {token, sampled.logprob, sampled.top}; }
 
 Usage UsageOf(const RequestState& request) {
-  return {request.num_prompt_tokens, request.num_cached_tokens, request.num_completion_tokens};
-}
-
-absl::Status CheckEmbedding(const GenerateRequest& request, int max_length) {
-  if (static_cast<int64_t>(request.prompt.size()) > max_length) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("prompt must have at most ", max_length, " tokens, got ", request.prompt.size()));
-  }
-  const SamplingParams& sampling = request.sampling;
-  if (sampling.n != 1 || sampling.logprobs >= 0 || sampling.prompt_logprobs >= 0) {
-    return absl::InvalidArgumentError(
-        "sampling_params must ask for one sample and no log-probabilities of an embedding");
-  }
-  return absl::OkStatus();
+  Usage usage;
+  usage.prompt_tokens = request.num_prompt_tokens;
+  usage.cached_tokens = request.num_cached_tokens;
+  usage.cached_tokens_host = request.num_fetched_tokens[static_cast<int>(KvTier::kHost)];
+  usage.cached_tokens_disk = request.num_fetched_tokens[static_cast<int>(KvTier::kDisk)];
+  usage.completion_tokens = request.num_completion_tokens;
+  return usage;
 }
 
 }  // namespace
 
-Engine::Engine(const EngineOptions& options, ModelRunner& runner)
+Engine::Engine(const EngineOptions& options, ModelRunner& runner, TierOptions tiers)
     : options_(options),
       runner_(runner),
       blocks_(BlockOptions(options)),
-      scheduler_({.max_num_seqs = options.max_num_seqs, .max_num_batched_tokens = options.max_num_batched_tokens},
-                 blocks_) {
-  QUIRE_CHECK(ValidateOptions(options).ok());
+      tiers_(tiers.staging == nullptr ? nullptr : std::make_unique<PageTiers>(std::move(tiers), blocks_, runner)),
+      scheduler_({.max_num_seqs = options.max_num_seqs,
+                  .max_num_batched_tokens = options.max_num_batched_tokens,
+                  .kv_window = options.kv_window},
+                 blocks_, tiers_.get()) {
+  QUIRE_CHECK(tiers_ == nullptr || BlockOptions(options).enable_prefix_caching);
 }
 
 Engine::~Engine() {
@@ -73,12 +87,22 @@ absl::Status Engine::ValidateOptions(const EngineOptions& options) {
   RETURN_IF_ERROR(at_least("block_size", options.blocks.block_size, 1));
   RETURN_IF_ERROR(at_least("max_model_len", options.max_model_len, 2));
   RETURN_IF_ERROR(at_least("max_num_seqs", options.max_num_seqs, 1));
-  RETURN_IF_ERROR(at_least("max_num_batched_tokens", options.max_num_batched_tokens, options.max_num_seqs));
+  RETURN_IF_ERROR(at_least("max_num_batched_tokens", options.max_num_batched_tokens,
+                           options.max_num_seqs + options.kv_window.sink_tokens));
   RETURN_IF_ERROR(at_least("max_waiting_requests", options.max_waiting_requests, 1));
   RETURN_IF_ERROR(at_least("max_waiting_tokens", options.max_waiting_tokens, options.max_model_len));
+  if (!(options.max_pinned_share >= 0 && options.max_pinned_share <= 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_pinned_share must be in [0, 1], got ", options.max_pinned_share));
+  }
   const int64_t pool = int64_t{options.blocks.num_blocks} * options.blocks.block_size;
   if (pool > std::numeric_limits<int32_t>::max()) {
     return absl::InvalidArgumentError(absl::StrCat("num_blocks x block_size must be below 2^31 tokens, got ", pool));
+  }
+  RETURN_IF_ERROR(Validate(options.kv_window, options.blocks.block_size));
+  if (options.kv_window.bounded()) {
+    RETURN_IF_ERROR(at_least("num_blocks x block_size", pool, options.kv_window.capacity()));
+    if (options.recompute_always) return absl::InvalidArgumentError("recompute_always needs every token to be kept");
   }
   for (TokenId token : options.eos_token_ids) {
     if (token < 0 || token >= options.vocab_size) {
@@ -88,54 +112,9 @@ absl::Status Engine::ValidateOptions(const EngineOptions& options) {
   return absl::OkStatus();
 }
 
-int Engine::MaxSequenceLength() const {
-  return std::min(options_.max_model_len, options_.blocks.num_blocks * options_.blocks.block_size);
-}
-
-absl::Status Engine::CheckRequest(const GenerateRequest& request, absl::Time now) const {
-  const SamplingParams& sampling = request.sampling;
-  RETURN_IF_ERROR(Validate(sampling, options_.vocab_size));
-  const auto prompt_size = static_cast<int64_t>(request.prompt.size());
-  if (prompt_size == 0) return absl::InvalidArgumentError("prompt must have at least one token");
-  for (TokenId token : request.prompt) {
-    if (token < 0 || token >= options_.vocab_size) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("prompt: token ids must be in [0, ", options_.vocab_size, "), got ", token));
-    }
-  }
-  if (sampling.n > options_.max_num_seqs) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("sampling_params.n must be at most ", options_.max_num_seqs, " here, got ", sampling.n));
-  }
-  if (request.embed) {
-    RETURN_IF_ERROR(CheckEmbedding(request, MaxSequenceLength()));
-  }
-  const int64_t room = MaxSequenceLength() - prompt_size;
-  if (!request.embed && room < 1) {
-    return absl::InvalidArgumentError(absl::StrCat("prompt must have at most ", MaxSequenceLength() - 1,
-                                                   " tokens to leave room for one new token, got ", prompt_size));
-  }
-  if (!request.embed && sampling.max_tokens > room) {
-    return absl::InvalidArgumentError(absl::StrCat("sampling_params.max_tokens must be at most ", room,
-                                                   " after a prompt of ", prompt_size, " tokens (", MaxSequenceLength(),
-                                                   " in all), got ", sampling.max_tokens));
-  }
-  if (requests_.contains(request.id)) {
-    return absl::AlreadyExistsError(absl::StrCat("request ", request.id, " is still alive"));
-  }
-  if (request.deadline < now) return absl::DeadlineExceededError("the deadline was past before the request was queued");
-  const RequestQueue& waiting = scheduler_.waiting();
-  if (waiting.size() >= options_.max_waiting_requests) {
-    return absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", waiting.size(),
-                                                     " sequences are waiting, of ", options_.max_waiting_requests,
-                                                     " at most"));
-  }
-  if (waiting.num_tokens() + prompt_size > options_.max_waiting_tokens) {
-    return absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", waiting.num_tokens(),
-                                                     " tokens are waiting, of ", options_.max_waiting_tokens,
-                                                     " at most"));
-  }
-  return absl::OkStatus();
+int Engine::MaxSequenceLength(const TenantShare& tenant) const {
+  const int num_blocks = options_.blocks.num_blocks;
+  return MaxLength(options_, tenant.max_pages == 0 ? num_blocks : std::min(tenant.max_pages, num_blocks));
 }
 
 absl::Status Engine::Submit(GenerateRequest request, absl::Time now) {
@@ -144,13 +123,18 @@ absl::Status Engine::Submit(GenerateRequest request, absl::Time now) {
   state->id = request.id;
   state->num_prompt_tokens = static_cast<int>(request.prompt.size());
   state->sampling = std::move(request.sampling);
-  if (state->sampling.max_tokens == 0) state->sampling.max_tokens = MaxSequenceLength() - state->num_prompt_tokens;
+  if (state->sampling.max_tokens == 0) {
+    state->sampling.max_tokens = MaxSequenceLength(request.tenant) - state->num_prompt_tokens;
+  }
   state->embed = request.embed;
+  state->tenant = request.tenant;
   state->priority = request.priority;
   state->cache_salt = request.cache_salt;
   state->ordinal = num_submitted_++;
   state->arrival = request.arrival == absl::InfinitePast() ? now : request.arrival;
   state->deadline = request.deadline;
+  state->lease = request.lease;
+  state->due = std::min(request.deadline, now + kPatience);
 
   auto sequence = std::make_unique<Sequence>();
   sequence->request = state.get();
@@ -189,17 +173,26 @@ bool Engine::FinishSample(RequestId id, int index) {
 }
 
 StepOutput Engine::Step(absl::Time now) {
+  SetLeaseClock(now);
   EndExpired(now);
   absl::Status model_status;
   StepTimings timings;
   const absl::Time begun = options_.clock();
+  if (tiers_ != nullptr) tiers_->BeginStep(now);
   const Schedule& schedule = scheduler_.Plan(now);
+  if (tiers_ != nullptr) tiers_->StartSaving();
+  awaits_tier_ = schedule.num_tokens == 0 && !requests_.empty() && tiers_ != nullptr && tiers_->IsFetching() &&
+                 !tiers_->HasWork();
   if (schedule.num_tokens > 0) {
     BuildBatch(schedule, blocks_, batch_);
     const absl::Time planned = options_.clock();
     runner_.Launch(batch_);
     const auto results = runner_.Await();
     const absl::Time computed = options_.clock();
+    if (tiers_ != nullptr) {
+      tiers_->FinishSaving(/*idle=*/false);
+      tiers_->NoteStep(schedule.num_tokens, computed - planned);
+    }
     if (results.ok()) {
       blocks_.FinishCopies();  // Before pages that they filled are released, and cached.
       Commit(schedule, *results, computed);
@@ -209,10 +202,21 @@ StepOutput Engine::Step(absl::Time now) {
         EndRequest(*scheduled.sequence->request, model_status);
       }
     }
+    if (results.ok()) MeasureSpeed(schedule.num_tokens, Between(begun, computed));
     timings = {Between(begun, planned), Between(planned, computed), Between(computed, options_.clock())};
+  } else if (tiers_ != nullptr) {
+    tiers_->FinishSaving(/*idle=*/true);
   }
   retired_.clear();
   return {std::exchange(outputs_, {}), schedule.num_tokens, timings, std::move(model_status)};
+}
+
+// The fastest, since a deadline is refused only where nothing could be quick enough; and forgotten in time, since a
+// machine may become slower.
+void Engine::MeasureSpeed(int num_tokens, absl::Duration took) {
+  constexpr double kKept = 0.999;
+  if (took < absl::Microseconds(1)) return;  // Too short for the clock.
+  tokens_per_second_ = std::max(tokens_per_second_ * kKept, num_tokens / absl::ToDoubleSeconds(took));
 }
 
 void Engine::EndExpired(absl::Time now) {
@@ -323,6 +327,9 @@ void Engine::FinishSequence(Sequence& sequence, FinishReason reason, SequenceOut
   RequestState& request = *sequence.request;
   scheduler_.Finish(sequence);
   output.finish_reason = reason;
+  if (request.lease && sequence.index == 0) {
+    output.lease = Pin(sequence.tokens, request.cache_salt, *request.lease, lease_clock_);
+  }
   if (++request.num_finished == request.sampling.n) Retire(request, output);
 }
 
@@ -349,17 +356,42 @@ void Engine::Retire(RequestState& request, SequenceOutput& output) {
   retired_.push_back(std::move(requests_.extract(request.id).mapped()));
 }
 
+CachedTokens Engine::Probe(std::span<const TokenId> tokens, uint64_t salt) const {
+  CachedTokens cached;
+  cached.pool = blocks_.CountCached(tokens, salt);
+  if (tiers_ == nullptr) return cached;
+  cached.tiers = tiers_->CountBeyondPool(tokens, salt);
+  // A tier has whole pages, of the first of which the pool may have a part.
+  int partial = cached.pool % blocks_.block_size();
+  for (int& tokens_here : cached.tiers) {
+    const int overlap = std::min(partial, tokens_here);
+    tokens_here -= overlap;
+    partial -= overlap;
+  }
+  return cached;
+}
+
+int Engine::EvictAll() {
+  if (tiers_ != nullptr) tiers_->Clear();
+  return blocks_.EvictAll();
+}
+
+void Engine::ClearPrefixCache() {
+  blocks_.ClearCache();
+  if (tiers_ != nullptr) tiers_->Clear();
+}
+
 EngineStats Engine::stats() const {
   EngineStats stats = totals_;
-  const RequestState* previous = nullptr;
-  for (const Sequence* sequence : scheduler_.running()) {
-    // A request's sequences are neighbours in the order.
-    stats.requests_running += sequence->request != previous;
-    previous = sequence->request;
-  }
+  stats.requests_running = scheduler_.num_running_requests();
   stats.requests_waiting = static_cast<int64_t>(requests_.size()) - stats.requests_running;
   stats.blocks = blocks_.counts();
+  stats.leases = blocks_.num_leases();
   stats.preemptions_total = scheduler_.num_preemptions();
+  if (tiers_ != nullptr) {
+    stats.host_tier = tiers_->stats(KvTier::kHost);
+    stats.disk_tier = tiers_->stats(KvTier::kDisk);
+  }
   return stats;
 }
 
@@ -386,6 +418,10 @@ void Engine::CheckInvariants() const {
   QUIRE_CHECK(retired_.empty());
   // Performed, or withdrawn with the sequences that they were for.
   QUIRE_CHECK(blocks_.pending_copies().empty());
+  if (tiers_ != nullptr) {
+    tiers_->CheckInvariants();
+    tiers_->AppendTables(tables);
+  }
   blocks_.CheckInvariants(tables);
 }
 

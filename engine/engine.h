@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <set>
 #include <span>
 #include <utility>
@@ -21,6 +22,7 @@
 #include "block_manager/block_manager.h"
 #include "engine/runner/model_runner.h"
 #include "engine/scheduler/scheduler.h"
+#include "engine/tiers/page_tiers.h"
 #include "engine/types/generate_request.h"
 #include "engine/types/sequence.h"
 #include "engine/types/step_output.h"
@@ -36,6 +38,10 @@ struct EngineOptions {
   int vocab_size = 0;
   std::vector<TokenId> eos_token_ids;  // Any of them ends a sequence, unless ignore_eos.
   BlockManagerOptions blocks;
+  KvWindow kv_window;             // Unless it is bounded, a sequence must fit the pool.
+  // Of the pool's pages, those that pinned leases may hold in all, as far as one sequence of max_model_len still fits
+  // beside them. In [0, 1].
+  double max_pinned_share = 0.5;
   bool recompute_always = false;  // --no-kv-cache: every token recomputes its whole sequence. For comparison only.
   // Asked within a step, for Timings and StepTimings only: everything that is decided depends on the `now` given to
   // Step.
@@ -45,17 +51,29 @@ struct EngineOptions {
 struct EngineStats {
   int64_t requests_running = 0;
   int64_t requests_waiting = 0;
+  int64_t leases = 0;
   BlockCounts blocks;
   uint64_t prompt_tokens_total = 0;
   uint64_t cached_tokens_total = 0;
   uint64_t completion_tokens_total = 0;
   uint64_t preemptions_total = 0;
+  TierStats host_tier;
+  TierStats disk_tier;
+};
+
+// Leading tokens of a prompt, each counted where it would be found first.
+struct CachedTokens {
+  int pool = 0;
+  TokensByTier tiers = {};
+
+  int total() const { return std::accumulate(tiers.begin(), tiers.end(), pool); }
 };
 
 class Engine {
  public:
-  // `runner` outlives the engine. REQUIRES: options within the ranges that ValidateOptions checks.
-  Engine(const EngineOptions& options, ModelRunner& runner);
+  // `runner` outlives the engine. REQUIRES: options within the ranges that ValidateOptions checks; no tiers without
+  // prefix caching.
+  Engine(const EngineOptions& options, ModelRunner& runner, TierOptions tiers = {});
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -66,8 +84,9 @@ class Engine {
   //   INVALID_ARGUMENT    a parameter out of range, an empty prompt, a token id outside the vocabulary, a prompt that
   //                       leaves no room for max_tokens (or for one token, if that is unset; for none, if it is to be
   //                       embedded) within max_model_len or within the whole page pool;
-  //   RESOURCE_EXHAUSTED  the waiting queue is full;
-  //   DEADLINE_EXCEEDED   the deadline is past;
+  //   RESOURCE_EXHAUSTED  the waiting queue is full, or as much of it as the tenant may have;
+  //   DEADLINE_EXCEEDED   the deadline is past, or its prompt cannot be computed before it at the speed of the fastest
+  //                       steps of late;
   //   ALREADY_EXISTS      a live request has this id.
   absl::Status Submit(GenerateRequest request, absl::Time now);
 
@@ -78,14 +97,41 @@ class Engine {
   // comes from the next Step. False if it has ended already or has no token yet.
   bool FinishSample(RequestId id, int index);
 
-  // Schedules, runs and commits one step. Requests whose deadline lies before `now` end with DEADLINE_EXCEEDED. If the
+  // Schedules, runs and commits one step. Leases that are over end first. Requests whose deadline lies before `now` end with DEADLINE_EXCEEDED. If the
   // model fails, the requests in the step end with its status and the others go on.
   StepOutput Step(absl::Time now);
 
-  // Whether Step would do anything; false means: sleep until the next Submit.
-  bool HasWork() const { return !requests_.empty() || !outputs_.empty(); }
+  // Whether Step would do anything; false means: sleep until the next Submit, or until a tier wakes.
+  bool HasWork() const {
+    return !requests_.empty() || !outputs_.empty() || (tiers_ != nullptr && tiers_->HasWork());
+  }
+  // Whether the last step found nothing to run because all that lives waits for a tier, which wakes when it has news.
+  // Deadlines and patience pass meanwhile: step again before long.
+  bool AwaitsTier() const { return awaits_tier_; }
+  // `wake` is called, on any thread, when a tier has news for Step; not any more once this has been called with null.
+  void OnTierNews(const std::function<void()>& wake) {
+    if (tiers_ != nullptr) tiers_->OnCompletions(wake);
+  }
   EngineStats stats() const;
-  void ClearPrefixCache() { blocks_.ClearCache(); }
+  // Who waits and who runs, to be looked at between steps.
+  const Scheduler& scheduler() const { return scheduler_; }
+  void ClearPrefixCache();
+  // Keeps what is cached of `tokens` under `owner`, a cache salt: NOT_FOUND if there is nothing; RESOURCE_EXHAUSTED if
+  // too much is pinned or there are too many leases; FAILED_PRECONDITION without prefix caching. See GenerateRequest for
+  // one that is taken of what a request computes.
+  absl::StatusOr<Lease> Pin(std::span<const TokenId> tokens, uint64_t owner, const LeaseRequest& request,
+                            absl::Time now);
+  // NOT_FOUND if this owner has no such lease now.
+  absl::Status Unpin(uint64_t owner, LeaseId id, absl::Time now);
+  std::vector<Lease> ListLeases(uint64_t owner, size_t max_leases, absl::Time now);
+  // How much of `tokens` would be found: in the pool, and what tiers have beyond that.
+  CachedTokens Probe(std::span<const TokenId> tokens, uint64_t salt) const;
+  // What else may be asked of the cache between steps, and how it is told to give pages up; EvictAll speaks for the tiers
+  // as well.
+  const BlockManager& blocks() const { return blocks_; }
+  int EvictPrefix(std::span<const TokenId> tokens, uint64_t salt) { return blocks_.EvictPrefix(tokens, salt); }
+  int EvictOwner(uint64_t salt) { return blocks_.EvictOwner(salt); }
+  int EvictAll();
   // See BlockManager: what of the cache can be shared, and how that changes.
   void RecordPageEvents() { blocks_.RecordEvents(); }
   std::vector<PageEvent> TakePageEvents() { return blocks_.TakeEvents(); }
@@ -95,8 +141,14 @@ class Engine {
 
  private:
   absl::Status CheckRequest(const GenerateRequest& request, absl::Time now) const;
-  int MaxSequenceLength() const;
+  absl::Status CheckTenant(const GenerateRequest& request) const;
+  // Prompt and output; a tenant's page share bounds it, too.
+  int MaxSequenceLength(const TenantShare& tenant) const;
+  // Leases are on a clock that a step or a call sets, and that never goes back.
+  void SetLeaseClock(absl::Time now);
 
+  absl::Status CheckDeadline(const GenerateRequest& request, absl::Time now) const;
+  void MeasureSpeed(int num_tokens, absl::Duration took);
   void EndExpired(absl::Time now);
   void Commit(const Schedule& schedule, std::span<const SampledToken> results, absl::Time when);
   void CommitSequence(const ScheduledSequence& scheduled, std::span<const SampledToken> results, absl::Time when);
@@ -112,13 +164,17 @@ class Engine {
   const EngineOptions options_;
   ModelRunner& runner_;
   BlockManager blocks_;
+  const std::unique_ptr<PageTiers> tiers_;  // Null: there are none.
   Scheduler scheduler_;
   absl::flat_hash_map<RequestId, std::unique_ptr<RequestState>> requests_;
   std::set<std::pair<absl::Time, RequestId>> deadlines_;  // Of the live requests that have one.
   std::vector<std::unique_ptr<RequestState>> retired_;    // Ended in this step, which may still point to them.
+  absl::Time lease_clock_ = absl::InfinitePast();
   Batch batch_;
   std::vector<SequenceOutput> outputs_;  // For the end of this step, or of the next one.
   uint64_t num_submitted_ = 0;
+  bool awaits_tier_ = false;
+  double tokens_per_second_ = 0;  // Of the fastest steps of late; 0: there were none.
   EngineStats totals_;  // Only its *_total fields.
 };
 

@@ -136,6 +136,8 @@ class Ops {
 
   // For logs: "cpu, avx512-bf16, 2 workers".
   virtual std::string Description() const = 0;
+  // What computes to the same bits, and lays pages out alike, says the same: "cpu, avx512-bf16".
+  virtual std::string Arithmetic() const { return Description(); }
 
   // Repacks weights; `parts` are stacked along rows and share cols (Q, K and V; or a single matrix). The result does
   // not refer to the parts' bytes. RESOURCE_EXHAUSTED when memory cannot be had, INVALID_ARGUMENT on shapes that do not

@@ -86,7 +86,10 @@ struct PagedBatchView {
   std::span<const int32_t> context_lens;   // [S] tokens in the cache once this step's are appended
   std::span<const int32_t> block_indptr;   // [S+1] into block_indices
   std::span<const int32_t> block_indices;  // pages of sequence s, in order, ceil(context_lens[s] / page_size) of them
+  // [T] positions that Q and K are rotated for, or empty: they are `positions`. They differ where a context has gaps.
+  std::span<const int32_t> rotary_positions = {};
 
+  std::span<const int32_t> RotaryPositions() const { return rotary_positions.empty() ? positions : rotary_positions; }
   int num_tokens() const { return static_cast<int>(positions.size()); }
   int num_sequences() const { return static_cast<int>(context_lens.size()); }
 };

@@ -15,13 +15,13 @@
 namespace quire {
 namespace {
 
-absl::Status CheckOptions(const BackendOptions& options) {
-  if (options.max_num_batched_tokens > 0 && options.max_num_seqs > options.max_num_batched_tokens) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--max-num-batched-tokens must be at least --max-num-seqs (", options.max_num_seqs,
-                     "), so that every running sequence can take a step, got ", options.max_num_batched_tokens));
-  }
-  return absl::OkStatus();
+absl::Status CheckBatchedTokens(const BackendOptions& options, const KvWindow& window) {
+  const int least = options.max_num_seqs + window.sink_tokens;
+  if (options.max_num_batched_tokens == 0 || options.max_num_batched_tokens >= least) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--max-num-batched-tokens must be at least ", least, ", --max-num-seqs",
+                   window.sink_tokens > 0 ? " and the sinks of one sequence" : "",
+                   ", so that every running sequence can take a step, got ", options.max_num_batched_tokens));
 }
 
 // A CPU computes no faster with more; a GPU needs them to be busy.
@@ -42,7 +42,6 @@ KvLayout MakeKvLayout(const ModelConfig& config, int block_size, const KvDTypeOp
 }
 
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options, const LoadProgress& progress) {
-  RETURN_IF_ERROR(CheckOptions(options));
   auto backend = std::make_unique<Backend>();
   const auto warn = [](const std::string& warning) { spdlog::warn("{}", warning); };
   absl::StatusOr<std::unique_ptr<Ops>> ops =
@@ -55,9 +54,11 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& optio
   if (!options.model_name.empty()) backend->model.name = options.model_name;
   const ModelConfig& config = backend->model.config;
 
+  ASSIGN_OR_RETURN(const KvWindow window, MakeKvWindow(options.kv_policy, config, options.block_size));
+  RETURN_IF_ERROR(CheckBatchedTokens(options, window));
   KvLayout layout = MakeKvLayout(config, options.block_size, options.kv_dtypes);
   const int64_t default_bytes = DefaultPoolBytes(backend->ops->FreeDeviceMemory(), AvailableMemory());
-  ASSIGN_OR_RETURN(const KvBudget budget, PlanKvBudget(options, layout, config.context_length, default_bytes));
+  ASSIGN_OR_RETURN(const KvBudget budget, PlanKvBudget(options, layout, config.context_length, default_bytes, window));
   layout.num_pages = budget.num_pages;
   absl::StatusOr<std::unique_ptr<KvCache>> kv_cache = backend->ops->AllocateKvCache(layout);
   if (!kv_cache.ok()) {
@@ -74,7 +75,7 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& optio
   engine.max_num_seqs = options.max_num_seqs;
   engine.max_num_batched_tokens = options.max_num_batched_tokens > 0
                                       ? options.max_num_batched_tokens
-                                      : std::max(options.max_num_seqs, DefaultBatchedTokens(*backend->ops));
+                                      : std::max(options.max_num_seqs + window.sink_tokens, DefaultBatchedTokens(*backend->ops));
   engine.max_waiting_requests = options.max_waiting_requests;
   engine.max_waiting_tokens = std::max<int64_t>(engine.max_waiting_tokens, engine.max_model_len);
   engine.vocab_size = config.vocab_size;
@@ -82,6 +83,8 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& optio
   engine.blocks.num_blocks = layout.num_pages;
   engine.blocks.block_size = layout.page_size;
   engine.blocks.enable_prefix_caching = options.enable_prefix_caching;
+  engine.kv_window = window;
+  engine.max_pinned_share = options.max_pinned_share;
   engine.recompute_always = options.recompute_always;
   ASSIGN_OR_RETURN(backend->runner, LocalModelRunner::Make(backend->model, *backend->ops, *backend->kv_cache,
                                                            engine.max_num_batched_tokens));

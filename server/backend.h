@@ -12,6 +12,7 @@
 #include "engine/model/loaded_model.h"
 #include "engine/runner/model_runner.h"
 #include "kernels/ops.h"
+#include "server/kv_policy.h"
 
 namespace quire {
 
@@ -29,13 +30,15 @@ struct BackendOptions {
   Device device = Device::kAuto;
   int threads = 0;              // 0: the processors this process may run on.
   std::string instruction_set;  // Empty: the best there is.
-  int max_model_len = 0;        // 0: the model's own length, as far as the pool allows.
+  int max_model_len = 0;        // 0: the model's own length, as far as the pool allows; see also kEndlessModelLen.
   int max_num_seqs = 256;
-  int max_num_batched_tokens = 0;  // 0: what suits the device, at least max_num_seqs.
+  int max_num_batched_tokens = 0;  // 0: what suits the device, at least max_num_seqs and the sinks of one sequence.
   int block_size = 32;
   int64_t kv_cache_bytes = 0;  // 0: what max_num_seqs sequences can use, as far as DefaultPoolBytes allows.
   KvDTypeOptions kv_dtypes;
+  KvPolicyOptions kv_policy;
   bool enable_prefix_caching = true;
+  double max_pinned_share = 0.5;  // See EngineOptions.
   bool recompute_always = false;
   int max_waiting_requests = 1024;
 };

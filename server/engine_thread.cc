@@ -1,5 +1,6 @@
 #include "server/engine_thread.h"
 
+#include <chrono>
 #include <iterator>
 #include <optional>
 #include <utility>
@@ -11,6 +12,8 @@ namespace quire {
 namespace {
 
 constexpr size_t kMaxWaitingJobs = 1024;
+// How late a deadline may be noticed while all requests wait for a tier, which wakes the thread otherwise.
+constexpr std::chrono::milliseconds kTierPatience(20);
 
 }  // namespace
 
@@ -19,11 +22,14 @@ EngineThread::EngineThread(Engine& engine, StreamThread& streams, Callbacks call
       streams_(streams),
       callbacks_(std::move(callbacks)),
       engine_(engine),
-      thread_([this] { Run(); }) {}
+      thread_([this] { Run(); }) {
+  engine.OnTierNews([this] { mailbox_.Push(TierNewsMessage{}); });
+}
 
 EngineThread::~EngineThread() {
   mailbox_.Close();
   thread_.join();
+  engine_.OnTierNews(nullptr);
 }
 
 void EngineThread::Submit(GenerateRequest request, RequestContextPtr context) {
@@ -41,7 +47,8 @@ bool EngineThread::TryRun(Job job) { return mailbox_.TryPush(std::move(job)); }
 void EngineThread::Run() {
   std::vector<Message> messages;
   bool has_work = false;
-  while (mailbox_.TakeAll(messages, /*wait=*/!has_work)) {
+  while (engine_.AwaitsTier() ? mailbox_.TakeAllWithin(messages, kTierPatience)
+                              : mailbox_.TakeAll(messages, /*wait=*/!has_work)) {
     for (Message& message : messages) {
       std::visit([this](auto& m) { Handle(m); }, message);
     }

@@ -59,13 +59,16 @@ class EngineThread {
   struct CancelAllMessage {
     absl::Status reason;
   };
-  using Message = std::variant<SubmitMessage, CancelMessage, FinishSampleMessage, CancelAllMessage, Job>;
+  struct TierNewsMessage {};  // For the next step, which it makes sure of.
+  using Message =
+      std::variant<SubmitMessage, CancelMessage, FinishSampleMessage, CancelAllMessage, TierNewsMessage, Job>;
 
   void Run();
   void Handle(SubmitMessage& message);
   void Handle(CancelMessage& message);
   void Handle(FinishSampleMessage& message);
   void Handle(CancelAllMessage& message);
+  void Handle(TierNewsMessage& /*message*/) {}
   void Handle(Job& job);
   void Step();
   void EndAll(absl::Status reason);

@@ -24,27 +24,35 @@ int64_t DefaultPoolBytes(std::optional<int64_t> free_device_memory, int64_t free
 }
 
 absl::StatusOr<KvBudget> PlanKvBudget(const BackendOptions& options, const KvLayout& layout, int context_length,
-                                      int64_t default_bytes) {
-  if (options.max_model_len > context_length) {
+                                      int64_t default_bytes, const KvWindow& window) {
+  const bool endless = options.kv_policy.sink_window;
+  if (!endless && options.max_model_len > context_length) {
     return absl::InvalidArgumentError(absl::StrCat("--max-model-len must be at most ", context_length,
                                                    ", the model's own length, got ", options.max_model_len));
   }
   const int64_t page_bytes = layout.BytesPerPage();
-  const int64_t wanted_len = options.max_model_len > 0 ? options.max_model_len : context_length;
-  const int64_t usable_pages = options.max_num_seqs * PagesFor(wanted_len, layout.page_size);
+  const int64_t default_len = endless ? kEndlessModelLen : context_length;
+  const int64_t wanted_len = options.max_model_len > 0 ? options.max_model_len : default_len;
+  const int64_t kept_len = window.bounded() ? std::min<int64_t>(wanted_len, window.capacity()) : wanted_len;
+  const int64_t usable_pages = options.max_num_seqs * PagesFor(kept_len, layout.page_size);
   int64_t pages = options.kv_cache_bytes / page_bytes;
   if (options.kv_cache_bytes == 0) pages = std::min(usable_pages, default_bytes / page_bytes);
   // Slots are numbered by 32 bits.
   pages = std::min<int64_t>(pages, std::numeric_limits<int32_t>::max() / layout.page_size);
-  const int64_t needed_pages = options.max_model_len > 0 ? PagesFor(wanted_len, layout.page_size) : 1;
+  const bool whole_sequence = options.max_model_len > 0 || window.bounded();
+  const int64_t needed_pages = whole_sequence ? PagesFor(kept_len, layout.page_size) : 1;
   if (pages < needed_pages) {
     return absl::InvalidArgumentError(
         absl::StrCat("--kv-cache-memory must be at least ", Mebibytes(needed_pages * page_bytes), " to hold ",
-                     options.max_model_len > 0 ? "one sequence of --max-model-len" : "one page", "; there is room for ",
+                     window.bounded()  ? "the window of one sequence"
+                     : whole_sequence ? "one sequence of --max-model-len"
+                                      : "one page",
+                     "; there is room for ",
                      Mebibytes(std::max<int64_t>(pages, 0) * page_bytes)));
   }
   return KvBudget{.num_pages = static_cast<int>(pages),
-                  .max_model_len = static_cast<int>(std::min(wanted_len, pages * layout.page_size))};
+                  .max_model_len = static_cast<int>(
+                      window.bounded() ? wanted_len : std::min(wanted_len, pages * layout.page_size))};
 }
 
 }  // namespace quire

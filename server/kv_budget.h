@@ -21,9 +21,10 @@ struct KvBudget {
 // quarter of what is free, at most 1 GiB.
 int64_t DefaultPoolBytes(std::optional<int64_t> free_device_memory, int64_t free_host_memory);
 
-// `layout` describes a page (its num_pages is not looked at), `context_length` the model, `default_bytes` the most that
+// `layout` describes a page (its num_pages is not looked at), `context_length` the model, `window` what sequences keep of their tokens,
+// `default_bytes` the most that
 // is taken where the options say nothing. INVALID_ARGUMENT names the flag and what it would have to be.
 absl::StatusOr<KvBudget> PlanKvBudget(const BackendOptions& options, const KvLayout& layout, int context_length,
-                                      int64_t default_bytes);
+                                      int64_t default_bytes, const KvWindow& window = {});
 
 }  // namespace quire

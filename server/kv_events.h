@@ -3,6 +3,7 @@
 // behind the log's oldest batch learns that it has missed something.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -22,6 +23,22 @@ struct KvEventBatch {
   std::vector<PageEvent> events;  // Not empty.
 };
 using KvEventBatchPtr = std::shared_ptr<const KvEventBatch>;
+
+// A list of the pages that can be shared, in parts with numbers of their own.
+struct KvSnapshot {
+  static constexpr size_t kPagesPerChunk = 512;
+
+  std::vector<PageEvent> pages;  // Parents before children.
+  uint64_t sequence = 0;         // Of the last batch before it; the last part has this number.
+  absl::Time time;
+
+  // At least one: also that there is nothing must be said.
+  size_t num_chunks() const { return pages.empty() ? 1 : (pages.size() + kPagesPerChunk - 1) / kPagesPerChunk; }
+  // Where a part's pages begin and end. REQUIRES: index < num_chunks().
+  size_t first_page(size_t index) const { return index * kPagesPerChunk; }
+  size_t end_page(size_t index) const { return std::min(first_page(index) + kPagesPerChunk, pages.size()); }
+  uint64_t sequence_of(size_t index) const { return sequence - num_chunks() + 1 + index; }
+};
 
 class KvEventReader {
  public:

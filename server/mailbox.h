@@ -2,6 +2,7 @@
 // once, so that a busy consumer pays for one lock a step and not one a message.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <mutex>
@@ -33,6 +34,15 @@ class Mailbox {
     items.clear();
     std::unique_lock lock(mutex_);
     if (wait) not_empty_.wait(lock, [this] { return !items_.empty() || closed_; });
+    items.swap(items_);
+    return !items.empty() || !closed_;
+  }
+
+  // The same, but waits for something no longer than `patience`.
+  bool TakeAllWithin(std::vector<T>& items, std::chrono::milliseconds patience) {
+    items.clear();
+    std::unique_lock lock(mutex_);
+    not_empty_.wait_for(lock, patience, [this] { return !items_.empty() || closed_; });
     items.swap(items_);
     return !items.empty() || !closed_;
   }

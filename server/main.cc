@@ -1,6 +1,7 @@
 // quire: one program, a subcommand for each thing that it does.
 #include "CLI/CLI.hpp"
 #include "server/cli/bench.h"
+#include "server/cli/cache.h"
 #include "server/cli/chat.h"
 #include "server/cli/plan.h"
 #include "server/cli/serve.h"
@@ -13,6 +14,7 @@ int main(int argc, char** argv) {
   quire::AddServeCommand(app, &exit_code);
   quire::AddChatCommand(app, &exit_code);
   quire::AddBenchCommand(app, &exit_code);
+  quire::AddCacheCommand(app, &exit_code);
   quire::AddPlanCommand(app, &exit_code);
   quire::AddVersionCommand(app, &exit_code);
   try {

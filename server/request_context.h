@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +15,15 @@
 
 namespace quire {
 
+class SessionRequest;
+
+// What a session has after a request.
+struct SessionState {
+  std::string id;
+  int num_tokens = 0;          // Of its history.
+  std::optional<Lease> lease;  // What keeps it, if anything does.
+};
+
 // One sample's progress as a client sees it: the engine's output, cut where a stop string ended it, and its text.
 struct ResponseDelta {
   SequenceOutput output;
@@ -22,6 +32,7 @@ struct ResponseDelta {
   // Where the request asked for tool calls: the text and the calls in their order. The text is the plain one above.
   std::vector<AnswerPiece> pieces = {};
   bool ends_with_calls = false;  // On a sample's end: it stopped by itself, and there were calls.
+  std::optional<SessionState> session = {};  // With the last output of a request that runs in one.
 };
 
 // Takes what the stream thread makes of a request, whatever protocol carries it to the client.
@@ -38,6 +49,7 @@ struct RequestContext {
   RequestId id = 0;
   RequestOrigin origin;
   ResponseSink* sink = nullptr;  // Alive until it was given the last delta.
+  std::shared_ptr<SessionRequest> session;  // Null: it runs in none. Else the sink.
   int num_samples = 1;
   int min_tokens = 0;
   int max_tokens = 0;  // 0: the client did not say.

@@ -71,6 +71,7 @@ std::string RequestLogLine(const RequestRecord& record, const std::string& model
   line["time"] = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", now, absl::UTCTimeZone());
   line["request_id"] = record.origin.request_id;
   if (!record.origin.traceparent.empty()) line["traceparent"] = record.origin.traceparent;
+  if (record.origin.tenant != nullptr) line["tenant"] = record.origin.tenant->name;
   line["protocol"] = ToString(record.origin.protocol);
   line["model"] = model_name;
   line["status"] = absl::StatusCodeToString(record.status);

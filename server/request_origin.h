@@ -1,9 +1,11 @@
-// RequestOrigin: where a request came from, and by which names others know it. Logs and metrics tell of it; what the
-// request gets back does not depend on it.
+// RequestOrigin: where a request came from, whose it is, and by which names others know it. Logs and metrics tell of
+// it; what the request gets back does not depend on it, only when it does.
 #pragma once
 
 #include <string>
 #include <string_view>
+
+#include "server/tenants/tenant.h"
 
 namespace quire {
 
@@ -23,6 +25,7 @@ struct RequestOrigin {
   Protocol protocol = Protocol::kQuire;
   std::string request_id;   // The client's own (x-request-id), or one made for it.
   std::string traceparent;  // W3C Trace Context, as it came; empty where there was none, or no valid one.
+  TenantPtr tenant = nullptr;  // Set once the front has identified it.
 };
 
 // `request_id` and `traceparent` are what a client sent, empty where it sent nothing. What cannot be used is treated as

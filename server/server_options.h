@@ -5,6 +5,8 @@
 
 #include "CLI/CLI.hpp"
 #include "server/backend.h"
+#include "server/kv_tiers.h"
+#include "server/sessions/session_options.h"
 
 namespace quire {
 
@@ -16,8 +18,12 @@ struct ServerOptions {
   std::string http_cors_origin;
   std::string tool_call_parser = "auto";  // See FindCallSyntax.
   std::string log_level = "info";
+  std::string tenants;        // A file that names them (see ParseTenants); empty: there is one, and no keys.
+  std::string tenant_header;  // In lower case; whom it names is believed. Empty: none is.
   std::string request_log;  // A file, or "-" for standard output; empty: none.
   int drain_timeout_seconds = 30;
+  KvTierOptions kv_tiers;
+  SessionOptions sessions;
 };
 
 // Adds the flags to `command`. `options` outlives the parsing.

@@ -13,14 +13,12 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
 #include "engine/tokenizer/chat_template.h"
-#include "engine/tokenizer/conversation.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "server/admission_control.h"
 #include "server/engine_thread.h"
@@ -28,9 +26,13 @@
 #include "server/kv_events.h"
 #include "server/metrics/metrics.h"
 #include "server/output_format.h"
+#include "server/prompt.h"
 #include "server/request_context.h"
 #include "server/request_log.h"
+#include "server/sessions/session_store.h"
 #include "server/stream_thread.h"
+#include "server/tenants/tenant_directory.h"
+#include "server/tenants/tenant_ledger.h"
 #include "server/text_worker.h"
 #include "server/tools/call_syntax.h"
 
@@ -51,21 +53,19 @@ struct ServedModel {
   const ChatTemplate* chat_template = nullptr;  // Null: the model has none, for this reason:
   std::string chat_template_error;
   const CallSyntax* call_syntax = nullptr;  // How it writes tool calls; null: that is not known.
-  uint64_t cache_salt = 0;  // Of the one tenant that there is.
   CacheConfig cache;
+  SessionOptions sessions;
 };
-
-// What a client asks for: text, tokens, or a conversation.
-using Prompt = std::variant<std::string, std::vector<TokenId>, Conversation>;
 
 struct PipelineRequest {
   Prompt prompt;
-  GenerateRequest generate;  // All but `id`, `prompt` and `cache_salt`.
+  GenerateRequest generate;  // All but `id`, `prompt` and what follows from the tenant.
   OutputFormat output_format;
   std::string prompt_field;  // How the client calls its prompt, for messages; empty: "text" or "messages".
-  RequestOrigin origin = {};
+  RequestOrigin origin = {};  // With its tenant, where the server's tenants have keys.
   const CallSyntax* call_syntax = nullptr;  // Tool calls in the answer are looked for in this form; null: they are not.
   bool parallel_calls = true;               // Else only the first is delivered.
+  std::string session_id = {};              // Empty: it runs in no session. Else `prompt` is what is new.
 };
 
 class ServingPipeline {
@@ -74,18 +74,25 @@ class ServingPipeline {
   // `device_lost` is called, on that thread, when the device that computes is lost: every request has been ended with
   // UNAVAILABLE by then, and none is taken on any more. `request_log` may be null.
   ServingPipeline(ServedModel model, Engine& engine, int max_requests, std::function<void()> device_lost,
-                  std::unique_ptr<RequestLog> request_log = nullptr);
+                  std::unique_ptr<RequestLog> request_log = nullptr, TenantDirectory tenants = {});
   // REQUIRES: no request is alive (see CancelAll).
   ~ServingPipeline();
 
   const ServedModel& model() const { return model_; }
+  SessionStore& sessions() { return sessions_; }
   Metrics& metrics() { return metrics_; }
+  // Who may ask for what: fronts identify the caller of everything but health and version.
+  const TenantDirectory& tenants() const { return tenants_; }
+  // Where the keys of the tenant's pages begin: the owner of its leases and sessions.
+  uint64_t CacheSaltOf(const Tenant& tenant) const;
+  std::vector<TenantUsage> tenant_usage() const { return ledger_.usage(); }
 
   // Thread-safe and non-blocking, all that follow.
 
   // Takes a request on; its deltas go to `sink`, possibly before this returns. The caller calls StreamOver once it is
   // done with delivering them. FAILED_PRECONDITION for a conversation where the model has no chat template,
-  // RESOURCE_EXHAUSTED with a RetryInfo, or UNAVAILABLE; then nothing is delivered.
+  // INVALID_ARGUMENT for a priority that the tenant may not ask for, RESOURCE_EXHAUSTED with a RetryInfo, or
+  // UNAVAILABLE; of a session, NOT_FOUND and ABORTED; then nothing is delivered.
   absl::StatusOr<RequestContextPtr> Start(PipelineRequest request, ResponseSink* sink);
   // Takes note of a request that was refused before Start: what came cannot be read, or is not allowed.
   void Refuse(const RequestOrigin& origin, const absl::Status& status);
@@ -118,8 +125,14 @@ class ServingPipeline {
   bool AwaitNoStreams(absl::Time deadline) { return admission_.AwaitNoStreams(deadline); }
 
  private:
-  absl::Status Admit(const PipelineRequest& request, absl::Time now);
+  // Says whose the request is, and finds the session that it runs in, if any.
+  absl::Status Admit(PipelineRequest& request, ResponseSink* sink, absl::Time now,
+                     std::shared_ptr<SessionRequest>& session);
+  // Null for a request that runs in no session.
+  absl::StatusOr<std::shared_ptr<SessionRequest>> EnterSession(const PipelineRequest& request, ResponseSink* sink,
+                                                               absl::Time now);
   void CompileFormat(PipelineRequest request, RequestContextPtr context);
+  absl::StatusOr<std::vector<TokenId>> TokensFor(const PipelineRequest& request, const RequestContext& context) const;
   void PostPrepare(PipelineRequest request, RequestContextPtr context);
   void Prepare(PipelineRequest request, RequestContextPtr context);
   void RequestOver(const RequestRecord& record);
@@ -129,10 +142,13 @@ class ServingPipeline {
   const std::vector<TokenId> marker_tokens_;  // Control tokens that mark calls in the model's own form.
   const std::function<void()> device_lost_;
   std::atomic<RequestId> next_id_{1};
+  const TenantDirectory tenants_;
+  TenantLedger ledger_;
   AdmissionControl admission_;
   Metrics metrics_;
   const std::unique_ptr<RequestLog> request_log_;
   KvEvents kv_events_;
+  SessionStore sessions_;
   // Destroyed in reverse order: each thread may still post to those above it. The stream thread's callback into the
   // engine's needs a live request, of which there is none by then.
   StreamThread stream_thread_;

@@ -53,6 +53,11 @@ absl::Status WithFieldFromMessage(absl::Status status) {
   return end == 0 ? status : WithFieldViolation(std::move(status), message.substr(0, end));
 }
 
+absl::Status AboutField(const std::string& field, const absl::Status& status) {
+  if (!absl::IsInvalidArgument(status)) return status;
+  return InvalidField(field, absl::StrCat("cannot be used: ", status.message()));
+}
+
 std::string FieldOf(const absl::Status& status) {
   const auto detail = DetailOf<google::rpc::BadRequest>(status);
   return detail.field_violations().empty() ? "" : detail.field_violations(0).field();

@@ -17,6 +17,8 @@ absl::Status InvalidField(const std::string& field, const std::string& problem);
 // The same for an INVALID_ARGUMENT from below, whose message by convention begins with the field's path. A status of
 // another code, or that has a BadRequest, is returned as it is.
 absl::Status WithFieldFromMessage(absl::Status status);
+// An INVALID_ARGUMENT from below that knows nothing of fields, said about this one; other codes are returned as they are.
+absl::Status AboutField(const std::string& field, const absl::Status& status);
 // Empty where there is no BadRequest.
 std::string FieldOf(const absl::Status& status);
 

@@ -1,14 +1,13 @@
 #include "server/tokenizer_bundle.h"
 
-#include <openssl/evp.h>
 #include <zip.h>
 
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "engine/loader/checkpoint.h"
 #include "engine/types/status_macros.h"
+#include "server/sha256.h"
 #include "server/tokenizer_files.h"
 
 namespace quire {
@@ -53,13 +52,6 @@ absl::StatusOr<std::string> Pack(const std::vector<TokenizerFile>& files) {
   return bytes;
 }
 
-std::string Sha256(const std::string& bytes) {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int size = 0;
-  EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr);
-  return absl::BytesToHexString(absl::string_view(reinterpret_cast<const char*>(digest), size));
-}
-
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const TokenizerBundle::Archive>> TokenizerBundle::Get() {
@@ -72,7 +64,7 @@ absl::StatusOr<std::shared_ptr<const TokenizerBundle::Archive>> TokenizerBundle:
   }
   ASSIGN_OR_RETURN(const std::vector<TokenizerFile> files, MakeTokenizerFiles(**checkpoint));
   ASSIGN_OR_RETURN(std::string zip, Pack(files));
-  std::string sha256 = Sha256(zip);
+  std::string sha256 = Sha256Hex(zip);
   archive_ = std::make_shared<Archive>(Archive{std::move(zip), std::move(sha256)});
   return archive_;
 }

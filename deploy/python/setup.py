@@ -8,7 +8,7 @@ from setuptools.command.build_py import build_py
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROTOS = HERE.parent.parent / "proto"
-SERVICES = ("quire/v1/inference.proto", "quire/v1/admin.proto")
+SERVICES = tuple(f"quire/v1/{name}.proto" for name in ("inference", "admin", "cache", "session"))
 
 
 class BuildWithStubs(build_py):

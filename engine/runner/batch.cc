@@ -6,6 +6,7 @@ void Batch::Clear() {
   page_copies.clear();
   token_ids.clear();
   positions.clear();
+  rotary_positions.clear();
   slot_mapping.clear();
   query_start.clear();
   context_lens.clear();

@@ -33,7 +33,8 @@ struct LogitRow {
 struct Batch {
   std::vector<PageCopy> page_copies;       // Done before anything else.
   std::vector<TokenId> token_ids;          // [T]
-  std::vector<int32_t> positions;          // [T]
+  std::vector<int32_t> positions;          // [T] In the context, which has gaps where pages were dropped,
+  std::vector<int32_t> rotary_positions;   // [T] and in the sequence.
   std::vector<int32_t> slot_mapping;       // [T]
   std::vector<int32_t> query_start;        // [S+1]
   std::vector<int32_t> context_lens;       // [S]
@@ -43,7 +44,7 @@ struct Batch {
 
   int num_tokens() const { return static_cast<int>(token_ids.size()); }
   PagedBatchView View() const {
-    return {positions, slot_mapping, query_start, context_lens, block_indptr, block_indices};
+    return {positions, slot_mapping, query_start, context_lens, block_indptr, block_indices, rotary_positions};
   }
   // Empties the batch and keeps its memory: steady steps allocate nothing.
   void Clear();

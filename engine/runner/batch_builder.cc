@@ -5,21 +5,40 @@
 namespace quire {
 namespace {
 
-void AppendTokens(const ScheduledSequence& scheduled, int block_size, Batch& batch) {
-  const Sequence& sequence = *scheduled.sequence;
-  const int end = sequence.num_computed + scheduled.num_tokens;
-  const std::span<const BlockId> blocks = sequence.table.blocks;
-  const size_t num_blocks = (end + block_size - 1) / block_size;
+// Tokens from places [begin, end) of the sequence's pages, at positions that lie `gap` further on.
+struct Stretch {
+  std::span<const TokenId> tokens;
+  int begin = 0;
+  int end = 0;
+  int gap = 0;
+};
+
+void AppendStretch(const Stretch& stretch, std::span<const BlockId> blocks, int block_size, Batch& batch) {
+  const size_t num_blocks = (stretch.end + block_size - 1) / block_size;
   QUIRE_CHECK(num_blocks <= blocks.size());
-  for (int position = sequence.num_computed; position < end; ++position) {
-    batch.token_ids.push_back(sequence.tokens[position]);
-    batch.positions.push_back(position);
-    batch.slot_mapping.push_back(blocks[position / block_size] * block_size + position % block_size);
+  batch.token_ids.insert(batch.token_ids.end(), stretch.tokens.begin(), stretch.tokens.end());
+  for (int place = stretch.begin; place < stretch.end; ++place) {
+    batch.positions.push_back(place);
+    batch.rotary_positions.push_back(place + stretch.gap);
+    batch.slot_mapping.push_back(blocks[place / block_size] * block_size + place % block_size);
   }
   batch.query_start.push_back(batch.num_tokens());
-  batch.context_lens.push_back(end);
+  batch.context_lens.push_back(stretch.end);
   batch.block_indices.insert(batch.block_indices.end(), blocks.begin(), blocks.begin() + num_blocks);
   batch.block_indptr.push_back(static_cast<int32_t>(batch.block_indices.size()));
+}
+
+// Tokens that are computed anew are a context of their own, of which no logits are wanted; the others see their pages.
+void AppendTokens(const ScheduledSequence& scheduled, int block_size, Batch& batch) {
+  const Sequence& sequence = *scheduled.sequence;
+  const std::span<const TokenId> tokens = sequence.tokens;
+  const int gap = sequence.num_dropped;
+  if (const int num = scheduled.num_refreshed; num > 0) {
+    AppendStretch({tokens.first(num), 0, num, gap}, sequence.table.blocks, block_size, batch);
+  }
+  const int begin = sequence.PlaceOf(sequence.num_computed);
+  AppendStretch({tokens.subspan(sequence.num_computed, scheduled.num_tokens), begin, begin + scheduled.num_tokens, gap},
+                sequence.table.blocks, block_size, batch);
 }
 
 // REQUIRES: the sequence's tokens are the last ones in the batch.

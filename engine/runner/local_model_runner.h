@@ -27,6 +27,17 @@ class LocalModelRunner : public ModelRunner {
   void Launch(const Batch& batch) override;
   absl::StatusOr<std::span<const SampledToken>> Await() override;
 
+  absl::StatusOr<std::unique_ptr<HostPages>> AllocateHostPages(int num_pages) override {
+    return ops_.AllocateHostPages(kv_cache_.layout(), num_pages);
+  }
+  absl::StatusOr<uint64_t> StartToHost(std::span<const PageTransfer> pages, HostPages& host) override {
+    return ops_.StartToHost(kv_cache_, pages, host);
+  }
+  absl::StatusOr<uint64_t> StartFromHost(std::span<const PageTransfer> pages, const HostPages& host) override {
+    return ops_.StartFromHost(kv_cache_, pages, host);
+  }
+  absl::StatusOr<uint64_t> TransfersDone(uint64_t wait_for) override { return ops_.TransfersDone(wait_for); }
+
  private:
   LocalModelRunner(std::unique_ptr<Decoder> decoder, std::vector<Sampler> samplers, SampleRowBuilder row_builder,
                    ConstraintMasks masks, RowEmbedder embedder, Ops& ops, KvCache& kv_cache);

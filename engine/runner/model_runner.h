@@ -1,12 +1,15 @@
 // ModelRunner: turns a Batch into tokens. The seam between scheduling and the model; the simulator puts a fake behind it.
 #pragma once
 
+#include <memory>
+#include <span>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/runner/batch.h"
 #include "engine/types/step_output.h"
+#include "kernels/paged_kv.h"
 
 namespace quire {
 
@@ -29,6 +32,19 @@ class ModelRunner {
   // Waits for it; one SampledToken for each of batch.logit_rows, valid until the next Launch. An error means that nothing the
   // step wrote may be relied upon.
   virtual absl::StatusOr<std::span<const SampledToken>> Await() = 0;
+
+  // Pages between the pool and the host's memory, beside steps: see Ops, whose calls these are. A transfer out may be
+  // started before a step's Launch and be awaited behind its Await, if the step does not write to its pages.
+  virtual absl::StatusOr<std::unique_ptr<HostPages>> AllocateHostPages(int /*num_pages*/) {
+    return absl::UnimplementedError("this model keeps no pages beside the pool");
+  }
+  virtual absl::StatusOr<uint64_t> StartToHost(std::span<const PageTransfer> /*pages*/, HostPages& /*host*/) {
+    return absl::UnimplementedError("this model keeps no pages beside the pool");
+  }
+  virtual absl::StatusOr<uint64_t> StartFromHost(std::span<const PageTransfer> /*pages*/, const HostPages& /*host*/) {
+    return absl::UnimplementedError("this model keeps no pages beside the pool");
+  }
+  virtual absl::StatusOr<uint64_t> TransfersDone(uint64_t /*wait_for*/ = 0) { return 0; }
 };
 
 }  // namespace quire

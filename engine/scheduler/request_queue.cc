@@ -10,10 +10,10 @@ void RequestQueue::Insert(Sequence& sequence) {
   num_tokens_ += static_cast<int64_t>(sequence.tokens.size());
 }
 
-RequestQueue::Iterator RequestQueue::Remove(Iterator position) {
-  QUIRE_CHECK(position != queue_.end());
-  num_tokens_ -= static_cast<int64_t>((*position)->tokens.size());
-  return queue_.erase(position);
+void RequestQueue::Remove(Sequence& sequence) {
+  const size_t erased = queue_.erase(&sequence);
+  QUIRE_CHECK(erased == 1);
+  num_tokens_ -= static_cast<int64_t>(sequence.tokens.size());
 }
 
 void RequestQueue::CheckInvariants() const {

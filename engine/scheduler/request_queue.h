@@ -1,5 +1,5 @@
-// RequestQueue: sequences that wait for a seat and for pages, by priority and arrival. A preempted one goes back to its
-// own place, before whatever came after it.
+// RequestQueue: sequences of one tenant that wait for a seat and for pages, in the order of ServedBefore. A preempted
+// one goes back to its own place, before whatever came after it.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +16,7 @@ class RequestQueue {
   // REQUIRES: not in the queue. Iterators stay valid.
   void Insert(Sequence& sequence);
   // REQUIRES: in the queue, with as many tokens as when it was inserted.
-  void Remove(Sequence& sequence) { Remove(queue_.find(&sequence)); }
-  // Returns the next one's place.
-  Iterator Remove(Iterator position);
+  void Remove(Sequence& sequence);
 
   Iterator begin() const { return queue_.begin(); }
   Iterator end() const { return queue_.end(); }

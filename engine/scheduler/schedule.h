@@ -10,6 +10,7 @@ namespace quire {
 struct ScheduledSequence {
   Sequence* sequence = nullptr;
   int num_tokens = 0;  // From sequence->num_computed on, >= 1.
+  int num_refreshed = 0;  // Tokens from the first one on, computed besides: see KvWindow.
   // Prompt positions [first_scored, first_scored + num_scored): their rows are scored against the token that follows.
   int first_scored = 0;
   int num_scored = 0;

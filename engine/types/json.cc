@@ -43,6 +43,9 @@ class Builder : public nlohmann::json_sax<Json> {
     return false;
   }
 
+  bool MayAdd() {
+    return ++num_values_ <= kMaxJsonValues || Fail(absl::StrCat("has more than ", kMaxJsonValues, " values"));
+  }
   Json* Place(Json value) {
     if (open_.empty()) {
       root_ = std::move(value);
@@ -57,12 +60,10 @@ class Builder : public nlohmann::json_sax<Json> {
     keys_.pop_back();
     return &members.back().second;
   }
-  bool Add(Json value) {
-    Place(std::move(value));
-    return true;
-  }
+  bool Add(Json value) { return MayAdd() && Place(std::move(value)) != nullptr; }
   bool Open(Json container) {
     if (open_.size() == kMaxJsonDepth) return Fail(absl::StrCat("is nested more than ", kMaxJsonDepth, " deep"));
+    if (!MayAdd()) return false;
     open_.push_back(Place(std::move(container)));
     return true;
   }
@@ -81,6 +82,7 @@ class Builder : public nlohmann::json_sax<Json> {
   Json root_;
   std::vector<Json*> open_;  // Containers that have begun, outermost first; none grows while an inner one is open.
   std::vector<std::string> keys_;  // Whose values are to come.
+  int num_values_ = 0;
   std::string error_;
 };
 

@@ -13,9 +13,11 @@ using Json = nlohmann::ordered_json;
 
 // Arrays and objects nest this deep at most, so that whoever walks a value may recurse.
 inline constexpr int kMaxJsonDepth = 64;
+// Values in all, since each takes memory out of proportion to its text.
+inline constexpr int kMaxJsonValues = 1 << 20;
 
 // Takes time linear in the text (times log). INVALID_ARGUMENT says what is wrong and where: no JSON, invalid UTF-8,
-// nesting beyond kMaxJsonDepth, a key that an object has twice.
+// nesting beyond kMaxJsonDepth, more than kMaxJsonValues values, a key that an object has twice.
 absl::StatusOr<Json> ParseJson(std::string_view text);
 
 }  // namespace quire

@@ -1,10 +1,13 @@
 // What one Engine::Step produced, for the thread that turns tokens into text.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "block_manager/lease.h"
 #include "engine/types/generate_request.h"
 
 namespace quire {
@@ -20,6 +23,8 @@ enum class FinishReason { kNone, kStop, kLength };
 struct Usage {
   int prompt_tokens = 0;
   int cached_tokens = 0;
+  int cached_tokens_host = 0;  // Of the cached ones, those that were fetched for this request from the host's memory
+  int cached_tokens_disk = 0;  // and from a file.
   int completion_tokens = 0;  // Of all samples.
 };
 
@@ -38,6 +43,8 @@ struct SequenceOutput {
   std::vector<TokenLogprob> prompt_logprobs;  // On the request's first output, where asked for: prompt tokens 1, 2, ...
   // Of a request that is to be embedded, with `last`: the hidden state of the prompt's last token after the final norm.
   std::vector<float> embedding;
+  // Of a request that asks for a lease, with the end of its first sample: the lease, or why there is none.
+  std::optional<absl::StatusOr<Lease>> lease = {};
   FinishReason finish_reason = FinishReason::kNone;
   bool last = false;                       // The whole request is over.
   absl::Status status;                     // With `last`: not OK when it failed (CANCELLED, DEADLINE_EXCEEDED, INTERNAL).

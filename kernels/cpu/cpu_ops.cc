@@ -65,9 +65,10 @@ CpuOps::CpuOps(InstructionSet instruction_set, const MatMulKernels& mat_mul_kern
       attention_(instruction_set) {}
 
 std::string CpuOps::Description() const {
-  return absl::StrCat("cpu, ", std::string(NameOf(instruction_set_)), ", ", pool_.size(),
-                      pool_.size() == 1 ? " worker" : " workers");
+  return absl::StrCat(Arithmetic(), ", ", pool_.size(), pool_.size() == 1 ? " worker" : " workers");
 }
+
+std::string CpuOps::Arithmetic() const { return absl::StrCat("cpu, ", std::string(NameOf(instruction_set_))); }
 
 absl::StatusOr<std::unique_ptr<PackedMatrix>> CpuOps::Pack(std::span<const RawMatrix> parts) {
   return CpuPackedMatrix::Create(parts, /*gated=*/false, pool_);

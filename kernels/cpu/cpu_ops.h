@@ -26,6 +26,7 @@ class CpuOps : public Ops {
   CpuOps(InstructionSet instruction_set, const MatMulKernels& mat_mul_kernels, int num_threads);
 
   std::string Description() const override;
+  std::string Arithmetic() const override;
 
   absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::span<const RawMatrix> parts) override;
   absl::StatusOr<std::unique_ptr<PackedMatrix>> PackGated(const RawMatrix& gate, const RawMatrix& up) override;

@@ -69,6 +69,7 @@ void Check(const RopeAppendArgs& args, const KvLayout& layout) {
   QUIRE_CHECK(args.key_norm.weight.empty() || args.key_norm.weight.size() == head_dim);
   QUIRE_CHECK(2 * args.rope.inverse_frequencies.size() <= head_dim);
   QUIRE_CHECK(args.batch.slot_mapping.size() == args.batch.positions.size());
+  QUIRE_CHECK(args.batch.RotaryPositions().size() == args.batch.positions.size());
   for (int32_t slot : args.batch.slot_mapping) {
     QUIRE_CHECK(slot >= 0 && slot < int64_t{layout.num_pages} * layout.page_size);
   }
@@ -104,10 +105,11 @@ void RopeAppender::Run(const RopeAppendArgs& args, WorkerPool& pool) {
   const auto& cache = static_cast<const CpuKvCache&>(*args.kv_cache);
   Check(args, cache.layout());
   const std::span<const float> frequencies = args.rope.inverse_frequencies;
+  const std::span<const int32_t> positions = args.batch.RotaryPositions();
   const bool new_step =
-      !std::ranges::equal(positions_, args.batch.positions) || !std::ranges::equal(inverse_frequencies_, frequencies);
+      !std::ranges::equal(positions_, positions) || !std::ranges::equal(inverse_frequencies_, frequencies);
   if (new_step) {
-    positions_.assign(args.batch.positions.begin(), args.batch.positions.end());
+    positions_.assign(positions.begin(), positions.end());
     inverse_frequencies_.assign(frequencies.begin(), frequencies.end());
     rotations_.resize(positions_.size() * 2 * frequencies.size());
   }

@@ -82,6 +82,7 @@ class CudaOps : public Ops {
   struct StepArrays {
     int num_rows = 0;
     const int32_t* positions = nullptr;
+    const int32_t* rotary_positions = nullptr;
     const int32_t* slot_mapping = nullptr;
     const int32_t* block_indices = nullptr;
   };

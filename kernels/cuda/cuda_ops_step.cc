@@ -57,19 +57,24 @@ const int32_t* CudaOps::CopyToBlock(int64_t num_words, absl::FunctionRef<void(st
 void CudaOps::CopyArrays(int num_rows) {
   const auto num_pages = static_cast<int64_t>(batch_.block_indices.size());
   const int32_t* words = CopyToBlock(
-      2 * int64_t{num_rows} + num_pages,
+      3 * int64_t{num_rows} + num_pages,
       [&](std::span<int32_t> host) {
-        const auto positions = host.first(num_rows), slots = host.subspan(num_rows, num_rows);
-        std::ranges::fill(std::ranges::copy(batch_.positions, positions.begin()).out, positions.end(), 0);
-        std::ranges::fill(std::ranges::copy(batch_.slot_mapping, slots.begin()).out, slots.end(), -1);
+        const auto copy = [&](std::span<const int32_t> array, int index, int32_t padding) {
+          const auto rows = host.subspan(static_cast<size_t>(index) * num_rows, num_rows);
+          std::ranges::fill(std::ranges::copy(array, rows.begin()).out, rows.end(), padding);
+        };
+        copy(batch_.positions, 0, 0);
+        copy(batch_.RotaryPositions(), 1, 0);
+        copy(batch_.slot_mapping, 2, -1);
         std::ranges::copy(batch_.block_indices, host.last(num_pages).begin());
       },
       arrays_block_);
   arrays_ = {.num_rows = num_rows};
   if (words == nullptr) return;
   arrays_.positions = words;
-  arrays_.slot_mapping = words + num_rows;
-  arrays_.block_indices = words + 2 * int64_t{num_rows};
+  arrays_.rotary_positions = words + num_rows;
+  arrays_.slot_mapping = words + 2 * int64_t{num_rows};
+  arrays_.block_indices = words + 3 * int64_t{num_rows};
 }
 
 // A step of a new size goes by launches, which allocate what it needs and load its kernels: neither can be done while a
@@ -167,7 +172,8 @@ void CudaOps::RopeAppend(const RopeAppendArgs& args) {
   auto* rotations = reinterpret_cast<float*>(rotations_.data());
   const float* frequencies = DataOrNull(args.rope.inverse_frequencies);
   if (rotated_frequencies_ != frequencies) {
-    ComputeCudaRotations(arrays_.positions, arrays_.num_rows, frequencies, num_frequencies, rotations, stream_);
+    ComputeCudaRotations(arrays_.rotary_positions, arrays_.num_rows, frequencies, num_frequencies, rotations,
+                         stream_);
     rotated_frequencies_ = frequencies;
   }
   RopeAppendOnCuda({.qkv = args.qkv.data,

@@ -50,7 +50,7 @@ absl::Status WarmUp(const LoadBenchOptions& options, const PromptWriter& writer,
   other.seed = ~options.workload.seed;
   ASSIGN_OR_RETURN(const Workload workload, MakeWorkload(other));
   const LoadRun run = RunLoad(workload, {.max_concurrency = 1}, writer, transport, {});
-  for (const RequestRecord& record : run.records) {
+  for (const LoadRecord& record : run.records) {
     if (record.error_kind.empty()) continue;
     return absl::UnavailableError("a request of the warm-up failed: " + record.error_kind + ": " +
                                   record.error_message);

@@ -1,6 +1,8 @@
 #include "server/bench/perplexity.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <span>
 
 #include "absl/status/status.h"
@@ -11,17 +13,17 @@
 namespace quire {
 namespace {
 
-// The sum of -log p over the window's tokens but its first.
-absl::StatusOr<double> Score(Engine& engine, std::span<const TokenId> window) {
+// -log p of the window's tokens but its first.
+absl::StatusOr<std::vector<double>> Score(Engine& engine, std::span<const TokenId> window) {
   GenerateRequest request;
   request.prompt.assign(window.begin(), window.end());
   request.sampling = {.temperature = 0, .max_tokens = 1, .prompt_logprobs = 0};
   RETURN_IF_ERROR(engine.Submit(std::move(request), absl::Now()));
-  double nll = 0;
+  std::vector<double> nll;
   while (engine.HasWork()) {
     for (const SequenceOutput& output : engine.Step(absl::Now()).outputs) {
       RETURN_IF_ERROR(output.status);
-      for (const TokenLogprob& score : output.prompt_logprobs) nll -= score.logprob;
+      for (const TokenLogprob& score : output.prompt_logprobs) nll.push_back(-score.logprob);
     }
   }
   return nll;
@@ -57,15 +59,18 @@ absl::StatusOr<std::vector<Perplexity>> MeasurePerplexity(Backend& backend, std:
     result.window_tokens = length;
     result.num_windows = static_cast<int>(tokens.size()) / length;
     result.num_tokens = result.num_windows * (length - 1);
-    double nll = 0;
+    const int num_in_tail = (length + 3) / 4;
+    double nll = 0, tail_nll = 0;
     for (int i = 0; i < result.num_windows; ++i) {
-      ASSIGN_OR_RETURN(const double window_nll, Score(engine, std::span(tokens).subspan(i * length, length)));
-      nll += window_nll;
+      ASSIGN_OR_RETURN(const auto scores, Score(engine, std::span(tokens).subspan(i * length, length)));
+      nll = std::accumulate(scores.begin(), scores.end(), nll);
+      tail_nll = std::accumulate(scores.end() - std::min<int>(num_in_tail, length - 1), scores.end(), tail_nll);
       const auto done = static_cast<float>(results.size() - 1) + static_cast<float>(i + 1) / result.num_windows;
       if (progress) progress(done / static_cast<float>(window_lengths.size()));
     }
     result.mean_nll = nll / result.num_tokens;
     result.perplexity = std::exp(result.mean_nll);
+    result.tail_perplexity = std::exp(tail_nll / (result.num_windows * std::min(num_in_tail, length - 1)));
   }
   return results;
 }

@@ -17,6 +17,7 @@ struct Perplexity {
   int num_tokens = 0;   // Scored.
   double mean_nll = 0;  // Nats a token.
   double perplexity = 0;
+  double tail_perplexity = 0;  // Of the last quarter of each window's tokens: how it goes on, far from the beginning.
 };
 
 // Cuts the text into windows of `window_tokens`, which do not overlap, drops what is left, and reads each window as a

@@ -39,11 +39,11 @@ std::string ToTable(const BenchReport& report) {
     }
   }
   if (!report.perplexity.empty()) {
-    absl::StrAppend(&out, absl::StrFormat("\n%8s %8s %8s %16s %12s\n", "window", "windows", "tokens", "nats a token",
-                                          "perplexity"));
+    absl::StrAppend(&out, absl::StrFormat("\n%8s %8s %8s %16s %12s %16s\n", "window", "windows", "tokens",
+                                          "nats a token", "perplexity", "of last quarter"));
     for (const Perplexity& row : report.perplexity) {
-      absl::StrAppend(&out, absl::StrFormat("%8d %8d %8d %16.5f %12.4f\n", row.window_tokens, row.num_windows,
-                                            row.num_tokens, row.mean_nll, row.perplexity));
+      absl::StrAppend(&out, absl::StrFormat("%8d %8d %8d %16.5f %12.4f %16.4f\n", row.window_tokens, row.num_windows,
+                                            row.num_tokens, row.mean_nll, row.perplexity, row.tail_perplexity));
     }
   }
   if (report.cache) {
@@ -73,7 +73,8 @@ std::string ToJson(const BenchReport& report) {
                                  {"num_windows", row.num_windows},
                                  {"num_tokens", row.num_tokens},
                                  {"mean_nll", row.mean_nll},
-                                 {"perplexity", row.perplexity}});
+                                 {"perplexity", row.perplexity},
+                                 {"tail_perplexity", row.tail_perplexity}});
   }
   if (report.cache) {
     out["kv_cache"] = {{"recomputed_seconds", report.cache->recomputed_seconds},

@@ -49,8 +49,28 @@ void AddBackendFlags(CLI::App& command, BackendOptions& options) {
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
       ->check(CLI::PositiveNumber);
   AddKvDTypeFlags(command, options.kv_dtypes);
+  AddKvPolicyFlags(command, options.kv_policy);
   command.add_flag("--no-kv-cache", options.recompute_always,
                    "Recompute the whole sequence for every token; only for comparison");
+}
+
+void AddKvPolicyFlags(CLI::App& command, KvPolicyOptions& policy) {
+  command
+      .add_option_function<std::string>(
+          "--kv-policy", [&policy](const std::string& name) { policy.sink_window = name == "sink-window"; },
+          "What of a sequence's KV is kept: full, or sink-window: the first tokens and the most recent ones, so that "
+          "streams of any length (--max-model-len) need a fixed number of pages")
+      ->check(CLI::IsMember({"full", "sink-window"}))
+      ->default_str("full");
+  command
+      .add_option("--kv-sink-tokens", policy.sink_tokens,
+                  "With sink-window: first tokens that are kept, whole pages; default: one page")
+      ->check(CLI::Range(0, 1 << 20));
+  command
+      .add_option("--kv-window-tokens", policy.window_tokens,
+                  "With sink-window: most recent tokens that are kept, whole pages; default: as many as the model was "
+                  "trained for, with the sinks")
+      ->check(CLI::Range(1, 1 << 24));
 }
 
 void AddKvDTypeFlags(CLI::App& command, KvDTypeOptions& dtypes) {

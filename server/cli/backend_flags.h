@@ -7,10 +7,12 @@
 namespace quire {
 
 // Adds --threads, --instruction-set, --max-num-seqs, --max-num-batched-tokens, --block-size, --kv-cache-memory,
-// --kv-cache-dtype, --kv-cache-dtype-v, and --no-kv-cache. `options` outlives the parsing.
+// --kv-cache-dtype, --kv-cache-dtype-v, --no-kv-cache, and those of AddKvPolicyFlags. `options` outlives the parsing.
 void AddBackendFlags(CLI::App& command, BackendOptions& options);
 // Adds --kv-cache-dtype and --kv-cache-dtype-v alone. `dtypes` outlives the parsing.
 void AddKvDTypeFlags(CLI::App& command, KvDTypeOptions& dtypes);
+// Adds --kv-policy, --kv-sink-tokens and --kv-window-tokens alone. `policy` outlives the parsing.
+void AddKvPolicyFlags(CLI::App& command, KvPolicyOptions& policy);
 // In these flags' words: "bf16"; keys and values apart where they differ, "int8/int4".
 std::string DescribeKvDTypes(const KvLayout& layout);
 

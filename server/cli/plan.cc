@@ -35,7 +35,7 @@ std::string ToText(const MemoryPlan& plan) {
   absl::StrAppend(
       &out, absl::StrFormat("  %-22s %12s\n", "weights", InMebibytes(plan.weight_bytes)),
       absl::StrFormat("  %-22s %12d bytes\n", "KV a token", plan.kv_bytes_per_token),
-      absl::StrFormat("  %-22s %12d\n", "pages", plan.pages),
+      absl::StrFormat("  %-22s %12d   %d a sequence\n", "pages", plan.pages, plan.pages_per_sequence),
       absl::StrFormat("  %-22s %12s   --kv-cache-memory %d\n", "page pool", InMebibytes(plan.kv_bytes), plan.kv_bytes),
       absl::StrFormat("  %-22s %12s\n", "together", InMebibytes(plan.weight_bytes + plan.kv_bytes)),
       absl::StrFormat("  %-22s %12s, enough for %d such sequences\n", "this machine has free",
@@ -48,6 +48,7 @@ std::string ToJson(const MemoryPlan& plan) {
                               {"concurrency", plan.concurrency},
                               {"weight_bytes", plan.weight_bytes},
                               {"kv_bytes_per_token", plan.kv_bytes_per_token},
+                              {"pages_per_sequence", plan.pages_per_sequence},
                               {"pages", plan.pages},
                               {"kv_bytes", plan.kv_bytes},
                               {"available_bytes", plan.available_bytes},
@@ -57,6 +58,29 @@ std::string ToJson(const MemoryPlan& plan) {
 
 }  // namespace
 
+absl::StatusOr<MemoryPlan> PlanFor(const ModelConfig& config, int64_t weight_bytes, int64_t available_bytes,
+                                   const PlanOptions& options) {
+  if (!options.kv_policy.sink_window && options.context > config.context_length) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--context must be at most the model's ", config.context_length, ", got ", options.context));
+  }
+  ASSIGN_OR_RETURN(const KvWindow window, MakeKvWindow(options.kv_policy, config, options.block_size));
+  MemoryPlan plan;
+  plan.context = options.context > 0 ? options.context : config.context_length;
+  plan.concurrency = options.concurrency;
+  plan.weight_bytes = weight_bytes;
+  plan.available_bytes = available_bytes;
+  const KvLayout layout = MakeKvLayout(config, options.block_size, options.kv_dtypes);
+  const int kept = window.bounded() ? std::min(plan.context, window.capacity()) : plan.context;
+  plan.kv_bytes_per_token = layout.BytesPerToken();
+  plan.pages_per_sequence = (kept + options.block_size - 1) / options.block_size;
+  plan.pages = plan.pages_per_sequence * plan.concurrency;
+  plan.kv_bytes = plan.pages * layout.BytesPerPage();
+  const int64_t sequence_bytes = plan.pages_per_sequence * layout.BytesPerPage();
+  plan.sequences_that_fit = std::max<int64_t>(0, available_bytes - weight_bytes) / sequence_bytes;
+  return plan;
+}
+
 absl::StatusOr<MemoryPlan> MakePlan(const PlanOptions& options) {
   absl::StatusOr<std::unique_ptr<Checkpoint>> opened = OpenCheckpoint(options.model_path);
   if (!opened.ok()) return Annotate(opened.status(), options.model_path);
@@ -65,24 +89,8 @@ absl::StatusOr<MemoryPlan> MakePlan(const PlanOptions& options) {
   ASSIGN_OR_RETURN(const ModelArchitecture* architecture, FindArchitecture(name));
   ASSIGN_OR_RETURN(const ModelConfig config, architecture->read_config(*checkpoint));
   RETURN_IF_ERROR(Validate(config));
-  if (options.context > config.context_length) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--context must be at most the model's ", config.context_length, ", got ", options.context));
-  }
-
-  MemoryPlan plan;
-  plan.context = options.context > 0 ? options.context : config.context_length;
-  plan.concurrency = options.concurrency;
-  ASSIGN_OR_RETURN(plan.weight_bytes, WeightBytes(*checkpoint));
-  const KvLayout layout = MakeKvLayout(config, options.block_size, options.kv_dtypes);
-  const int64_t pages_per_sequence = (plan.context + options.block_size - 1) / options.block_size;
-  plan.kv_bytes_per_token = layout.BytesPerToken();
-  plan.pages = pages_per_sequence * plan.concurrency;
-  plan.kv_bytes = plan.pages * layout.BytesPerPage();
-  plan.available_bytes = AvailableMemory();
-  plan.sequences_that_fit =
-      std::max<int64_t>(0, plan.available_bytes - plan.weight_bytes) / (pages_per_sequence * layout.BytesPerPage());
-  return plan;
+  ASSIGN_OR_RETURN(const int64_t weight_bytes, WeightBytes(*checkpoint));
+  return PlanFor(config, weight_bytes, AvailableMemory(), options);
 }
 
 void AddPlanCommand(CLI::App& app, int* exit_code) {
@@ -103,6 +111,7 @@ void AddPlanCommand(CLI::App& app, int* exit_code) {
       ->check(CLI::IsMember({16, 32, 64, 128}))
       ->capture_default_str();
   AddKvDTypeFlags(*command, arguments->plan.kv_dtypes);
+  AddKvPolicyFlags(*command, arguments->plan.kv_policy);
   command->add_flag("--json", arguments->json, "For machines");
   command->callback([arguments, exit_code] {
     const absl::StatusOr<MemoryPlan> plan = MakePlan(arguments->plan);

@@ -20,9 +20,11 @@
 #include "server/grpc/grpc_server.h"
 #include "server/http/http_server.h"
 #include "server/http/routes.h"
+#include "server/kv_tiers.h"
 #include "server/request_log.h"
 #include "server/serving_pipeline.h"
 #include "server/status_details.h"
+#include "server/tenants/tenant_file.h"
 #include "server/termination_signals.h"
 
 namespace quire {
@@ -57,7 +59,7 @@ ServedModel Describe(const ServerOptions& options, const Backend& backend) {
   served.chat_template_error = model.chat_template_error;
   served.call_syntax =
       FindCallSyntax(options.tool_call_parser, model.chat_template ? model.chat_template->source() : "");
-  served.cache_salt = model.fingerprint;
+  served.sessions = options.sessions;
   const BlockManagerOptions& blocks = backend.engine_options.blocks;
   served.cache = {blocks.block_size, blocks.num_blocks, DescribeKvDTypes(backend.kv_cache->layout()),
                   blocks.enable_prefix_caching};
@@ -90,7 +92,7 @@ absl::StatusOr<Fronts> StartFronts(const ServerOptions& options, ServingPipeline
   if (options.http_port < 0) return fronts;
   const HttpServerOptions http{
       .host = options.host, .port = options.http_port, .cors_origin = options.http_cors_origin};
-  ASSIGN_OR_RETURN(fronts.http, HttpServer::Start(http, MakeHttpHandler(pipeline)));
+  ASSIGN_OR_RETURN(fronts.http, HttpServer::Start(http, MakeHttpHandler(pipeline), NoteHttpRefusals(pipeline)));
   return fronts;
 }
 
@@ -123,6 +125,12 @@ absl::StatusOr<std::unique_ptr<RequestLog>> OpenRequestLog(const std::string& de
   return RequestLog::Open(destination, model);
 }
 
+absl::StatusOr<TenantDirectory> MakeTenants(const ServerOptions& options) {
+  if (!options.tenants.empty()) return LoadTenants(options.tenants);
+  if (!options.tenant_header.empty()) return TenantDirectory::TrustingHeader(options.tenant_header);
+  return TenantDirectory();
+}
+
 int Fail(const absl::Status& status) {
   spdlog::error("{}", std::string(status.message()));
   return absl::IsInvalidArgument(status) ? 2 : 1;
@@ -140,14 +148,18 @@ int RunServe(const ServerOptions& options) {
   TerminationSignals signals;
   SetUpLog(options.log_level);
   const absl::Time start = absl::Now();
+  absl::StatusOr<TenantDirectory> tenants = MakeTenants(options);
+  if (!tenants.ok()) return Fail(tenants.status());
   const absl::StatusOr<std::unique_ptr<Backend>> loaded = Load(options.backend);
   if (!loaded.ok()) return Fail(loaded.status());
-  const Backend& backend = **loaded;
+  Backend& backend = **loaded;
+  const absl::StatusOr<std::unique_ptr<KvTiers>> kv_tiers = KvTiers::Open(options.kv_tiers, backend);
+  if (!kv_tiers.ok()) return Fail(kv_tiers.status());
   absl::StatusOr<std::unique_ptr<RequestLog>> request_log = OpenRequestLog(options.request_log, backend.model.name);
   if (!request_log.ok()) return Fail(request_log.status());
 
   const EngineOptions& engine_options = backend.engine_options;
-  Engine engine(engine_options, *backend.runner);
+  Engine engine(engine_options, *backend.runner, (*kv_tiers)->ForEngine());
   std::atomic<bool> device_lost = false;
   // What runs and what waits: the rest is refused before any work is done for it.
   const auto on_device_lost = [&] {
@@ -156,7 +168,7 @@ int RunServe(const ServerOptions& options) {
   };
   ServingPipeline pipeline(Describe(options, backend), engine,
                            engine_options.max_num_seqs + engine_options.max_waiting_requests, on_device_lost,
-                           *std::move(request_log));
+                           *std::move(request_log), *std::move(tenants));
   absl::StatusOr<Fronts> fronts = StartFronts(options, pipeline);
   if (!fronts.ok()) return Fail(fronts.status());
   spdlog::info("{}; {} KV pages of {} tokens, sequences of up to {} tokens", backend.ops->Description(),

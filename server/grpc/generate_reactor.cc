@@ -22,8 +22,9 @@ GenerateReactor<Pending>* GenerateReactor<Pending>::Start(grpc::CallbackServerCo
 
 template <typename Pending>
 absl::Status GenerateReactor<Pending>::StartRequest(absl::StatusOr<PipelineRequest> request) {
-  const RequestOrigin origin = ReadOrigin(Pending::kProtocol, *context_);
-  absl::Status status = request.status();
+  RequestOrigin origin = ReadOrigin(Pending::kProtocol, *context_);
+  absl::Status status = IdentifyCaller(pipeline_.tenants(), *context_, origin);
+  status.Update(request.status());
   if (status.ok()) {
     request->origin = origin;
     request->generate.deadline = DeadlineOf(*context_);
@@ -33,12 +34,12 @@ absl::Status GenerateReactor<Pending>::StartRequest(absl::StatusOr<PipelineReque
     status = started.status();
     if (started.ok()) {
       request_ = *std::move(started);
-      SendRequestId(origin, MetadataPart::kInitial, *context_);
+      SendRequestId(origin, status, *context_);
     }
   } else {
     pipeline_.Refuse(origin, status);
   }
-  if (!status.ok()) SendRequestId(origin, MetadataPart::kTrailing, *context_);
+  if (!status.ok()) SendRequestId(origin, status, *context_);
   return status;
 }
 

@@ -19,10 +19,12 @@ constexpr int kMaxStreamsPerConnection = 4096;
 // Only reflection and channelz use gRPC's blocking threads.
 constexpr int kMaxBlockingThreads = 4;
 
-void RegisterPlugins() {
+// Reflection and channelz are gRPC's own services and cannot be made to ask for a key.
+void RegisterPlugins(bool with_open_services) {
+  grpc::EnableDefaultHealthCheckService(true);
   static std::once_flag once;
+  if (!with_open_services) return;
   std::call_once(once, [] {
-    grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::channelz::experimental::InitChannelzService();
   });
@@ -54,13 +56,15 @@ void BoundThreads(grpc::ServerBuilder& builder) {
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string& host, int port,
                                                               ServingPipeline& pipeline) {
-  RegisterPlugins();
+  RegisterPlugins(!pipeline.tenants().requires_keys());
   std::unique_ptr<GrpcServer> result(new GrpcServer(pipeline));
   grpc::ServerBuilder builder;
   SetTransport(builder);
   BoundThreads(builder);
   builder.RegisterService(&result->inference_);
   builder.RegisterService(&result->admin_);
+  builder.RegisterService(&result->cache_);
+  builder.RegisterService(&result->sessions_);
   builder.RegisterService(&result->kserve_);
   builder.RegisterService(&result->vllm_);
   int bound_port = 0;
@@ -71,6 +75,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string&
                                                ": is another server using it? Choose with --host and --port"));
   }
   for (const char* service : {v1::InferenceService::service_full_name(), v1::AdminService::service_full_name(),
+                              v1::CacheService::service_full_name(), v1::SessionService::service_full_name(),
                               inference::GRPCInferenceService::service_full_name(),
 
                               ::vllm::grpc::engine::VllmEngine::service_full_name()}) {

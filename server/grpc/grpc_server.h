@@ -1,5 +1,5 @@
 // GrpcServer: the listening socket, its settings, and the services on it: quire.v1, KServe's, vllm.grpc.engine,
-// grpc.health.v1, reflection and channelz.
+// grpc.health.v1, and where no keys are required reflection and channelz.
 #pragma once
 
 #include <grpcpp/server.h>
@@ -10,8 +10,10 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/grpc/admin_service.h"
+#include "server/grpc/cache_service.h"
 #include "server/grpc/inference_service.h"
 #include "server/grpc/kserve/kserve_service.h"
+#include "server/grpc/session_service.h"
 #include "server/grpc/vllm/vllm_service.h"
 #include "server/serving_pipeline.h"
 
@@ -38,10 +40,12 @@ class GrpcServer {
 
  private:
   explicit GrpcServer(ServingPipeline& pipeline)
-      : inference_(pipeline), admin_(pipeline), kserve_(pipeline), vllm_(pipeline) {}
+      : inference_(pipeline), admin_(pipeline), cache_(pipeline), sessions_(pipeline), kserve_(pipeline), vllm_(pipeline) {}
 
   InferenceService inference_;
   AdminService admin_;
+  CacheService cache_;
+  SessionService sessions_;
   kserve::KserveService kserve_;
   VllmService vllm_;
   std::string address_;

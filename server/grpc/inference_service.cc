@@ -48,6 +48,8 @@ grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* InferenceService::ListModels(grpc::CallbackServerContext* context,
                                                        const v1::ListModelsRequest* /*request*/,
                                                        v1::ListModelsResponse* response) {
+  const absl::Status allowed = IdentifyCaller(pipeline_.tenants(), *context).status();
+  if (!allowed.ok()) return Finished(context, allowed);
   const ServedModel& model = pipeline_.model();
   v1::ModelInfo& info = *response->add_models();
   info.set_name(model.name);
@@ -55,32 +57,33 @@ grpc::ServerUnaryReactor* InferenceService::ListModels(grpc::CallbackServerConte
   info.set_max_model_len(model.max_model_len);
   info.set_vocab_size(model.tokenizer->vocab_size());
   info.set_parameters(model.parameters);
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(grpc::Status::OK);
-  return reactor;
+  return Finished(context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* InferenceService::RunOnTextWorker(grpc::CallbackServerContext* context,
                                                             const absl::Status& checked,
                                                             std::function<absl::Status()> job) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  ReceiveOrigin(Protocol::kQuire, *context);
-  if (!checked.ok()) {
-    reactor->Finish(ToGrpcStatus(checked, *context));
+  const auto finish = [context, reactor](const absl::Status& status) {
+    SendRequestId(ReadOrigin(Protocol::kQuire, *context), status, *context);
+    reactor->Finish(ToGrpcStatus(status, *context));
+  };
+  absl::Status allowed = IdentifyCaller(pipeline_.tenants(), *context).status();
+  allowed.Update(checked);
+  if (!allowed.ok()) {
+    finish(allowed);
     return reactor;
   }
-  const bool posted = pipeline_.TryPostText([context, reactor, job = std::move(job)] {
+  const bool posted = pipeline_.TryPostText([finish, job = std::move(job)] {
     absl::Status status;
     try {
       status = job();
     } catch (const std::exception& error) {  // Of the libraries that read text.
       status = absl::InternalError(absl::StrCat("reading the text failed: ", error.what()));
     }
-    reactor->Finish(ToGrpcStatus(status, *context));
+    finish(status);
   });
-  if (!posted) {
-    reactor->Finish(ToGrpcStatus(TryAgainLater("too many texts wait to be tokenised"), *context));
-  }
+  if (!posted) finish(TryAgainLater("too many texts wait to be tokenised"));
   return reactor;
 }
 

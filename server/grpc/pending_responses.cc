@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "kernels/check.h"
+#include "server/grpc/lease_conversion.h"
+#include "server/grpc/time_conversion.h"
 
 namespace quire {
 namespace {
@@ -28,11 +30,6 @@ void Convert(const TokenLogprob& logprob, v1::TokenLogprob& proto) {
     alternative->set_token_id(token);
     alternative->set_logprob(value);
   }
-}
-
-void Convert(absl::Duration duration, google::protobuf::Duration& proto) {
-  proto.set_seconds(absl::IDivDuration(duration, absl::Seconds(1), &duration));
-  proto.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(duration)));
 }
 
 // Plain text is in the message already.
@@ -70,9 +67,15 @@ void PendingResponses::Add(ResponseDelta delta) {
   usage.set_prompt_tokens(output.usage.prompt_tokens);
   usage.set_cached_tokens(output.usage.cached_tokens);
   usage.set_completion_tokens(output.usage.completion_tokens);
+  usage.set_cached_tokens_host(output.usage.cached_tokens_host);
+  usage.set_cached_tokens_disk(output.usage.cached_tokens_disk);
   Convert(output.timings.queue, *totals_.mutable_timings()->mutable_queue());
   Convert(output.timings.prefill, *totals_.mutable_timings()->mutable_prefill());
   Convert(output.timings.decode, *totals_.mutable_timings()->mutable_decode());
+  if (!delta.session) return;
+  totals_.mutable_session()->set_session_id(delta.session->id);
+  totals_.mutable_session()->set_history_tokens(delta.session->num_tokens);
+  if (delta.session->lease) Convert(*delta.session->lease, *totals_.mutable_session()->mutable_lease());
 }
 
 v1::GenerateResponse PendingResponses::Pop() {

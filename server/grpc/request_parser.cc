@@ -116,6 +116,7 @@ absl::StatusOr<PipelineRequest> RequestParser::Parse(const v1::GenerateRequest& 
       return InvalidField("prompt", "must be set: either text or token_ids");
   }
   RETURN_IF_ERROR(ParseCommon(request.sampling_params(), request.priority(), &result));
+  result.session_id = request.session_id();
   return result;
 }
 
@@ -127,6 +128,7 @@ absl::StatusOr<PipelineRequest> RequestParser::Parse(const v1::ChatRequest& requ
   RETURN_IF_ERROR(checks_.PromptBytes("messages", TextBytes(conversation)));
   result.prompt = std::move(conversation);
   RETURN_IF_ERROR(ParseCommon(request.sampling_params(), request.priority(), &result));
+  result.session_id = request.session_id();
   ASSIGN_OR_RETURN(const Json tools, ParseTools(request));
   const bool parallel = !request.has_parallel_tool_calls() || request.parallel_tool_calls();
   RETURN_IF_ERROR(ApplyTools(tools, ToolChoiceJson(request.tool_choice()), parallel, checks_.model(), result));

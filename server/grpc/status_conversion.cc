@@ -28,4 +28,10 @@ grpc::Status ToGrpcStatus(const absl::Status& status, grpc::ServerContextBase& c
   return ToGrpcStatus(status);
 }
 
+grpc::ServerUnaryReactor* Finished(grpc::CallbackServerContext* context, const absl::Status& status) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpcStatus(status, *context));
+  return reactor;
+}
+
 }  // namespace quire

@@ -8,16 +8,12 @@
 namespace quire {
 namespace {
 
-RequestOrigin OriginOf(const HttpRequest& request) {
-  return MakeOrigin(Protocol::kHttp, request.id, request.Header("traceparent"));
-}
-
 asio::awaitable<void> AnswerWhole(HttpExchange& exchange, Generations& generations, AnswerFormat& format) {
   while (!generations.over()) {
     absl::StatusOr<std::vector<GenerationDelta>> news = co_await generations.Next();
     if (exchange.disconnected()) co_return;
     if (!news.ok()) {
-      HttpResponse error = ErrorResponse(news.status());
+      HttpResponse error = ErrorResponse(news.status(), ErrorFormOf(exchange.request()));
       co_await exchange.Respond(std::move(error));
       co_return;
     }
@@ -34,7 +30,7 @@ asio::awaitable<void> AnswerInEvents(HttpExchange& exchange, Generations& genera
     if (exchange.disconnected()) co_return;
     std::string events;
     if (!news.ok() && !begun) {
-      HttpResponse error = ErrorResponse(news.status());
+      HttpResponse error = ErrorResponse(news.status(), ErrorFormOf(exchange.request()));
       co_await exchange.Respond(std::move(error));
       co_return;
     }
@@ -57,11 +53,22 @@ void AnswerFormat::AppendError(const absl::Status& status, std::string& events) 
   AppendEvent(ErrorBody(status), events);
 }
 
+RequestOrigin OriginOf(const HttpRequest& request) {
+  RequestOrigin origin = MakeOrigin(Protocol::kHttp, request.id, request.Header("traceparent"));
+  origin.tenant = request.tenant;
+  return origin;
+}
+
+void AppendTypedEvent(const Json& json, std::string& events) {
+  absl::StrAppend(&events, "event: ", json["type"].get_ref<const std::string&>(), "\n");
+  AppendEvent(json, events);
+}
+
 void AppendEvent(const Json& json, std::string& events) { absl::StrAppend(&events, "data: ", ToText(json), "\n\n"); }
 
 asio::awaitable<void> AnswerRefused(HttpExchange& exchange, ServingPipeline& pipeline, absl::Status status) {
   pipeline.Refuse(OriginOf(exchange.request()), status);
-  HttpResponse error = ErrorResponse(status);
+  HttpResponse error = ErrorResponse(status, ErrorFormOf(exchange.request()));
   co_await exchange.Respond(std::move(error));
 }
 
@@ -72,7 +79,7 @@ asio::awaitable<void> Answer(HttpExchange& exchange, ServingPipeline& pipeline, 
     request.origin = OriginOf(exchange.request());
     const absl::Status status = generations.Start(std::move(request));
     if (status.ok()) continue;
-    HttpResponse error = ErrorResponse(status);
+    HttpResponse error = ErrorResponse(status, ErrorFormOf(exchange.request()));
     co_await exchange.Respond(std::move(error));
     co_return;
   }

@@ -10,6 +10,8 @@
 
 namespace quire {
 
+RequestOrigin OriginOf(const HttpRequest& request);
+
 // How an endpoint puts an answer. Either Collect and Whole are used, or AppendEvents and AppendEnd.
 class AnswerFormat {
  public:
@@ -32,6 +34,8 @@ inline constexpr char kEndOfEvents[] = "data: [DONE]\n\n";
 
 // Adds "data: <json>" as one event.
 void AppendEvent(const Json& json, std::string& events);
+// The same with "event: <type>" before it, where the JSON has that type. REQUIRES: it does.
+void AppendTypedEvent(const Json& json, std::string& events);
 
 // Responds with an error to a request for generated text of which nothing was started, and takes note of it.
 asio::awaitable<void> AnswerRefused(HttpExchange& exchange, ServingPipeline& pipeline, absl::Status status);

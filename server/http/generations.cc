@@ -37,6 +37,7 @@ void MoveToEnd(std::vector<T>& to, std::vector<T>& from) {
 
 void Append(ResponseDelta& to, ResponseDelta from) {
   to.text += from.text;
+  if (!from.stop_string.empty()) to.stop_string = std::move(from.stop_string);
   for (AnswerPiece& piece : from.pieces) Append(std::move(piece), to.pieces);
   to.ends_with_calls |= from.ends_with_calls;
   MoveToEnd(to.output.tokens, from.output.tokens);
@@ -49,6 +50,11 @@ void Append(ResponseDelta& to, ResponseDelta from) {
   to.output.usage = from.output.usage;
   to.output.embedding = std::move(from.output.embedding);
   to.output.timings = from.output.timings;
+}
+
+std::vector<AnswerPiece> PiecesOf(const ResponseDelta& delta) {
+  if (!delta.pieces.empty() || delta.text.empty()) return delta.pieces;
+  return {AnswerPiece{.text = delta.text}};
 }
 
 // What the stream thread fills and the coroutine empties. Lives until both are done with it, which is when the

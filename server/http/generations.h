@@ -20,6 +20,9 @@ struct GenerationDelta {
 // Adds to `to` what came after it, of the same sample.
 void Append(ResponseDelta& to, ResponseDelta from);
 
+// The text and the calls in their order, also where calls were not looked for.
+std::vector<AnswerPiece> PiecesOf(const ResponseDelta& delta);
+
 // All calls on the HTTP thread. What the coroutine has not taken is merged, one delta for each sample, so that the
 // stream thread never waits for a client. A coroutine that writes while more than kMaxPendingBytes pile up has a client
 // that does not read: its requests end.

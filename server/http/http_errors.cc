@@ -4,10 +4,10 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
-#include "server/http/json.h"
 #include "server/status_details.h"
 
 namespace quire {
@@ -52,12 +52,42 @@ const char* TypeOf(int http_status) {
 
 Json NullIfEmpty(std::string text) { return text.empty() ? Json() : Json(std::move(text)); }
 
-Json MakeBody(int http_status, std::string message, std::string param, std::string code) {
+const char* AnthropicTypeOf(int http_status) {
+  switch (http_status) {
+    case 401:
+      return "authentication_error";
+    case 403:
+      return "permission_error";
+    case 404:
+      return "not_found_error";
+    case 413:
+      return "request_too_large";
+    case 429:
+      return "rate_limit_error";
+    case 503:
+      return "overloaded_error";
+    case 504:
+      return "timeout_error";
+    default:
+      return http_status >= 500 ? "api_error" : "invalid_request_error";
+  }
+}
+
+struct Error {
+  int http_status;
+  std::string message, param, code;
+};
+
+Json BodyOf(Error error, ErrorForm form) {
+  if (form == ErrorForm::kAnthropic) {
+    return {{"type", "error"},
+            {"error", {{"type", AnthropicTypeOf(error.http_status)}, {"message", std::move(error.message)}}}};
+  }
   return {{"error",
-           {{"message", std::move(message)},
-            {"type", TypeOf(http_status)},
-            {"param", NullIfEmpty(std::move(param))},
-            {"code", NullIfEmpty(std::move(code))}}}};
+           {{"message", std::move(error.message)},
+            {"type", TypeOf(error.http_status)},
+            {"param", NullIfEmpty(std::move(error.param))},
+            {"code", NullIfEmpty(std::move(error.code))}}}};
 }
 
 std::string CodeOf(const absl::Status& status) {
@@ -67,15 +97,22 @@ std::string CodeOf(const absl::Status& status) {
 
 }  // namespace
 
-Json ErrorBody(const absl::Status& status) {
-  std::string field = FieldOf(status);
-  if (absl::IsNotFound(status) && field.empty()) field = "model";
-  return MakeBody(HttpStatusOf(status.code()), absl::StrReplaceAll(status.message(), {{kGrpcPrefix, ""}}),
-                  std::string(absl::StripPrefix(field, kGrpcPrefix)), CodeOf(status));
+ErrorForm ErrorFormOf(const HttpRequest& request) {
+  return absl::StartsWith(request.path, "/v1/messages") ? ErrorForm::kAnthropic : ErrorForm::kOpenAi;
 }
 
-HttpResponse ErrorResponse(const absl::Status& status) {
-  HttpResponse response = JsonResponse(ErrorBody(status));
+Json ErrorBody(const absl::Status& status, ErrorForm form) {
+  std::string field = FieldOf(status);
+  if (absl::IsNotFound(status) && field.empty()) field = "model";
+  return BodyOf({.http_status = HttpStatusOf(status.code()),
+                 .message = absl::StrReplaceAll(status.message(), {{kGrpcPrefix, ""}}),
+                 .param = std::string(absl::StripPrefix(field, kGrpcPrefix)),
+                 .code = CodeOf(status)},
+                form);
+}
+
+HttpResponse ErrorResponse(const absl::Status& status, ErrorForm form) {
+  HttpResponse response = JsonResponse(ErrorBody(status, form));
   response.status = HttpStatusOf(status.code());
   if (const auto delay = RetryDelayOf(status)) {
     const int64_t milliseconds = absl::ToInt64Milliseconds(*delay);
@@ -85,8 +122,8 @@ HttpResponse ErrorResponse(const absl::Status& status) {
   return response;
 }
 
-HttpResponse ErrorResponse(int http_status, const std::string& message) {
-  HttpResponse response = JsonResponse(MakeBody(http_status, message, "", ""));
+HttpResponse ErrorResponse(int http_status, const std::string& message, ErrorForm form) {
+  HttpResponse response = JsonResponse(BodyOf({http_status, message, "", ""}, form));
   response.status = http_status;
   return response;
 }

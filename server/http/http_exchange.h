@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "server/http/asio.h"
 #include "server/http/http_message.h"
 
@@ -34,5 +35,9 @@ class HttpExchange {
 };
 
 using HttpHandler = std::function<asio::awaitable<void>(HttpExchange&)>;
+
+// Told of what the server refuses before any handler sees it: what is no HTTP, too large, too slow, or one too many.
+// The request is what had been read of it.
+using HttpRefusalObserver = std::function<void(const HttpRequest&, absl::StatusCode)>;
 
 }  // namespace quire

@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "engine/types/string_view.h"
 #include "server/http/body_budget.h"
+#include "server/tenants/tenant.h"
 
 namespace quire {
 
@@ -23,6 +24,7 @@ struct HttpRequest {
   std::string query;   // As it was sent: "a=1&b=2".
   std::vector<std::pair<std::string, std::string>> headers;
   HttpBody body;
+  TenantPtr tenant = nullptr;  // Whose it is, once that is known.
   std::string id;  // The client's X-Request-Id, or one made up.
 
   // The first header of that name, in any case; empty where there is none.

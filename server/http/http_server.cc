@@ -57,12 +57,14 @@ void SetUp(tcp::socket& socket) {
 
 }  // namespace
 
-HttpServer::HttpServer(const HttpServerOptions& options, HttpHandler handler)
+HttpServer::HttpServer(const HttpServerOptions& options, HttpHandler handler, HttpRefusalObserver on_refusal)
     : max_connections_(ConnectionLimit(options.max_connections)),
-      context_{.handler = std::move(handler), .cors_origin = options.cors_origin} {}
+      context_{.handler = std::move(handler), .on_refusal = std::move(on_refusal), .cors_origin = options.cors_origin} {
+}
 
-absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpServerOptions& options, HttpHandler handler) {
-  std::unique_ptr<HttpServer> server(new HttpServer(options, std::move(handler)));
+absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpServerOptions& options, HttpHandler handler,
+                                                              HttpRefusalObserver on_refusal) {
+  std::unique_ptr<HttpServer> server(new HttpServer(options, std::move(handler), std::move(on_refusal)));
   if (absl::Status status = server->Listen(options); !status.ok()) return status;
   asio::co_spawn(server->io_, server->AcceptAll(), asio::detached);
   server->thread_ = std::thread([&server = *server] { server.Run(); });
@@ -120,6 +122,7 @@ void HttpServer::Serve(tcp::socket socket) {
   SetUp(socket);
   if (sessions_.size() >= static_cast<size_t>(max_connections_)) {
     error_code ignored;
+    context_.on_refusal(HttpRequest(), absl::StatusCode::kResourceExhausted);
     socket.write_some(asio::buffer(kTooManyConnections, sizeof(kTooManyConnections) - 1), ignored);
     return;
   }

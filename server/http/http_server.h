@@ -24,7 +24,8 @@ struct HttpServerOptions {
 class HttpServer {
  public:
   // Listens once this returns. UNAVAILABLE when the address cannot be listened on.
-  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const HttpServerOptions& options, HttpHandler handler);
+  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const HttpServerOptions& options, HttpHandler handler,
+                                                           HttpRefusalObserver on_refusal);
   // Shuts down at once.
   ~HttpServer();
   HttpServer(const HttpServer&) = delete;
@@ -40,7 +41,7 @@ class HttpServer {
   void Shutdown(absl::Time deadline);
 
  private:
-  HttpServer(const HttpServerOptions& options, HttpHandler handler);
+  HttpServer(const HttpServerOptions& options, HttpHandler handler, HttpRefusalObserver on_refusal);
 
   absl::Status Listen(const HttpServerOptions& options);
   void Run();

@@ -47,7 +47,7 @@ constexpr seconds kLingerTimeout{2};
 
 }  // namespace
 
-const HttpSession::Refusal HttpSession::kBodiesTooLarge = {503,
+const HttpSession::Refusal HttpSession::kBodiesTooLarge = {503, absl::StatusCode::kResourceExhausted,
                                                            "too many large requests are being read; try again later"};
 
 HttpSession::HttpSession(tcp::socket socket, HttpSessionContext& context)
@@ -146,14 +146,19 @@ bool HttpSession::ReserveBody(Parser& parser) {
 }
 
 std::optional<HttpSession::Refusal> HttpSession::RefusalOf(const error_code& error) const {
-  if (timed_out_) return Refusal{408, "the request took too long to arrive"};
+  using Code = absl::StatusCode;
+  if (timed_out_) return Refusal{408, Code::kDeadlineExceeded, "the request took too long to arrive"};
   if (error == http::error::header_limit || error == http::error::buffer_overflow) {
-    return Refusal{431, "the request's header must be at most 32 KiB long"};
+    return Refusal{431, Code::kInvalidArgument, "the request's header must be at most 32 KiB long"};
   }
-  if (error == http::error::body_limit) return Refusal{413, "the request's body must be at most 16 MiB long"};
+  if (error == http::error::body_limit) {
+    return Refusal{413, Code::kInvalidArgument, "the request's body must be at most 16 MiB long"};
+  }
   const bool ended = error == http::error::end_of_stream || error == http::error::partial_message;
-  if (ended || error.category() != make_error_code(http::error::end_of_stream).category()) return Refusal{0, ""};
-  return Refusal{400, "the request is not HTTP/1.1"};
+  if (ended || error.category() != make_error_code(http::error::end_of_stream).category()) {
+    return Refusal{0, Code::kCancelled, ""};
+  }
+  return Refusal{400, Code::kInvalidArgument, "the request is not HTTP/1.1"};
 }
 
 void HttpSession::TakeRequest(Parser& parser) {
@@ -191,14 +196,15 @@ asio::awaitable<void> HttpSession::Answer() {
   if (sent_ == Sent::kEverything || disconnected_) co_return;
   keep_alive_ = false;
   if (sent_ == Sent::kNothing) {
-    HttpResponse failed = ErrorResponse(500, "answering the request failed");
+    HttpResponse failed = ErrorResponse(500, "answering the request failed", ErrorFormOf(request_));
     co_await Respond(std::move(failed));
   }
 }
 
 asio::awaitable<void> HttpSession::RefuseAndLinger(Refusal refusal) {
   keep_alive_ = false;
-  HttpResponse response = ErrorResponse(refusal.status, refusal.message);
+  context_.on_refusal(request_, refusal.code);
+  HttpResponse response = ErrorResponse(refusal.status, refusal.message, ErrorFormOf(request_));
   if (refusal.status == 503) response.headers.emplace_back("Retry-After", "1");
   co_await Respond(std::move(response));
   error_code error;
@@ -215,9 +221,10 @@ void HttpSession::SetCommonFields(Message& message) {
   if (context_.draining) keep_alive_ = false;
   message.version(version_);
   message.set("X-Request-Id", request_.id);
+  if (ErrorFormOf(request_) == ErrorForm::kAnthropic) message.set("Request-Id", request_.id);
   if (!context_.cors_origin.empty()) {
     message.set(http::field::access_control_allow_origin, context_.cors_origin);
-    message.set(http::field::access_control_allow_methods, "GET, POST, OPTIONS");
+    message.set(http::field::access_control_allow_methods, "GET, POST, DELETE, OPTIONS");
     message.set(http::field::access_control_allow_headers, "*, Authorization");
     message.set(http::field::access_control_expose_headers, "X-Request-Id, Retry-After");
   }

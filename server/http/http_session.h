@@ -21,6 +21,7 @@ namespace quire {
 // What all sessions of a server share. Outlives them.
 struct HttpSessionContext {
   HttpHandler handler;
+  HttpRefusalObserver on_refusal;
   std::string cors_origin;  // For Access-Control-Allow-Origin; empty: pages of other origins are not served.
   BodyBudget body_budget{size_t{256} << 20};
   bool draining = false;  // Connections end with the answer that they wait for.
@@ -51,6 +52,7 @@ class HttpSession final : public HttpExchange, public std::enable_shared_from_th
   using Parser = boost::beast::http::request_parser<boost::beast::http::string_body>;
   struct Refusal {
     int status;
+    absl::StatusCode code;
     const char* message;
   };
   static const Refusal kBodiesTooLarge;

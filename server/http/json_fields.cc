@@ -77,6 +77,8 @@ const Json* JsonFields::Find(const std::string& name) const {
   return it == object_.end() || it->is_null() ? nullptr : &*it;
 }
 
+absl::Status JsonFields::Missing(const std::string& name) const { return InvalidField(Path(name), "must be set"); }
+
 absl::Status JsonFields::ReadObject(const std::string& name, std::optional<JsonFields>& fields) const {
   const Json* json = Find(name);
   if (json == nullptr) return absl::OkStatus();

@@ -45,10 +45,17 @@ class JsonFields {
   absl::Status Read(const std::string& name, std::optional<T>& value) const {
     return Find(name) == nullptr ? absl::OkStatus() : Read(name, value.emplace());
   }
+  // The same for a field that there has to be.
+  template <typename T>
+  absl::Status ReadRequired(const std::string& name, T& value) const {
+    return Find(name) == nullptr ? Missing(name) : Read(name, value);
+  }
   // The object in a field; none where it is absent.
   absl::Status ReadObject(const std::string& name, std::optional<JsonFields>& fields) const;
 
  private:
+  absl::Status Missing(const std::string& name) const;
+
   const Json& object_;
   const std::string path_;
 };

@@ -25,14 +25,15 @@ asio::awaitable<void> Router::Handle(HttpExchange& exchange) const {
   const HttpRequest& request = exchange.request();
   const Methods* methods = Find(request.path);
   if (methods == nullptr) {
-    return exchange.Respond(ErrorResponse(404, absl::StrCat("there is nothing at ", request.path)));
+    return exchange.Respond(
+        ErrorResponse(404, absl::StrCat("there is nothing at ", request.path), ErrorFormOf(request)));
   }
   const auto handler = methods->find(request.method);
   if (handler != methods->end()) return handler->second(exchange);
   std::string allowed;
   for (const auto& [method, unused] : *methods) absl::StrAppend(&allowed, allowed.empty() ? "" : ", ", method);
-  HttpResponse response =
-      ErrorResponse(405, absl::StrCat(request.path, " answers to ", allowed, ", not to ", request.method));
+  HttpResponse response = ErrorResponse(
+      405, absl::StrCat(request.path, " answers to ", allowed, ", not to ", request.method), ErrorFormOf(request));
   response.headers.emplace_back("Allow", std::move(allowed));
   return exchange.Respond(std::move(response));
 }

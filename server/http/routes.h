@@ -8,5 +8,7 @@ namespace quire {
 
 // For HttpServer. `pipeline` outlives it.
 HttpHandler MakeHttpHandler(ServingPipeline& pipeline);
+// Puts the server's own refusals beside those of handlers, in metrics and in the request log.
+HttpRefusalObserver NoteHttpRefusals(ServingPipeline& pipeline);
 
 }  // namespace quire

@@ -1,6 +1,7 @@
 #include "server/http/stats.h"
 
 #include <memory>
+#include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "server/http/http_errors.h"
@@ -11,6 +12,19 @@
 namespace quire {
 namespace {
 
+// Null: there is no such tier.
+Json ToJson(const TierStats& stats) {
+  if (stats.capacity == 0) return nullptr;
+  return {{"capacity", stats.capacity},
+          {"pages", stats.pages},
+          {"page_bytes", stats.page_bytes},
+          {"pages_read_total", stats.pages_read},
+          {"pages_written_total", stats.pages_written},
+          {"pages_evicted_total", stats.pages_evicted},
+          {"pages_refused_total", stats.pages_refused},
+          {"failures_total", stats.failures}};
+}
+
 Json ToJson(const EngineStats& stats) {
   return {{"requests_running", stats.requests_running},
           {"requests_waiting", stats.requests_waiting},
@@ -19,10 +33,25 @@ Json ToJson(const EngineStats& stats) {
           {"kv_pages_shared", stats.blocks.shared},
           {"kv_pages_cached", stats.blocks.cached},
           {"kv_pages_free", stats.blocks.free},
+          {"kv_pages_leased", stats.blocks.leased},
+          {"kv_pages_pinned", stats.blocks.pinned},
+          {"leases", stats.leases},
           {"prompt_tokens_total", stats.prompt_tokens_total},
           {"cached_tokens_total", stats.cached_tokens_total},
           {"completion_tokens_total", stats.completion_tokens_total},
-          {"preemptions_total", stats.preemptions_total}};
+          {"preemptions_total", stats.preemptions_total},
+          {"kv_host", ToJson(stats.host_tier)},
+          {"kv_disk", ToJson(stats.disk_tier)}};
+}
+
+Json ToJson(const TenantUsage& usage) {
+  return {{"tenant", usage.tenant},
+          {"requests_alive", usage.requests_alive},
+          {"requests_total", usage.requests_total},
+          {"refused_total", usage.refused_total},
+          {"prompt_tokens_total", usage.prompt_tokens_total},
+          {"cached_tokens_total", usage.cached_tokens_total},
+          {"completion_tokens_total", usage.completion_tokens_total}};
 }
 
 }  // namespace
@@ -40,7 +69,11 @@ asio::awaitable<void> GetStats(const HttpApi& api, HttpExchange& exchange) {
     co_return;
   }
   co_await done->Wait();
-  co_await exchange.Respond(JsonResponse(ToJson(*stats)));
+  Json answer = ToJson(*stats);
+  answer["tenants"] = Json::array();
+  for (const TenantUsage& usage : api.pipeline.tenant_usage()) answer["tenants"].push_back(ToJson(usage));
+  HttpResponse response = JsonResponse(answer);
+  co_await exchange.Respond(std::move(response));
 }
 
 }  // namespace quire

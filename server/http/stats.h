@@ -6,7 +6,7 @@
 
 namespace quire {
 
-// A snapshot between two steps, its names those of quire.v1.Stats.
+// A snapshot between two steps, its names those of quire.v1.Stats, and each tenant's usage.
 asio::awaitable<void> GetStats(const HttpApi& api, HttpExchange& exchange);
 
 }  // namespace quire

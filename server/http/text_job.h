@@ -35,10 +35,7 @@ asio::awaitable<absl::StatusOr<T>> RunOnTextWorker(HttpExchange& exchange, Servi
     }
     done->Notify();
   });
-  if (!posted) {
-    const absl::Status busy = absl::ResourceExhaustedError("too many texts wait to be read; try again later");
-    co_return WithRetryDelay(busy, absl::Seconds(1));
-  }
+  if (!posted) co_return TryAgainLater("too many texts wait to be read");
   co_await done->Wait();
   co_return *std::move(*result);
 }

@@ -5,12 +5,11 @@
 #include <vector>
 
 #include "engine/types/status_macros.h"
-#include "server/http/http_errors.h"
 #include "server/http/json_fields.h"
 #include "server/http/openai/chat_messages.h"
 #include "server/http/openai/logprobs_json.h"
 #include "server/http/openai/request_fields.h"
-#include "server/http/text_job.h"
+#include "server/http/text_answer.h"
 #include "server/status_details.h"
 
 namespace quire {
@@ -68,21 +67,6 @@ absl::StatusOr<std::vector<TokenId>> ParseDetokenize(const HttpApi& api, const J
   RETURN_IF_ERROR(fields.Read("tokens", tokens));
   RETURN_IF_ERROR(api.checks.TokensToDetokenize("tokens", tokens));
   return tokens;
-}
-
-// Reads the body and does the work with it on the text worker.
-template <typename Request>
-asio::awaitable<void> AnswerByText(const HttpApi& api, HttpExchange& exchange,
-                                   absl::StatusOr<Request> (*parse)(const HttpApi&, const Json&),
-                                   absl::StatusOr<Json> (*run)(const HttpApi&, const Request&)) {
-  TextJob<Json> job = [&api, parse, run, body = std::move(exchange.request().body)]() -> absl::StatusOr<Json> {
-    ASSIGN_OR_RETURN(const Json object, ParseJsonObject(body.text));
-    ASSIGN_OR_RETURN(const Request request, parse(api, object));
-    return run(api, request);
-  };
-  const absl::StatusOr<Json> answer = co_await RunOnTextWorker(exchange, api.pipeline, std::move(job));
-  HttpResponse response = answer.ok() ? JsonResponse(*answer) : ErrorResponse(answer.status());
-  co_await exchange.Respond(std::move(response));
 }
 
 }  // namespace

@@ -35,17 +35,53 @@ prometheus::Gauge& AddPages(prometheus::Registry& registry, const std::string& s
                   {{"state", state}});
 }
 
+prometheus::Gauge& AddLeasedPages(prometheus::Registry& registry, const std::string& kind) {
+  return AddGauge(registry, "quire_kv_pages_leased", "Of the used pages, those that leases hold, by the stronger kind",
+                  {{"kind", kind}});
+}
+
+prometheus::Counter& AddTierEvent(prometheus::Registry& registry, const std::string& tier, const std::string& event) {
+  return AddCounter(registry, "quire_kv_tier_pages_total",
+                    "KV pages read from a tier, written to it, given up there for others, and refused as damaged",
+                    {{"tier", tier}, {"event", event}});
+}
+
 prometheus::Counter& AddStepPart(prometheus::Registry& registry, const std::string& part) {
   return AddCounter(registry, "quire_step_part_seconds_total", "Time that steps took, by part", {{"part", part}});
 }
 
 }  // namespace
 
+TierMetrics::TierMetrics(prometheus::Registry& registry, const std::string& tier)
+    : pages_(AddGauge(registry, "quire_kv_tier_pages", "KV pages that a tier outside the pool has", {{"tier", tier}})),
+      bytes_(AddGauge(registry, "quire_kv_tier_bytes", "What they take", {{"tier", tier}})),
+      read_(AddTierEvent(registry, tier, "read")),
+      written_(AddTierEvent(registry, tier, "written")),
+      evicted_(AddTierEvent(registry, tier, "evicted")),
+      refused_(AddTierEvent(registry, tier, "refused")),
+      failures_(AddCounter(registry, "quire_kv_tier_failures_total", "Reads and writes of a tier that failed",
+                           {{"tier", tier}})) {}
+
+void TierMetrics::Follow(const TierStats& stats) {
+  pages_.Set(static_cast<double>(stats.pages));
+  bytes_.Set(static_cast<double>(stats.pages * stats.page_bytes));
+  read_.Follow(stats.pages_read);
+  written_.Follow(stats.pages_written);
+  evicted_.Follow(stats.pages_evicted);
+  refused_.Follow(stats.pages_refused);
+  failures_.Follow(stats.failures);
+}
+
 QuireMetrics::QuireMetrics(prometheus::Registry& registry, const MetricsOptions& options)
     : streams_open_(AddGauge(registry, "quire_streams_open", "Answers that clients have not read to the end yet", {})),
       pages_used_(AddPages(registry, "used")),
       pages_cached_(AddPages(registry, "cached")),
       pages_free_(AddPages(registry, "free")),
+      pages_preferred_(AddLeasedPages(registry, "preferred")),
+      pages_pinned_(AddLeasedPages(registry, "pinned")),
+      leases_(AddGauge(registry, "quire_leases", "Leases on cached prefixes", {})),
+      host_tier_(registry, "host"),
+      disk_tier_(registry, "disk"),
       step_seconds_(AddHistogram(registry, "quire_step_seconds", "Time of a step of the engine", {}, kStepSeconds)),
       schedule_seconds_(AddStepPart(registry, "schedule")),
       model_seconds_(AddStepPart(registry, "model")),
@@ -74,6 +110,11 @@ void QuireMetrics::StepDone(const StepReport& report) {
   pages_used_.Set(static_cast<double>(pages.used));
   pages_cached_.Set(static_cast<double>(pages.cached));
   pages_free_.Set(static_cast<double>(pages.free));
+  pages_preferred_.Set(static_cast<double>(pages.leased - pages.pinned));
+  pages_pinned_.Set(static_cast<double>(pages.pinned));
+  leases_.Set(static_cast<double>(report.stats.leases));
+  host_tier_.Follow(report.stats.host_tier);
+  disk_tier_.Follow(report.stats.disk_tier);
   if (report.num_scheduled_tokens == 0) return;
   Observe(step_seconds_, report.timings.total());
   schedule_seconds_.Increment(absl::ToDoubleSeconds(report.timings.schedule));

@@ -4,6 +4,7 @@
 #include <prometheus/registry.h>
 
 #include <map>
+#include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
@@ -13,6 +14,22 @@
 #include "server/request_origin.h"
 
 namespace quire {
+
+// Of one tier of pages outside the pool.
+class TierMetrics {
+ public:
+  TierMetrics(prometheus::Registry& registry, const std::string& tier);
+  void Follow(const TierStats& stats);
+
+ private:
+  prometheus::Gauge& pages_;
+  prometheus::Gauge& bytes_;
+  TotalCounter read_;
+  TotalCounter written_;
+  TotalCounter evicted_;
+  TotalCounter refused_;
+  TotalCounter failures_;
+};
 
 class QuireMetrics {
  public:
@@ -35,6 +52,11 @@ class QuireMetrics {
   prometheus::Gauge& pages_used_;
   prometheus::Gauge& pages_cached_;
   prometheus::Gauge& pages_free_;
+  prometheus::Gauge& pages_preferred_;
+  prometheus::Gauge& pages_pinned_;
+  prometheus::Gauge& leases_;
+  TierMetrics host_tier_;
+  TierMetrics disk_tier_;
   prometheus::Histogram& step_seconds_;
   prometheus::Counter& schedule_seconds_;
   prometheus::Counter& model_seconds_;

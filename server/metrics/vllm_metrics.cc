@@ -118,7 +118,7 @@ void VllmMetrics::StepDone(const StepReport& report) {
   const EngineStats& stats = report.stats;
   num_requests_running_.Set(static_cast<double>(stats.requests_running));
   num_requests_waiting_.Set(static_cast<double>(stats.requests_waiting));
-  kv_cache_usage_perc_.Set(static_cast<double>(stats.blocks.used) /
+  kv_cache_usage_perc_.Set(static_cast<double>(stats.blocks.used - stats.blocks.yielding) /
                            static_cast<double>(std::max<int64_t>(stats.blocks.total, 1)));
   if (prefix_caching_) {
     prefix_cache_queries_.Follow(stats.prompt_tokens_total);

@@ -1,6 +1,7 @@
 #include "tests/block_manager/page_model.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <optional>
 #include <random>
@@ -25,6 +26,12 @@ struct Sequence {
   int num_scheduled = 0;
 };
 
+// What the history knows of a lease that nobody has ended.
+struct Held {
+  std::vector<TokenId> tokens;
+  Lease lease;
+};
+
 class History {
  public:
   explicit History(uint64_t seed) : random_(seed), options_(RandomOptions()), manager_(options_) {
@@ -34,6 +41,7 @@ class History {
   std::string Run(int num_steps) {
     for (step_ = 0; step_ < num_steps && error_.empty(); ++step_) Step();
     while (!sequences_.empty() && error_.empty()) Stop(*sequences_.back()), sequences_.pop_back();
+    while (!held_.empty() && error_.empty()) Unpin(held_.begin()->first);
     const BlockCounts counts = manager_.counts();
     Expect(counts.used == 0, "pages are in use when nobody is left");
     manager_.ClearCache();
@@ -53,6 +61,8 @@ class History {
     options.block_size = kBlockSizes[Draw(7)];
     options.enable_prefix_caching = !OneIn(8);
     options.key_bits = kKeyBits[Draw(3)];
+    options.max_pinned_blocks = OneIn(2) ? Draw(options.num_blocks) : 0;
+    options.max_leases = 1 + Draw(12);
     return options;
   }
 
@@ -76,7 +86,8 @@ class History {
 
   void Step() {
     if (sequences_.size() < 12 && OneIn(2)) Arrive();
-    if (OneIn(64)) manager_.ClearCache(), CheckInvariants();
+    if (OneIn(64)) manager_.ClearCache(), held_.clear(), CheckInvariants();
+    if (OneIn(3)) DisturbLeases();
     for (size_t i = 0; i < sequences_.size(); ++i) {
       if (!sequences_[i]->running) Admit(*sequences_[i]);
     }
@@ -91,6 +102,75 @@ class History {
       RunStep();
     }
     FollowEvents();
+    CheckLeases();
+  }
+
+  // Leases are taken, given back, and end in time; parts of the cache are given up.
+  void DisturbLeases() {
+    manager_.EndLeases(step_);
+    std::erase_if(held_, [this](const auto& entry) { return entry.second.lease.options.expires <= step_; });
+    if (!sequences_.empty() && OneIn(2)) Pin(sequences_[Draw(static_cast<int>(sequences_.size()))]->tokens);
+    if (!past_.empty() && OneIn(2)) Pin(past_[Draw(static_cast<int>(past_.size()))]);
+    if (!held_.empty() && OneIn(3)) Unpin(std::next(held_.begin(), Draw(static_cast<int>(held_.size())))->first);
+    if (!past_.empty() && OneIn(4)) Evict();
+    CheckInvariants();
+    CheckLeases();
+  }
+
+  void Pin(const std::vector<TokenId>& tokens) {
+    LeaseOptions options;
+    options.owner = OneIn(4);
+    options.kind = OneIn(2) ? LeaseKind::kPinned : LeaseKind::kPreferred;
+    options.or_preferred = OneIn(2);
+    options.priority = Draw(3);
+    if (OneIn(2)) options.expires = step_ + Draw(30);
+    const LeaseResult result = manager_.Pin(tokens, options);
+    if (result.outcome != LeaseOutcome::kLeased) return;
+    Expect(result.lease.num_tokens <= static_cast<int>(tokens.size()), "a lease keeps more than was asked for");
+    held_[result.lease.id] = {tokens, result.lease};
+  }
+
+  void Unpin(LeaseId id) {
+    const uint64_t owner = held_[id].lease.options.owner;
+    Expect(!manager_.Unpin(owner + 1, id), "a stranger ended a lease");
+    // One that gave everything up has ended by itself.
+    const bool lives = manager_.FindLease(id) != nullptr;
+    Expect(manager_.Unpin(owner, id) == lives, "a lease could not be ended");
+    held_.erase(id);
+    CheckInvariants();
+  }
+
+  void Evict() {
+    const int num_cached = static_cast<int>(manager_.counts().cached);
+    const int64_t num_used = manager_.counts().used;
+    int num_evicted = 0;
+    if (OneIn(3)) {
+      num_evicted = manager_.EvictAll();
+      Expect(manager_.counts().cached == 0, "something is cached after all was evicted");
+    } else if (OneIn(2)) {
+      num_evicted = manager_.EvictOwner(OneIn(2));
+    } else {
+      num_evicted = manager_.EvictPrefix(past_[Draw(static_cast<int>(past_.size()))], OneIn(2));
+    }
+    Expect(manager_.counts().cached == num_cached - num_evicted, "another number was evicted than is said");
+    Expect(manager_.counts().used == num_used, "pages were evicted that somebody holds");
+  }
+
+  // What a lease keeps can be used; a pinned one keeps all of it.
+  void CheckLeases() {
+    for (auto& [id, held] : held_) {
+      const Lease* lease = manager_.FindLease(id);
+      const int num_tokens = lease == nullptr ? 0 : lease->num_tokens;
+      Expect(num_tokens <= held.lease.num_tokens, "a lease grew");
+      const bool pinned = held.lease.options.kind == LeaseKind::kPinned;
+      Expect(!pinned || num_tokens == held.lease.num_tokens, "a pinned lease gave something up");
+      held.lease.num_tokens = num_tokens;
+      std::vector<TokenId> tokens(held.tokens.begin(), held.tokens.begin() + num_tokens);
+      tokens.push_back(0);
+      const int full = num_tokens / options_.block_size * options_.block_size;
+      Expect(manager_.CountCached(tokens, held.lease.options.owner) >= full, "what a lease keeps is not found");
+    }
+    std::erase_if(held_, [](const auto& entry) { return entry.second.lease.num_tokens == 0; });
   }
 
   // What a reader that came at some step knows of the index.
@@ -108,7 +188,7 @@ class History {
 
   // Few distinct tokens, and beginnings of what was there before, so that prefixes meet.
   void Arrive() {
-    const int longest = options_.num_blocks * options_.block_size;
+    const int longest = (options_.num_blocks - options_.max_pinned_blocks) * options_.block_size;
     auto sequence = std::make_unique<Sequence>();
     if (!past_.empty()) sequence->tokens = past_[Draw(static_cast<int>(past_.size()))];
     sequence->tokens.resize(Draw(static_cast<int>(sequence->tokens.size()) + 1));
@@ -139,7 +219,7 @@ class History {
       Expect(sequence.num_computed < num_tokens, "no token is left to compute");
       Expect(sequence.num_computed <= num_cached, "more is cached than CountCached finds");
       Expect(sequence.reuse || sequence.num_computed == 0, "something was reused where nothing may be");
-      Expect(after.free + after.cached >= reserve, "the reserve was not kept");
+      Expect(after.free + after.cached + after.yielding >= reserve, "the reserve was not kept");
       Expect(static_cast<int>(sequence.table.blocks.size()) == manager_.BlocksFor(num_tokens), "pages are missing");
     } else {
       Expect(!alone, "what fits an empty pool was not admitted to one that nobody uses");
@@ -249,6 +329,7 @@ class History {
   std::vector<std::vector<uint64_t>> pages_;
   std::vector<std::unique_ptr<Sequence>> sequences_;
   std::vector<std::vector<TokenId>> past_;
+  std::map<LeaseId, Held> held_;
   std::optional<PageMirror> mirror_;
   int step_ = 0;
   std::string error_;

@@ -57,13 +57,13 @@ class HttpAbuseTest(unittest.TestCase):
         return self.server.log()[begin:]
 
     def test_bodies_that_are_no_requests(self):
-        path = "/v1/chat/completions"
         deep = b'{"messages":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}"
         wide = b'{"messages":[' + b"{}," * 4_000_000 + b"{}]}"
         keys = b"{" + b",".join(b'"%d":0' % i for i in range(300_000)) + b"}"
-        for body in (b"", b"[]", b"null", b"{", b'{"messages": "\xff\xfe"}', b"\0" * 1000, deep, wide, keys):
-            self.assertEqual(self.status_of(post(path, body)), 400, body[:20])
-        self.assertEqual(self.status_of(post(path, b" " * (16 * 1024 * 1024 + 1))), 413)
+        for path in ("/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/messages/count_tokens"):
+            for body in (b"", b"[]", b"null", b"{", b'{"messages": "\xff\xfe"}', b"\0" * 1000, deep, wide, keys):
+                self.assertEqual(self.status_of(post(path, body)), 400, (path, body[:20]))
+            self.assertEqual(self.status_of(post(path, b" " * (16 * 1024 * 1024 + 1))), 413)
         self.assert_works()
 
     def test_headers_that_never_end(self):

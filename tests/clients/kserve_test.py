@@ -11,6 +11,7 @@ import grpc
 import numpy
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 from quire_server import MODEL_NAME, QuireServer
@@ -265,6 +266,16 @@ class StreamTest(ClientCase):
         self.result()
         self.client.stop_stream(cancel_requests=True)
         self.await_idle()
+
+
+class MetadataTest(unittest.TestCase):
+    def test_a_refusal_is_all_trailers_so_that_gateways_take_it_elsewhere(self):
+        with grpc.insecure_channel(server.grpc_target) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            call = stub.ModelInfer.future(service_pb2.ModelInferRequest(model_name="x"), metadata=[("x-request-id", "mine")])
+            self.assertEqual(call.exception(PATIENCE_S).code(), grpc.StatusCode.NOT_FOUND)
+            self.assertEqual(list(call.initial_metadata()), [])
+            self.assertEqual(dict(call.trailing_metadata())["x-request-id"], "mine")
 
 
 class AsyncTest(unittest.IsolatedAsyncioTestCase):

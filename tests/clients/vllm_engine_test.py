@@ -97,11 +97,22 @@ class VllmEngineTest(unittest.TestCase):
 
     def test_refuses_at_once_what_it_does_not_serve(self):
         unimplemented = grpc.StatusCode.UNIMPLEMENTED
-        self.expect_error(unimplemented, lambda: self.stub.Embed(vllm.EmbedRequest(), timeout=5))
         self.expect_error(unimplemented, lambda: self.stub.StartProfile(common.StartProfileRequest(), timeout=5))
         channel = grpc.insecure_channel(self.server.grpc_target)
         self.expect_error(unimplemented,
                           lambda: channel.unary_unary("/sglang.grpc.scheduler.SglangScheduler/HealthCheck")(b"", timeout=5))
+
+    def embed(self, *input_ids, **fields):
+        return self.stub.Embed(vllm.EmbedRequest(tokenized=vllm.TokenizedInput(input_ids=input_ids), **fields), timeout=TIMEOUT_S)
+
+    def test_embeds_prompts(self):
+        one, again, other = self.embed(504, 2365), self.embed(504, 2365, request_id="e"), self.embed(2365)
+        self.assertEqual((one.prompt_tokens, one.embedding_dim, len(one.embedding)), (2, 576, 576))
+        self.assertAlmostEqual(sum(x * x for x in one.embedding), 1, places=5)
+        self.assertEqual(one.embedding, again.embedding)
+        self.assertNotEqual(one.embedding, other.embedding)
+        self.assertIn("input_ids", self.expect_error(grpc.StatusCode.INVALID_ARGUMENT, lambda: self.embed()))
+        self.assertIn("input_ids[0]", self.expect_error(grpc.StatusCode.INVALID_ARGUMENT, lambda: self.embed(10**9)))
 
     def test_gives_its_tokenizer_out(self):
         chunks = list(self.stub.GetTokenizer(common.GetTokenizerRequest(), timeout=TIMEOUT_S))

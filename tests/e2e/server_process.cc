@@ -172,6 +172,7 @@ Completion Collect(grpc::ClientReader<v1::GenerateResponse>& stream, int index) 
     ++completion.messages;
     if (response.has_usage()) completion.usage = response.usage();
     if (response.has_timings()) completion.timings = response.timings();
+    if (response.has_session()) completion.session = response.session();
     for (const auto& logprob : response.prompt_logprobs()) completion.prompt_logprobs.push_back(logprob);
     if (response.index() != index) continue;
     completion.text += response.text();

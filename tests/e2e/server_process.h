@@ -65,6 +65,7 @@ struct Completion {
   v1::FinishReason finish_reason = v1::FINISH_REASON_UNSPECIFIED;
   v1::Usage usage;
   v1::Timings timings;
+  v1::SessionState session;
   int messages = 0;
 };
 

@@ -54,6 +54,16 @@ TEST(Streaming, ASecondRequestFindsTheFirstOnesPromptInTheCacheAndSaysTheSame) {
   EXPECT_EQ(warm.token_ids, cold.token_ids);
 }
 
+TEST(Streaming, AStreamMayBeLongerThanThePoolWhereAWindowIsKept) {
+  ServerProcess server({"--kv-policy", "sink-window", "--kv-window-tokens", "96", "--kv-cache-memory", "3MiB"});
+  v1::GenerateRequest request = GreedyRequest("Once upon a time", 500);
+  request.mutable_sampling_params()->set_ignore_eos(true);
+  const Completion completion = Generate(server.inference(), request);
+  ASSERT_TRUE(completion.status.ok()) << completion.status.error_message();
+  EXPECT_EQ(completion.token_ids.size(), 500u);
+  EXPECT_LE(server.Stats().kv_pages_total() * 32, 160);
+}
+
 TEST(Streaming, AStopStringEndsTheTextBeforeItAndIsNotPartOfIt) {
   ServerProcess server;
   v1::GenerateRequest request = GreedyRequest("1, 2, 3, 4, 5, 6,", 60);

@@ -21,7 +21,7 @@ void ExpectEmbeddingsOfLoneRequests(EngineHarness& harness) {
     SCOPED_TRACE(id);
     if (!request.embed) continue;
     EXPECT_TRUE(harness.outcomes[id].over);
-    EXPECT_EQ(harness.outcomes[id].embedding, FakeModel::Embed(request.prompt));
+    EXPECT_EQ(harness.outcomes[id].embedding, harness.model.Embed(request.prompt));
     EXPECT_EQ(harness.outcomes[id].samples[0].tokens, std::vector<TokenId>());
   }
 }
@@ -82,7 +82,7 @@ TEST(EngineEmbedding, EndsARequestWhoseHiddenStateIsNotFinite) {
   harness.Submit(EmbeddingRequest(2, Prompt(8)));
   harness.RunToEnd();
   EXPECT_TRUE(absl::IsInternal(harness.outcomes[1].status));
-  EXPECT_EQ(harness.outcomes[2].embedding, FakeModel::Embed(Prompt(8)));
+  EXPECT_EQ(harness.outcomes[2].embedding, harness.model.Embed(Prompt(8)));
 }
 
 }  // namespace

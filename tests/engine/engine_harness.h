@@ -6,6 +6,7 @@
 #include <map>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "engine/engine.h"
 #include "tests/fakes/fake_model_runner.h"
 
@@ -62,9 +63,12 @@ struct Outcome {
 class EngineHarness {
  public:
   explicit EngineHarness(EngineOptions options = SmallEngine())
-      : model(options.vocab_size, options.eos_token_ids),
+      : EngineHarness(std::move(options), [](FakeModelRunner&) { return TierOptions(); }) {}
+  // `make_tiers` is given the runner.
+  EngineHarness(EngineOptions options, absl::FunctionRef<TierOptions(FakeModelRunner&)> make_tiers)
+      : model(options.vocab_size, options.eos_token_ids, options.kv_window),
         runner(model, options.blocks.num_blocks, options.blocks.block_size),
-        engine(WithClock(std::move(options)), runner) {}
+        engine(WithClock(std::move(options)), runner, make_tiers(runner)) {}
 
   void Submit(const GenerateRequest& request) {
     ASSERT_EQ(engine.Submit(request, now), absl::OkStatus());

@@ -315,7 +315,7 @@ TEST(Engine, ScoresThePromptOnceAcrossChunksAndPreemption) {
   harness.ExpectStreamsOfLoneRequests();
   EXPECT_GT(harness.engine.stats().preemptions_total, 0u);
   const Outcome& outcome = harness.outcomes[2];
-  const std::vector<float> expected = FakeModel::ScorePrompt(request.prompt);
+  const std::vector<float> expected = harness.model.ScorePrompt(request.prompt);
   ASSERT_EQ(outcome.prompt_logprobs.size(), expected.size());
   for (size_t i = 0; i < expected.size(); ++i) {
     EXPECT_EQ(outcome.prompt_logprobs[i].token, request.prompt[i + 1]);

@@ -1,6 +1,7 @@
 #include "tests/fakes/fake_model_runner.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
@@ -18,6 +19,53 @@ uint64_t Mix(uint64_t a, uint64_t b) {
   x = (x ^ (x >> 32)) * 0xd6e8feb86659fd93u;
   return x ^ (x >> 32);
 }
+
+// What the pages of a sequence hold that is served alone.
+class FakeContext {
+ public:
+  explicit FakeContext(const KvWindow& window) : window_(window) {}
+
+  void Read(TokenId token) {
+    const auto position = static_cast<int>(cached_.size());
+    const int num_dropped = window_.bounded() ? window_.NumDropped(position) : 0;
+    // The place before the token's may be a sink's.
+    int before = position - 1;
+    if (num_dropped > 0 && before < window_.sink_tokens + num_dropped) before -= num_dropped;
+    cached_.push_back(FakeModel::Extend(before < 0 ? 0 : cached_[before], token));
+    if (num_dropped == 0) {
+      attended_ = FakeModel::Attend(attended_, cached_.back());
+      return;
+    }
+    attended_ = 0;
+    for (int i = 0; i <= position; ++i) {
+      if (i < window_.sink_tokens || i >= window_.sink_tokens + num_dropped) {
+        attended_ = FakeModel::Attend(attended_, cached_[i]);
+      }
+    }
+  }
+  uint64_t attended() const { return attended_; }
+
+ private:
+  const KvWindow window_;
+  std::vector<uint64_t> cached_;
+  uint64_t attended_ = 0;
+};
+
+class FakeHostPages : public HostPages {
+ public:
+  FakeHostPages(int num_pages, int64_t page_bytes)
+      : num_pages_(num_pages), page_bytes_(page_bytes), bytes_(page_bytes * num_pages) {}
+  int num_pages() const override { return num_pages_; }
+  std::span<std::byte> page(int index) const override {
+    QUIRE_CHECK(index >= 0 && index < num_pages_);
+    return {bytes_.data() + index * page_bytes_, static_cast<size_t>(page_bytes_)};
+  }
+
+ private:
+  const int num_pages_;
+  const int64_t page_bytes_;
+  mutable std::vector<std::byte> bytes_;
+};
 
 }  // namespace
 
@@ -65,12 +113,8 @@ float FakeModel::Logprob(uint64_t attended, TokenId token) {
 std::vector<TokenId> FakeModel::Generate(std::span<const TokenId> prompt, const SamplingParams& params, int index,
                                          const TokenConstraint* constraint) const {
   const uint64_t seed = SampleSeed(params.seed, index);
-  uint64_t cached = 0, attended = 0;
-  const auto read = [&](TokenId token) {
-    cached = Extend(cached, token);
-    attended = Attend(attended, cached);
-  };
-  for (TokenId token : prompt) read(token);
+  FakeContext context(window_);
+  for (TokenId token : prompt) context.Read(token);
   const std::unique_ptr<TokenConstraint> state = constraint == nullptr ? nullptr : constraint->Clone();
   std::vector<uint32_t> mask(state == nullptr ? 0 : (vocab_size_ + 31) / 32);
   std::vector<TokenId> output;
@@ -78,7 +122,7 @@ std::vector<TokenId> FakeModel::Generate(std::span<const TokenId> prompt, const 
     const int position = static_cast<int>(prompt.size() + output.size());
     const bool forbid_stop = static_cast<int>(output.size()) < params.min_tokens;
     if (state != nullptr) QUIRE_CHECK(state->FillMask(mask).ok());
-    const TokenId token = Next(attended, seed, position, params, forbid_stop, mask);
+    const TokenId token = Next(context.attended(), seed, position, params, forbid_stop, mask);
     output.push_back(token);
     if (state != nullptr) {
       QUIRE_CHECK(state->Accept(token).ok());
@@ -88,7 +132,7 @@ std::vector<TokenId> FakeModel::Generate(std::span<const TokenId> prompt, const 
                            ? std::count(params.stop_token_ids.begin(), params.stop_token_ids.end(), token) > 0
                            : IsStop(token, params);
     if (stops && !forbid_stop) break;
-    read(token);
+    context.Read(token);
   }
   return output;
 }
@@ -97,22 +141,18 @@ std::vector<float> FakeModel::Embedding(uint64_t attended) {
   return {static_cast<float>(attended & 0xFFFFF), static_cast<float>(attended >> 44)};
 }
 
-std::vector<float> FakeModel::Embed(std::span<const TokenId> prompt) {
-  uint64_t cached = 0, attended = 0;
-  for (TokenId token : prompt) {
-    cached = Extend(cached, token);
-    attended = Attend(attended, cached);
-  }
-  return Embedding(attended);
+std::vector<float> FakeModel::Embed(std::span<const TokenId> prompt) const {
+  FakeContext context(window_);
+  for (TokenId token : prompt) context.Read(token);
+  return Embedding(context.attended());
 }
 
-std::vector<float> FakeModel::ScorePrompt(std::span<const TokenId> prompt) {
+std::vector<float> FakeModel::ScorePrompt(std::span<const TokenId> prompt) const {
   std::vector<float> scores;
-  uint64_t cached = 0, attended = 0;
+  FakeContext context(window_);
   for (size_t i = 0; i + 1 < prompt.size(); ++i) {
-    cached = Extend(cached, prompt[i]);
-    attended = Attend(attended, cached);
-    scores.push_back(Logprob(attended, prompt[i + 1]));
+    context.Read(prompt[i]);
+    scores.push_back(Logprob(context.attended(), prompt[i + 1]));
   }
   return scores;
 }
@@ -144,6 +184,54 @@ absl::StatusOr<std::span<const SampledToken>> FakeModelRunner::Await() {
   return std::span<const SampledToken>(results_);
 }
 
+absl::StatusOr<std::unique_ptr<HostPages>> FakeModelRunner::AllocateHostPages(int num_pages) {
+  return std::make_unique<FakeHostPages>(num_pages, page_bytes());
+}
+
+// Its slots, and whose it is.
+int64_t FakeModelRunner::page_bytes() const {
+  return static_cast<int64_t>(sizeof(Slot)) * block_size_ + static_cast<int64_t>(sizeof(int));
+}
+
+absl::StatusOr<uint64_t> FakeModelRunner::StartToHost(std::span<const PageTransfer> pages, HostPages& host) {
+  ++num_transfers_;
+  for (const PageTransfer& page : pages) {
+    transfers_.push_back({page, host.page(page.host_page).data(), true, num_transfers_});
+  }
+  return num_transfers_;
+}
+
+absl::StatusOr<uint64_t> FakeModelRunner::StartFromHost(std::span<const PageTransfer> pages, const HostPages& host) {
+  ++num_transfers_;
+  for (const PageTransfer& page : pages) {
+    transfers_.push_back({page, host.page(page.host_page).data(), false, num_transfers_});
+    std::fill_n(slots_.begin() + page.page * block_size_, block_size_, Slot{-1, kGarbage});
+  }
+  return num_transfers_;
+}
+
+absl::StatusOr<uint64_t> FakeModelRunner::TransfersDone(uint64_t wait_for) {
+  const bool all = wait_for == 0 && ++num_polls_ % transfer_period_ == 0;
+  const auto first_left = std::ranges::find_if(
+      transfers_, [&](const Transfer& transfer) { return !all && transfer.number > wait_for; });
+  std::for_each(transfers_.begin(), first_left, [this](const Transfer& transfer) { Perform(transfer); });
+  transfers_.erase(transfers_.begin(), first_left);
+  return transfers_.empty() ? num_transfers_ : transfers_.front().number - 1;
+}
+
+void FakeModelRunner::Perform(const Transfer& transfer) {
+  const auto slots = slots_.begin() + transfer.page.page * block_size_;
+  const size_t slot_bytes = sizeof(Slot) * block_size_;
+  int& tenant = tenants_[transfer.page.page];
+  if (transfer.to_host) {
+    std::memcpy(transfer.host, &*slots, slot_bytes);
+    std::memcpy(transfer.host + slot_bytes, &tenant, sizeof(tenant));
+  } else {
+    std::memcpy(&*slots, transfer.host, slot_bytes);
+    std::memcpy(&tenant, transfer.host + slot_bytes, sizeof(tenant));
+  }
+}
+
 void FakeModelRunner::Expect(bool condition, const char* what) {
   if (!condition && violation_.empty()) violation_ = absl::StrCat("step ", num_steps_, ": ", what);
 }
@@ -153,7 +241,8 @@ void FakeModelRunner::CheckShape() {
   const Batch& batch = *batch_;
   const size_t num_sequences = batch.context_lens.size();
   Expect(num_sequences > 0, "the batch is empty");
-  Expect(batch.positions.size() == batch.token_ids.size() && batch.slot_mapping.size() == batch.token_ids.size(),
+  Expect(batch.positions.size() == batch.token_ids.size() && batch.slot_mapping.size() == batch.token_ids.size() &&
+             batch.rotary_positions.size() == batch.token_ids.size(),
          "token arrays differ in length");
   Expect(batch.query_start.size() == num_sequences + 1 && batch.block_indptr.size() == num_sequences + 1,
          "sequence arrays differ in length");
@@ -169,6 +258,9 @@ void FakeModelRunner::CheckShape() {
       const int token = batch.query_start[i] + t;
       const int position = batch.context_lens[i] - num_tokens + t;
       Expect(batch.positions[token] == position, "a token is not at its position");
+      Expect(batch.rotary_positions[token] - position ==
+                 batch.rotary_positions[batch.query_start[i]] - batch.positions[batch.query_start[i]],
+             "the tokens of a sequence are not rotated for successive positions");
       const int page = batch.block_indices[batch.block_indptr[i] + position / block_size_];
       Expect(batch.slot_mapping[token] == page * block_size_ + position % block_size_,
              "a slot is not in the block table");
@@ -179,7 +271,10 @@ void FakeModelRunner::CheckShape() {
 // A page that the step writes to, by a token or by a copy, is in one sequence's table only.
 void FakeModelRunner::CheckOwnership() {
   std::vector<int> holders(tenants_.size()), written(slots_.size());
-  for (BlockId page : batch_->block_indices) ++holders[page];
+  for (size_t i = 0; i < batch_->context_lens.size(); ++i) {
+    if (IsRefreshed(i)) continue;  // Its pages are the next one's.
+    for (int j = batch_->block_indptr[i]; j < batch_->block_indptr[i + 1]; ++j) ++holders[batch_->block_indices[j]];
+  }
   for (int32_t slot : batch_->slot_mapping) {
     Expect(++written[slot] == 1, "a slot is written twice");
     Expect(holders[slot / block_size_] == 1, "a page is written while another sequence holds it");
@@ -189,6 +284,12 @@ void FakeModelRunner::CheckOwnership() {
     Expect(copy.num_tokens > 0 && copy.num_tokens <= block_size_, "a copy has no tokens or more than a page");
     Expect(holders[copy.destination] <= 1, "a page is copied to while two sequences hold it");
   }
+}
+
+// Whether these are sinks that are computed anew, for the sequence that comes next.
+bool FakeModelRunner::IsRefreshed(size_t sequence) const {
+  const int first = batch_->query_start[sequence];
+  return model_.window().sink_tokens > 0 && batch_->positions[first] == 0 && batch_->rotary_positions[first] > 0;
 }
 
 void FakeModelRunner::CopyPages() {
@@ -210,6 +311,7 @@ void FakeModelRunner::RunSequence(int sequence) {
   const int first = batch.query_start[sequence], last = batch.query_start[sequence + 1];
   const int first_page = batch.block_indptr[sequence];
   const auto pages = std::span(batch.block_indices).subspan(first_page, batch.block_indptr[sequence + 1] - first_page);
+  const int gap = batch.rotary_positions[first] - batch.positions[first];
   std::vector<TokenId> read_back;
   uint64_t attended = 0, previous = 0;
   bool poisoned = false;
@@ -218,9 +320,11 @@ void FakeModelRunner::RunSequence(int sequence) {
     Slot& slot = slots_[page * block_size_ + position % block_size_];
     const int token = first + position - batch.positions[first];
     if (token >= first) {
-      slot = {batch.token_ids[token], FakeModel::Extend(previous, batch.token_ids[token])};
+      slot = {batch.token_ids[token], FakeModel::Extend(previous, batch.token_ids[token]),
+              batch.rotary_positions[token]};
       if (position % block_size_ == 0) tenants_[page] = kUnknownTenant;
     }
+    Expect(slot.rotary_position == position + gap, "a token was rotated for another position");
     previous = slot.cached;
     attended = FakeModel::Attend(attended, slot.cached);
     read_back.push_back(slot.token);
@@ -235,8 +339,13 @@ void FakeModelRunner::RunSequence(int sequence) {
 }
 
 void FakeModelRunner::Answer(const LogitRow& row, uint64_t attended, std::span<const TokenId> read_back) {
-  Expect(row.position == static_cast<int>(read_back.size()), "a logit row has the wrong position");
-  Expect(std::equal(row.tokens.begin(), row.tokens.end(), read_back.begin(), read_back.end()),
+  const auto num_dropped = std::ssize(row.tokens) - std::ssize(read_back);
+  Expect(row.position == std::ssize(row.tokens) && num_dropped >= 0, "a logit row has the wrong position");
+  if (num_dropped < 0) return;
+  const size_t num_kept = num_dropped == 0 ? 0 : model_.window().sink_tokens;
+  Expect(num_dropped == 0 || num_dropped == model_.window().NumDropped(row.position - 1), "the wrong pages were dropped");
+  Expect(std::ranges::equal(row.tokens.first(num_kept), read_back.first(num_kept)) &&
+             std::ranges::equal(row.tokens.subspan(num_kept + num_dropped), read_back.subspan(num_kept)),
          "the pages of a sequence do not hold its tokens");
   SampledToken& sampled = results_.emplace_back();
   if (poisoned_ && poisoned_(row)) sampled.status = absl::InternalError("planned");

@@ -11,16 +11,18 @@
 #include "absl/status/status.h"
 #include "engine/runner/model_runner.h"
 #include "engine/sampling/token_constraint.h"
+#include "engine/scheduler/kv_window.h"
 
 namespace quire {
 
 // The arithmetic of the fake, without pages.
 class FakeModel {
  public:
-  explicit FakeModel(int vocab_size, std::vector<TokenId> eos_token_ids = {})
-      : vocab_size_(vocab_size), eos_token_ids_(std::move(eos_token_ids)) {}
+  explicit FakeModel(int vocab_size, std::vector<TokenId> eos_token_ids = {}, const KvWindow& window = {})
+      : vocab_size_(vocab_size), eos_token_ids_(std::move(eos_token_ids)), window_(window) {}
 
   int vocab_size() const { return vocab_size_; }
+  const KvWindow& window() const { return window_; }
 
   // What a page holds for a token: like keys and values it depends on all tokens up to it.
   static uint64_t Extend(uint64_t previous, TokenId token);
@@ -38,9 +40,9 @@ class FakeModel {
                                 const TokenConstraint* constraint = nullptr) const;
   // What a request for an embedding gets.
   static std::vector<float> Embedding(uint64_t attended);
-  static std::vector<float> Embed(std::span<const TokenId> prompt);
+  std::vector<float> Embed(std::span<const TokenId> prompt) const;
   // Log-probabilities of prompt tokens 1, 2, ...
-  static std::vector<float> ScorePrompt(std::span<const TokenId> prompt);
+  std::vector<float> ScorePrompt(std::span<const TokenId> prompt) const;
 
  private:
   TokenId NextAllowed(uint64_t draw, const SamplingParams& params, bool forbid_stop,
@@ -50,6 +52,7 @@ class FakeModel {
 
   int vocab_size_;
   std::vector<TokenId> eos_token_ids_;
+  KvWindow window_;
 };
 
 class FakeModelRunner : public ModelRunner {
@@ -58,6 +61,16 @@ class FakeModelRunner : public ModelRunner {
 
   void Launch(const Batch& batch) override { batch_ = &batch; }
   absl::StatusOr<std::span<const SampledToken>> Await() override;
+
+  // Transfers are done as late as may be: those out when they are awaited, and those in when they are said to be done.
+  absl::StatusOr<std::unique_ptr<HostPages>> AllocateHostPages(int num_pages) override;
+  absl::StatusOr<uint64_t> StartToHost(std::span<const PageTransfer> pages, HostPages& host) override;
+  absl::StatusOr<uint64_t> StartFromHost(std::span<const PageTransfer> pages, const HostPages& host) override;
+  absl::StatusOr<uint64_t> TransfersDone(uint64_t wait_for = 0) override;
+  // Bytes of a page of AllocateHostPages.
+  int64_t page_bytes() const;
+  // Of every `period` questions that wait for nothing one finds the transfers done.
+  void SlowTransfersDown(int period) { transfer_period_ = period; }
 
   // The next step fails with this status, and leaves garbage wherever it was to write.
   void FailNextStep(absl::Status status) { next_failure_ = std::move(status); }
@@ -77,11 +90,21 @@ class FakeModelRunner : public ModelRunner {
   struct Slot {
     TokenId token = -1;
     uint64_t cached = 0;
+    int rotary_position = -1;
+  };
+
+  struct Transfer {
+    PageTransfer page;
+    std::byte* host = nullptr;
+    bool to_host = false;
+    uint64_t number = 0;
   };
 
   void Expect(bool condition, const char* what);
+  void Perform(const Transfer& transfer);
   void CheckShape();
   void CheckOwnership();
+  bool IsRefreshed(size_t sequence) const;
   void CopyPages();
   void WriteGarbage(size_t first_token, size_t last_token);
   void RunSequence(int sequence);
@@ -96,6 +119,10 @@ class FakeModelRunner : public ModelRunner {
   size_t next_row_ = 0;
   std::vector<SampledToken> results_;
   std::vector<uint32_t> mask_;
+  std::vector<Transfer> transfers_;  // Not done yet.
+  uint64_t num_transfers_ = 0;
+  int transfer_period_ = 1;
+  int num_polls_ = 0;
   absl::Status next_failure_;
   std::function<bool(const LogitRow&)> poisoned_;
   std::function<int(const SamplingParams&)> tenant_of_;

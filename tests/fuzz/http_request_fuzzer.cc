@@ -2,10 +2,12 @@
 #include <string>
 
 #include "kernels/check.h"
+#include "server/http/anthropic/message_request.h"
 #include "server/http/http_errors.h"
 #include "server/http/json.h"
 #include "server/http/openai/chat_request.h"
 #include "server/http/openai/completion_request.h"
+#include "server/http/openai/response_request.h"
 #include "server/http/url.h"
 #include "tests/fakes/tiny_tokenizer.h"
 
@@ -31,6 +33,19 @@ void CheckRefusal(const absl::Status& status) {
   QUIRE_CHECK(Json::parse(response.body)["error"].contains("message"));
 }
 
+// What it keeps of a conversation, the next response goes on with.
+void ParseResponse(const Json& json) {
+  const auto first = ParseResponseRequest(json, Checks());
+  if (!first.ok()) return CheckRefusal(first.status());
+  if (!first->store) return;
+  ResponseStore store(1 << 20);
+  store.Add(ResponseKey("", "r"), {"", first->messages});
+  auto next = ParseResponseRequest(Json{{"input", "a"}, {"previous_response_id", "r"}}, Checks());
+  next = WithHistory(*std::move(next), store, Checks());
+  if (!next.ok()) return CheckRefusal(next.status());
+  QUIRE_CHECK(std::get<Conversation>(next->generation.prompt).messages.size() > 1);
+}
+
 void Parse(std::string_view body) {
   const absl::StatusOr<Json> json = ParseJsonObject(body);
   if (!json.ok()) return CheckRefusal(json.status());
@@ -39,6 +54,8 @@ void Parse(std::string_view body) {
   if (const auto completion = ParseCompletionRequest(*json, Checks()); !completion.ok()) {
     CheckRefusal(completion.status());
   }
+  if (const auto message = ParseMessageRequest(*json, Checks()); !message.ok()) CheckRefusal(message.status());
+  ParseResponse(*json);
 }
 
 }  // namespace

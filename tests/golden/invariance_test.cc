@@ -177,6 +177,18 @@ TEST_P(Invariance, StreamsAreTheSameWhenPreempted) {
   EXPECT_GT(engine.stats().preemptions_total, 3u);
 }
 
+TEST_P(Invariance, StreamsBeyondTheirWindowAreTheSameHoweverTheyAreServed) {
+  constexpr KvWindow kWindow{.sink_tokens = 32, .recent_tokens = 64, .stride_tokens = 32};
+  std::vector<GenerateRequest> requests = Requests();
+  for (GenerateRequest& request : requests) request.sampling.max_tokens = 150;
+  RealEngine alone(*model_, Setup({.num_blocks = 3, .kv_window = kWindow}));
+  std::vector<Stream> expected;
+  for (const GenerateRequest& request : requests) expected.push_back(alone.RunOne(request));
+  EXPECT_NE(expected[0].tokens, RealEngine(*model_, Setup()).RunOne(requests[0]).tokens);
+  RealEngine together(*model_, Setup({.block_size = 16, .max_num_batched_tokens = 50, .kv_window = kWindow}));
+  ExpectSameStreams(together.Run(requests), expected);
+}
+
 TEST_P(Invariance, StreamsAreTheSameWithAnyNumberOfWorkers) {
   const std::unique_ptr<RealModel> other = MakeModel(1);
   std::vector<GenerateRequest> requests = Requests();

@@ -31,11 +31,12 @@ KvLayout LayoutFor(const ModelConfig& config, const EngineSetup& setup) {
 EngineOptions OptionsFor(const ModelConfig& config, const EngineSetup& setup) {
   EngineOptions options;
   options.max_model_len = config.context_length;
-  options.max_num_seqs = std::min(64, setup.max_num_batched_tokens);
+  options.max_num_seqs = std::min(64, setup.max_num_batched_tokens - setup.kv_window.sink_tokens);
   options.max_num_batched_tokens = setup.max_num_batched_tokens;
   options.vocab_size = config.vocab_size;
   options.blocks.num_blocks = setup.num_blocks;
   options.blocks.block_size = setup.block_size;
+  options.kv_window = setup.kv_window;
   return options;
 }
 

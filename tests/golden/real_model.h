@@ -41,6 +41,7 @@ struct EngineSetup {
   int num_blocks = 512;
   int max_num_batched_tokens = 256;
   KvTypes kv = {};
+  KvWindow kv_window = {};
 };
 
 // An engine of its own over the model: pages, prefix cache and all.

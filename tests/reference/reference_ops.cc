@@ -155,7 +155,7 @@ void ReferenceOps::RopeAppend(const RopeAppendArgs& args) {
     const auto head = [&](int index) { return RowOf(args.qkv, t).subspan(index * head_dim, head_dim); };
     for (int h = 0; h < args.num_heads + kv_heads; ++h) {
       std::ranges::copy(Normalized(head(h), h < args.num_heads ? args.query_norm : args.key_norm), head(h).begin());
-      Rotate(args.rope, args.batch.positions[t], head(h));
+      Rotate(args.rope, args.batch.RotaryPositions()[t], head(h));
     }
     for (int h = 0; h < kv_heads; ++h) {
       cache.Write(args.layer, args.batch.slot_mapping[t], h, head(args.num_heads + h),

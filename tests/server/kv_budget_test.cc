@@ -54,6 +54,19 @@ TEST(KvBudget, RefusesALengthThatNoSequenceCanReach) {
   EXPECT_THAT(std::string(budget.status().message()), HasSubstr("--kv-cache-memory must be at least 2MiB"));
 }
 
+TEST(KvBudget, GivesEndlessStreamsThePagesOfTheirWindow) {
+  constexpr KvWindow kWindow{.sink_tokens = 32, .recent_tokens = 96, .stride_tokens = 32};
+  BackendOptions options = Options(0, 0);
+  options.kv_policy.sink_window = true;
+  EXPECT_EQ(*PlanKvBudget(options, kLayout, 200, kPlenty, kWindow),
+            (KvBudget{.num_pages = 16, .max_model_len = kEndlessModelLen}));
+  options.max_model_len = 5000;
+  EXPECT_EQ(PlanKvBudget(options, kLayout, 200, kPlenty, kWindow)->max_model_len, 5000);
+  options.kv_cache_bytes = 3 * kPageBytes;
+  EXPECT_THAT(std::string(PlanKvBudget(options, kLayout, 200, kPlenty, kWindow).status().message()),
+              HasSubstr("to hold the window of one sequence"));
+}
+
 TEST(KvBudget, RefusesMemoryForLessThanAPage) {
   const auto budget = PlanKvBudget(Options(0, kPageBytes - 1), kLayout, 8192, kPlenty);
   EXPECT_THAT(std::string(budget.status().message()), HasSubstr("--kv-cache-memory must be at least"));

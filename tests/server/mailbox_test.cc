@@ -54,6 +54,18 @@ TEST(Mailbox, HandsOutWhatWaitsAfterClosingAndAcceptsNothingMore) {
   EXPECT_FALSE(mailbox.TakeAll(items, /*wait=*/true));
 }
 
+TEST(Mailbox, WaitsNoLongerThanItsConsumerHasPatience) {
+  Mailbox<int> mailbox(8);
+  std::vector<int> items = {99};
+  EXPECT_TRUE(mailbox.TakeAllWithin(items, std::chrono::milliseconds(1)));
+  EXPECT_THAT(items, ElementsAre());
+  EXPECT_TRUE(mailbox.Push(1));
+  EXPECT_TRUE(mailbox.TakeAllWithin(items, std::chrono::hours(1)));
+  EXPECT_THAT(items, ElementsAre(1));
+  mailbox.Close();
+  EXPECT_FALSE(mailbox.TakeAllWithin(items, std::chrono::hours(1)));
+}
+
 TEST(Mailbox, WakesItsConsumerWhenClosed) {
   Mailbox<int> mailbox(8);
   std::thread consumer([&mailbox] {

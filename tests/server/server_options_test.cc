@@ -62,6 +62,13 @@ TEST(ServerOptions, HasTheDocumentedDefaults) {
   EXPECT_FALSE(parsed.options.backend.recompute_always);
 }
 
+TEST(ServerOptions, TakesTenantsFromAFileOrFromAHeaderButNotFromBoth) {
+  EXPECT_EQ(Parsed("m.gguf --tenants t.yaml").options.tenants, "t.yaml");
+  EXPECT_EQ(Parsed("m.gguf --tenant-header X-Tenant").options.tenant_header, "x-tenant");
+  EXPECT_THAT(Parsed("m.gguf --tenant-header 'a:b'").error, HasSubstr("--tenant-header"));
+  EXPECT_THAT(Parsed("m.gguf --tenant-header x-t --tenants t.yaml").error, HasSubstr("cannot be combined"));
+}
+
 TEST(ServerOptions, ReadsEveryFlag) {
   const Parsed parsed(
       "m.gguf --host 0.0.0.0 --port 0 --device cpu --threads 3 --max-model-len 2048 --max-num-seqs 16 "

@@ -7,14 +7,12 @@
 #include <atomic>
 #include <condition_variable>
 #include <future>
-#include <memory>
 #include <mutex>
 #include <thread>
 
 #include "absl/time/clock.h"
 #include "tests/block_manager/page_mirror.h"
-#include "tests/fakes/fake_model_runner.h"
-#include "tests/server/letter_tokenizer.h"
+#include "tests/server/letters_pipeline.h"
 
 namespace quire {
 namespace {
@@ -64,27 +62,8 @@ class WaitingSink : public ResponseSink {
 
 class ServingPipelineTest : public ::testing::Test {
  protected:
-  static constexpr int kMaxRequests = 40;
-  static constexpr int kMaxModelLen = 4096;
-
-  ServingPipelineTest() {
-    EngineOptions options;
-    options.max_model_len = kMaxModelLen;
-    options.max_num_seqs = 16;
-    options.max_num_batched_tokens = 64;
-    options.max_waiting_requests = kMaxRequests;
-    options.vocab_size = LetterTokenizer::kVocabSize;
-    options.eos_token_ids = {LetterTokenizer::kEnd};
-    options.blocks = {.num_blocks = kMaxModelLen / 16, .block_size = 16};
-    runner_ = std::make_unique<FakeModelRunner>(model_, options.blocks.num_blocks, options.blocks.block_size);
-    engine_ = std::make_unique<Engine>(options, *runner_);
-    ServedModel served;
-    served.name = "letters";
-    served.max_model_len = kMaxModelLen;
-    served.tokenizer = &tokenizer_;
-    served.chat_template_error = "it has none";
-    pipeline_ = std::make_unique<ServingPipeline>(served, *engine_, kMaxRequests, [this] { ++devices_lost_; });
-  }
+  static constexpr int kMaxRequests = LettersPipeline::kMaxRequests;
+  static constexpr int kMaxModelLen = LettersPipeline::kMaxModelLen;
 
   // Streams end with their last delta here; in the server they end when the client has read it.
   absl::StatusOr<RequestContextPtr> Start(Prompt prompt, int max_tokens, WaitingSink& sink,
@@ -98,25 +77,13 @@ class ServingPipelineTest : public ::testing::Test {
     return pipeline_->Start(std::move(request), &sink);
   }
 
-  std::vector<TokenId> Expected(const std::string& text, int max_tokens) const {
-    SamplingParams params;
-    params.temperature = 0;
-    params.ignore_eos = true;
-    params.max_tokens = max_tokens;
-    return model_.Generate(*tokenizer_.Encode(text, {}), params, 0);
-  }
-
-  LetterTokenizer tokenizer_;
-  FakeModel model_{LetterTokenizer::kVocabSize, {LetterTokenizer::kEnd}};
-  std::unique_ptr<FakeModelRunner> runner_;
-  std::unique_ptr<Engine> engine_;
   std::atomic<int> devices_lost_ = 0;
-  std::unique_ptr<ServingPipeline> pipeline_;
+  LettersPipeline pipeline_{/*chat_template=*/nullptr, [this] { ++devices_lost_; }};
 };
 
 // More requests than run at once, so that some wait when it happens.
 TEST_F(ServingPipelineTest, EndsEveryRequestWhenTheDeviceIsLost) {
-  runner_->FailNextStep(absl::UnavailableError("the device fell off the bus"));
+  pipeline_.runner().FailNextStep(absl::UnavailableError("the device fell off the bus"));
   std::vector<WaitingSink> sinks(20);
   int started = 0;
   for (WaitingSink& sink : sinks) {
@@ -148,9 +115,10 @@ TEST_F(ServingPipelineTest, AnswersManyClientsAtOnceAsIfEachWereAlone) {
   }
   for (std::thread& client : clients) client.join();
   for (int i = 0; i < kClients; ++i) {
-    EXPECT_EQ(sinks[i].tokens(), Expected("a common beginning and then " + std::string(i % 5 + 1, 'x'), 10 + i));
+    EXPECT_EQ(sinks[i].tokens(),
+              pipeline_.Expected("a common beginning and then " + std::string(i % 5 + 1, 'x'), 10 + i));
   }
-  EXPECT_EQ(runner_->violation(), "");
+  EXPECT_EQ(pipeline_.runner().violation(), "");
 }
 
 TEST_F(ServingPipelineTest, StopsAtAStopStringAndCountsUpToIt) {
@@ -178,18 +146,9 @@ TEST_F(ServingPipelineTest, CancelsWhatRunsAndGivesItsPagesBack) {
   pipeline_->Cancel(**context);
   EXPECT_TRUE(absl::IsCancelled(sink.AwaitLast().status));
   pipeline_->StreamOver();
-  std::mutex mutex;
-  std::condition_variable answered;
-  std::optional<EngineStats> stats;
-  ASSERT_TRUE(pipeline_->TryRunOnEngine([&](Engine& engine) {
-    std::lock_guard lock(mutex);
-    stats = engine.stats();
-    answered.notify_all();
-  }));
-  std::unique_lock lock(mutex);
-  ASSERT_TRUE(answered.wait_for(lock, absl::ToChronoSeconds(kPatience), [&] { return stats.has_value(); }));
-  EXPECT_EQ(stats->requests_running, 0);
-  EXPECT_EQ(stats->blocks.used, 0);
+  const EngineStats stats = pipeline_.Stats();
+  EXPECT_EQ(stats.requests_running, 0);
+  EXPECT_EQ(stats.blocks.used, 0);
 }
 
 TEST_F(ServingPipelineTest, TellsWhichPagesCanBeSharedAndHowThatChanges) {
@@ -263,10 +222,11 @@ TEST_F(ServingPipelineTest, GivesAnswersTheFormThatIsAskedForAndSaysWhatIsWrongW
 
 TEST_F(ServingPipelineTest, RefusesAConversationWhereTheModelHasNoTemplate) {
   WaitingSink sink;
-  const absl::Status status =
-      Start(Conversation{.messages = Json::array({TextMessage("user", "hello")})}, 4, sink).status();
+  const Conversation conversation{.messages = Json::array({TextMessage("user", "hello")})};
+  const absl::Status status = Start(conversation, 4, sink).status();
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr("it has none"));
+  EXPECT_EQ(pipeline_->MakePromptTokens(conversation, "messages").status(), status);
 }
 
 TEST_F(ServingPipelineTest, TellsMetricsWhatBecameOfRequestsBeforeTheirClientsKnow) {

@@ -12,7 +12,7 @@ namespace {
 
 // Ends the process as a failing simulation does: by an invariant that aborts, or with a report.
 void SimulateManySeeds() {
-  for (uint64_t seed = 0; seed < 400; ++seed) {
+  for (uint64_t seed = 0; seed < 6000; ++seed) {
     const std::string failure = Simulate(seed).failure;
     if (failure.empty()) continue;
     std::fprintf(stderr, "the simulator reports: %s\n", failure.c_str());

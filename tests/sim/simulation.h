@@ -1,8 +1,9 @@
 // The real engine, scheduler and block manager on a fake model, under everything that can go wrong, all of it drawn
 // from one seed. After every step: every invariant of every class; each stream a prefix of its isolated run; no page
-// shared between tenants, or written by one while another holds it; page events that tell what the cache has; bounded queues;
-// progress. In the end: every request
-// over, no page held.
+// shared between tenants, or written by one while another holds it; page events that tell what the cache has; leases that
+// keep what they promise, to their owners; bounded queues; progress, also of those beside whom another floods; bounded
+// differences between tenants. In the end: every request over, no page held. Now and then the engine is given up and
+// another begins with what the tiers on disk have.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +20,11 @@ struct SimulationReport {
   int64_t num_tokens = 0;
   int64_t num_cached_tokens = 0;
   int64_t num_preemptions = 0;
+  int64_t num_fetched_pages = 0;  // From tiers,
+  int64_t num_refused_pages = 0;  // and that were not what they should have been.
+  int64_t num_restarts = 0;
+  int64_t num_leases = 0;
+  int64_t num_leases_shortened = 0;
 };
 
 SimulationReport Simulate(uint64_t seed);

@@ -57,12 +57,23 @@ TEST_P(Simulator, FindsNothingWrong) {
     sum.num_tokens += report.num_tokens;
     sum.num_cached_tokens += report.num_cached_tokens;
     sum.num_preemptions += report.num_preemptions;
+    sum.num_fetched_pages += report.num_fetched_pages;
+    sum.num_refused_pages += report.num_refused_pages;
+    sum.num_restarts += report.num_restarts;
+    sum.num_leases += report.num_leases;
+    sum.num_leases_shortened += report.num_leases_shortened;
   }
-  std::printf("%ld steps, %ld tokens, %ld cached tokens, %ld preemptions\n", sum.num_steps, sum.num_tokens,
-              sum.num_cached_tokens, sum.num_preemptions);
+  std::printf("%ld steps, %ld tokens, %ld cached tokens, %ld preemptions, %ld pages fetched, %ld refused, %ld restarts\n",
+              sum.num_steps, sum.num_tokens, sum.num_cached_tokens, sum.num_preemptions, sum.num_fetched_pages,
+              sum.num_refused_pages, sum.num_restarts);
+  std::printf("%ld leases, %ld of them shortened\n", sum.num_leases, sum.num_leases_shortened);
   // A simulation that nothing happens in would find nothing wrong either.
   EXPECT_GT(sum.num_cached_tokens, 0);
   EXPECT_GT(sum.num_preemptions, 0);
+  EXPECT_GT(sum.num_fetched_pages, 0);
+  EXPECT_GT(sum.num_refused_pages, 0);
+  EXPECT_GT(sum.num_restarts, 0);
+  EXPECT_GT(sum.num_leases_shortened, 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Shard, Simulator, ::testing::Range(0, kNumShards));

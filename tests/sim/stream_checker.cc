@@ -27,16 +27,15 @@ void StreamChecker::Expect(const GenerateRequest& request) {
     expected.samples.emplace_back();
     return;
   }
-  const int pool = config_.engine.blocks.num_blocks * config_.engine.blocks.block_size;
   if (sampling.max_tokens == 0) {
-    sampling.max_tokens = std::min(config_.engine.max_model_len, pool) - static_cast<int>(request.prompt.size());
+    sampling.max_tokens = config_.LongestSequence() - static_cast<int>(request.prompt.size());
   }
   for (int index = 0; index < sampling.n; ++index) {
     Sample& sample = expected.samples.emplace_back();
     sample.expected = model_.Generate(request.prompt, sampling, index, request.constraint.get());
     std::vector<TokenId> tokens = request.prompt;
     tokens.insert(tokens.end(), sample.expected.begin(), sample.expected.end());
-    sample.scores = FakeModel::ScorePrompt(tokens);
+    sample.scores = model_.ScorePrompt(tokens);
     sample.scores.erase(sample.scores.begin(), sample.scores.begin() + static_cast<int>(request.prompt.size()) - 1);
   }
 }
@@ -106,7 +105,7 @@ void StreamChecker::CheckPromptLogprobs(const SequenceOutput& output, const Requ
   Check(output.prompt_logprobs.size() == (wanted ? prompt.size() - 1 : 0), output.request,
         "wrong number of prompt log-probabilities");
   if (!wanted || !failure_.empty()) return;
-  const std::vector<float> expected = FakeModel::ScorePrompt(prompt);
+  const std::vector<float> expected = model_.ScorePrompt(prompt);
   for (size_t i = 0; i < expected.size(); ++i) {
     Check(output.prompt_logprobs[i].token == prompt[i + 1] && output.prompt_logprobs[i].logprob == expected[i],
           output.request, "a wrong prompt log-probability");
@@ -117,7 +116,7 @@ void StreamChecker::CheckFinish(const SequenceOutput& output, const Request& req
   if (output.finish_reason == FinishReason::kNone) return;
   Check(!sample.finished, output.request, "a sample finishes twice");
   if (request.request.embed) {
-    Check(output.embedding == FakeModel::Embed(request.request.prompt), output.request, "a wrong embedding");
+    Check(output.embedding == model_.Embed(request.request.prompt), output.request, "a wrong embedding");
   }
   sample.finished = true;
   if (sample.cut)
@@ -160,6 +159,8 @@ void StreamChecker::CheckLast(const SequenceOutput& output, Request& request, ab
   Check(output.usage.completion_tokens == completion_tokens, output.request, "wrong completion_tokens");
   Check(output.usage.cached_tokens >= 0 && output.usage.cached_tokens <= MostCachedTokens(wanted), output.request,
         absl::StrCat(output.usage.cached_tokens, " cached tokens, more than its tenant ever had"));
+  Check(output.usage.cached_tokens_host + output.usage.cached_tokens_disk <= output.usage.cached_tokens, output.request,
+        "more tokens were fetched than cached");
   Check(output.timings.queue >= absl::ZeroDuration() && output.timings.prefill >= absl::ZeroDuration() &&
             output.timings.decode >= absl::ZeroDuration(),
         output.request, "a negative duration");

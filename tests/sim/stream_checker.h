@@ -9,6 +9,7 @@
 #include "engine/types/step_output.h"
 #include "tests/fakes/fake_model_runner.h"
 #include "tests/sim/sim_config.h"
+#include "tests/sim/workload.h"
 
 namespace quire {
 
@@ -34,6 +35,7 @@ class StreamChecker {
   std::vector<TokenId> Conversation(RequestId id, int index) const;
   // Samples of a live request that have a token and are not finished.
   std::vector<int> OpenSamples(RequestId id) const;
+  int tenant(RequestId id) const { return TenantOf(requests_.at(id).request.sampling); }
   const std::string& failure() const { return failure_; }
   int64_t num_cached_tokens() const { return num_cached_tokens_; }
 

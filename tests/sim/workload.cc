@@ -9,11 +9,12 @@ namespace quire {
 
 int TenantOf(const SamplingParams& params) { return static_cast<int>(params.seed % SimConfig::kMaxTenants); }
 
+uint64_t SaltOf(int tenant) { return 77 + static_cast<uint64_t>(tenant); }
+
 Workload::Workload(const SimConfig& config, SimRandom& random)
     : config_(config),
       random_(random),
-      longest_(
-          std::min(config.engine.max_model_len, config.engine.blocks.num_blocks * config.engine.blocks.block_size)) {
+      longest_(config.LongestSequence()) {
   for (int i = 0; i < config.num_families; ++i) families_.push_back(RandomTokens(config.max_prompt));
 }
 
@@ -38,7 +39,7 @@ std::vector<TokenId> Workload::MakePrompt() {
   return prompt;
 }
 
-GenerateRequest Workload::MakeRequest(RequestId id, absl::Time now) {
+GenerateRequest Workload::MakeRequest(RequestId id, absl::Time now, bool floods) {
   GenerateRequest request;
   request.id = id;
   request.prompt = MakePrompt();
@@ -46,8 +47,10 @@ GenerateRequest Workload::MakeRequest(RequestId id, absl::Time now) {
   if (random_.Chance(config_.percent_deadline)) request.deadline = now + absl::Milliseconds(random_.Between(0, 400));
 
   SamplingParams& sampling = request.sampling;
-  const int tenant = random_.Between(0, config_.num_tenants - 1);
-  request.cache_salt = 77 + static_cast<uint64_t>(tenant);
+  if (config_.percent_flood > 0) floods |= random_.Chance(config_.percent_flood);
+  const int tenant = floods ? 0 : random_.Between(0, config_.num_tenants - 1);
+  request.tenant = config_.tenants[tenant];
+  request.cache_salt = SaltOf(tenant);
   sampling.seed = random_.Bits() / SimConfig::kMaxTenants * SimConfig::kMaxTenants + static_cast<uint64_t>(tenant);
   sampling.temperature = random_.Chance(30) ? 0.0f : 1.0f;
   const int room = longest_ - static_cast<int>(request.prompt.size());
@@ -65,7 +68,17 @@ GenerateRequest Workload::MakeRequest(RequestId id, absl::Time now) {
     request.constraint = std::make_shared<FakeConstraint>(random_.Bits(), config_.engine.vocab_size,
                                                           config_.engine.eos_token_ids, random_.Between(1, 2 * most));
   }
+  if (config_.percent_leased > 0 && random_.Chance(config_.percent_leased)) request.lease = MakeLease();
   return request;
+}
+
+LeaseRequest Workload::MakeLease() {
+  LeaseRequest lease;
+  lease.kind = random_.Chance(50) ? LeaseKind::kPinned : LeaseKind::kPreferred;
+  lease.or_preferred = random_.Chance(50);
+  lease.priority = random_.Between(0, 2);
+  if (random_.Chance(70)) lease.ttl = absl::Milliseconds(random_.LogBetween(1, 2000));
+  return lease;
 }
 
 void Workload::MakeEmbedding(GenerateRequest& request) {

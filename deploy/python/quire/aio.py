@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import Any, Callable
 
 import grpc
 import grpc.aio
 
 from quire import errors, requests, responses
-from quire.client import CHANNEL_OPTIONS, DEFAULT_TARGET
-from quire.v1 import admin_pb2, admin_pb2_grpc, inference_pb2_grpc
+from quire.base import ClientBase
+from quire.v1 import admin_pb2
 from quire.v1 import inference_pb2 as pb
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class AsyncStream(AsyncIterator[responses.Part]):
@@ -59,54 +56,19 @@ class AsyncStream(AsyncIterator[responses.Part]):
         self.cancel()
 
 
-class AsyncClient:
+class AsyncClient(ClientBase[AsyncStream]):
     """To be made and used inside one event loop."""
 
-    def __init__(
-        self,
-        target: str = DEFAULT_TARGET,
-        *,
-        model: str = "",
-        timeout: Optional[float] = None,
-        credentials: Optional[grpc.ChannelCredentials] = None,
-    ):
-        self._model = model
-        self._timeout = timeout
-        if credentials is None:
-            self._channel = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
-        else:
-            self._channel = grpc.aio.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
-        self._inference: Any = inference_pb2_grpc.InferenceServiceStub(self._channel)  # type: ignore[no-untyped-call]
-        self._admin: Any = admin_pb2_grpc.AdminServiceStub(self._channel)  # type: ignore[no-untyped-call]
-
-    def generate(
-        self,
-        prompt: requests.Prompt,
-        *,
-        priority: int = 0,
-        timeout: Optional[float] = None,
-        **params: Unpack[requests.SamplingParams],
-    ) -> AsyncStream:
-        request = requests.generate_request(self._model, prompt, priority, params)
-        return AsyncStream(self._inference.Generate(request, timeout=self._pick(timeout)))
-
-    def chat(
-        self,
-        messages: requests.Messages,
-        *,
-        priority: int = 0,
-        timeout: Optional[float] = None,
-        **params: Unpack[requests.SamplingParams],
-    ) -> AsyncStream:
-        request = requests.chat_request(self._model, messages, priority, params)
-        return AsyncStream(self._inference.Chat(request, timeout=self._pick(timeout)))
+    _insecure_channel = staticmethod(grpc.aio.insecure_channel)
+    _secure_channel = staticmethod(grpc.aio.secure_channel)
+    _stream = AsyncStream
 
     async def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = False) -> list[int]:
         request = requests.tokenize_request(self._model, text, add_special, parse_special)
         return list((await self._unary(self._inference.Tokenize, request)).token_ids)
 
     async def detokenize(self, token_ids: Sequence[int]) -> str:
-        request = pb.DetokenizeRequest(model=self._model, token_ids=token_ids)
+        request = requests.detokenize_request(self._model, token_ids)
         return str((await self._unary(self._inference.Detokenize, request)).text)
 
     async def models(self) -> list[responses.Model]:
@@ -130,6 +92,3 @@ class AsyncClient:
             return await method(request, timeout=self._timeout)
         except grpc.RpcError as error:
             raise errors.from_rpc_error(error) from None
-
-    def _pick(self, timeout: Optional[float]) -> Optional[float]:
-        return self._timeout if timeout is None else timeout

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import Any, Callable
 
 import grpc
 
 from quire import errors, requests, responses
-from quire.v1 import admin_pb2, admin_pb2_grpc, inference_pb2_grpc
+from quire.base import ClientBase
+from quire.v1 import admin_pb2
 from quire.v1 import inference_pb2 as pb
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-DEFAULT_TARGET = "127.0.0.1:50051"
-# Answers are small; the prompt_logprobs of a long prompt are not.
-CHANNEL_OPTIONS = [("grpc.max_receive_message_length", 256 << 20)]
 
 
 class Stream(Iterator[responses.Part]):
@@ -56,50 +50,12 @@ class Stream(Iterator[responses.Part]):
         self.cancel()
 
 
-class Client:
-    """Thread-safe. `model`: the name that requests give; empty for whichever is served. `timeout`: seconds that each
-    call may take, unless it says otherwise. `credentials`: for TLS."""
+class Client(ClientBase[Stream]):
+    """Thread-safe."""
 
-    def __init__(
-        self,
-        target: str = DEFAULT_TARGET,
-        *,
-        model: str = "",
-        timeout: Optional[float] = None,
-        credentials: Optional[grpc.ChannelCredentials] = None,
-    ):
-        self._model = model
-        self._timeout = timeout
-        if credentials is None:
-            self._channel = grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
-        else:
-            self._channel = grpc.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
-        self._inference: Any = inference_pb2_grpc.InferenceServiceStub(self._channel)  # type: ignore[no-untyped-call]
-        self._admin: Any = admin_pb2_grpc.AdminServiceStub(self._channel)  # type: ignore[no-untyped-call]
-
-    def generate(
-        self,
-        prompt: requests.Prompt,
-        *,
-        priority: int = 0,
-        timeout: Optional[float] = None,
-        **params: Unpack[requests.SamplingParams],
-    ) -> Stream:
-        """Continues a text, or token ids."""
-        request = requests.generate_request(self._model, prompt, priority, params)
-        return Stream(self._inference.Generate(request, timeout=self._pick(timeout)))
-
-    def chat(
-        self,
-        messages: requests.Messages,
-        *,
-        priority: int = 0,
-        timeout: Optional[float] = None,
-        **params: Unpack[requests.SamplingParams],
-    ) -> Stream:
-        """Continues a conversation with the assistant's turn."""
-        request = requests.chat_request(self._model, messages, priority, params)
-        return Stream(self._inference.Chat(request, timeout=self._pick(timeout)))
+    _insecure_channel = staticmethod(grpc.insecure_channel)
+    _secure_channel = staticmethod(grpc.secure_channel)
+    _stream = Stream
 
     def tokenize(self, text: str, *, add_special: bool = False, parse_special: bool = False) -> list[int]:
         """`add_special`: with what the model adds around a prompt. `parse_special`: "<|im_end|>" is one token."""
@@ -107,7 +63,7 @@ class Client:
         return list(self._unary(self._inference.Tokenize, request).token_ids)
 
     def detokenize(self, token_ids: Sequence[int]) -> str:
-        request = pb.DetokenizeRequest(model=self._model, token_ids=token_ids)
+        request = requests.detokenize_request(self._model, token_ids)
         return str(self._unary(self._inference.Detokenize, request).text)
 
     def models(self) -> list[responses.Model]:
@@ -131,6 +87,3 @@ class Client:
             return method(request, timeout=self._timeout)
         except grpc.RpcError as error:
             raise errors.from_rpc_error(error) from None
-
-    def _pick(self, timeout: Optional[float]) -> Optional[float]:
-        return self._timeout if timeout is None else timeout

@@ -64,6 +64,10 @@ def tokenize_request(model: str, text: str, add_special: bool, parse_special: bo
     )
 
 
+def detokenize_request(model: str, token_ids: Sequence[int]) -> pb.DetokenizeRequest:
+    return pb.DetokenizeRequest(model=model, token_ids=token_ids)
+
+
 def _sampling(params: SamplingParams) -> pb.SamplingParams:
     unknown = set(params) - set(pb.SamplingParams.DESCRIPTOR.fields_by_name)
     if unknown:

@@ -88,7 +88,7 @@ std::string OverTime(const LoadRun& run, const char* title, const char* y_label,
 
 std::string FirstTokensOverTime(const LoadRun& run) {
   std::vector<ChartPoint> points;
-  for (const RequestRecord& record : run.records) {
+  for (const LoadRecord& record : run.records) {
     if (record.error_kind.empty()) points.push_back({record.intended_s, LatencyOf(record).ttft_ms});
   }
   return OverTime(run, "Time to first token, by when requests were due", "milliseconds",

@@ -34,9 +34,9 @@ class LoadGenerator {
       SendDueTurns();
       transport_.Poll(start_ + std::chrono::duration_cast<LoadClock::duration>(Seconds(NextDue())));
     }
-    for (const RequestRecord& record : run_.records) run_.duration_s = std::max(run_.duration_s, record.end_s);
+    for (const LoadRecord& record : run_.records) run_.duration_s = std::max(run_.duration_s, record.end_s);
     std::sort(run_.records.begin(), run_.records.end(),
-              [](const RequestRecord& a, const RequestRecord& b) { return a.sent_s < b.sent_s; });
+              [](const LoadRecord& a, const LoadRecord& b) { return a.sent_s < b.sent_s; });
     return std::move(run_);
   }
 
@@ -77,7 +77,7 @@ class LoadGenerator::Client : public StreamObserver {
       : generator_(generator), conversation_(conversation) {}
 
   int turns_left() const { return static_cast<int>(conversation_.turns.size() - next_turn_); }
-  const RequestRecord& record() const { return record_; }
+  const LoadRecord& record() const { return record_; }
 
   // Sends the next turn; being held up until `allowed_s` is not the generator's fault.
   static void Send(std::unique_ptr<Client> self, double intended_s, double allowed_s) {
@@ -121,7 +121,7 @@ class LoadGenerator::Client : public StreamObserver {
   size_t next_turn_ = 0;
   LoadRequest request_;
   Passage answer_;
-  RequestRecord record_;
+  LoadRecord record_;
 };
 
 void LoadGenerator::BeginConversations() {
@@ -154,7 +154,7 @@ double LoadGenerator::NextDue() const {
 }
 
 void LoadGenerator::OnTurnDone(std::unique_ptr<Client> client) {
-  const RequestRecord& record = client->record();
+  const LoadRecord& record = client->record();
   run_.records.push_back(record);
   ++requests_done_;
   if (record.error_kind.empty() && client->turns_left() > 0) {

@@ -12,7 +12,7 @@
 namespace quire {
 
 // Seconds are since the beginning of the run.
-struct RequestRecord {
+struct LoadRecord {
   // When it should have been sent: at its arrival in an open loop, however late the generator or a limit of
   // concurrency made it; when its client became free in a closed one; when the user had thought in a later turn.
   // Latencies count from here, so a server that stalls the generator is charged for it.
@@ -28,7 +28,7 @@ struct RequestRecord {
 };
 
 struct LoadRun {
-  std::vector<RequestRecord> records;  // In the order in which requests were sent.
+  std::vector<LoadRecord> records;  // In the order in which requests were sent.
   double duration_s = 0;
   int skipped = 0;  // Turns that were not sent because one before them had failed.
 };

@@ -32,7 +32,7 @@ void AddRequests(const LoadRun& run, json* out) {
   for (const char* list : {"input_lens", "output_lens", "ttfts", "itls", "start_times", "errors"}) {
     (*out)[list] = json::array();
   }
-  for (const RequestRecord& record : run.records) {
+  for (const LoadRecord& record : run.records) {
     (*out)["input_lens"].push_back(record.usage.prompt_tokens);
     (*out)["output_lens"].push_back(record.output_tokens);
     (*out)["ttfts"].push_back(record.message_s.empty() ? 0 : record.message_s.front() - record.intended_s);

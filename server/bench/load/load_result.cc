@@ -14,7 +14,7 @@ namespace {
 constexpr double kMsPerSecond = 1e3;
 
 // The tokens that one message of a request stands for; HTTP does not tell, so they are taken as equal.
-double TokensPerMessage(const RequestRecord& record) {
+double TokensPerMessage(const LoadRecord& record) {
   return record.message_s.empty() ? 0 : static_cast<double>(record.output_tokens) / record.message_s.size();
 }
 
@@ -22,7 +22,7 @@ bool Within(const RequestLatency& latency, const GoodputLimits& limits) {
   return latency.ttft_ms <= limits.ttft_ms && latency.tpot_ms <= limits.tpot_ms && latency.e2el_ms <= limits.e2el_ms;
 }
 
-void AddCompleted(const RequestRecord& record, const GoodputLimits& limits, LoadResult* result) {
+void AddCompleted(const LoadRecord& record, const GoodputLimits& limits, LoadResult* result) {
   ++result->completed;
   result->input_tokens += record.usage.prompt_tokens;
   result->cached_tokens += record.usage.cached_tokens;
@@ -30,7 +30,7 @@ void AddCompleted(const RequestRecord& record, const GoodputLimits& limits, Load
   if (Within(LatencyOf(record), limits)) ++result->good;
 }
 
-void AddFailed(const RequestRecord& record, LoadResult* result) {
+void AddFailed(const LoadRecord& record, LoadResult* result) {
   if (result->failed++ == 0) result->first_error = record.error_message;
   ++result->errors[record.error_kind];
 }
@@ -59,7 +59,7 @@ absl::StatusOr<GoodputLimits> ParseGoodputLimits(const std::vector<std::string>&
   return parsed;
 }
 
-RequestLatency LatencyOf(const RequestRecord& record) {
+RequestLatency LatencyOf(const LoadRecord& record) {
   RequestLatency latency;
   latency.ttft_ms = (record.message_s.front() - record.intended_s) * kMsPerSecond;
   latency.e2el_ms = (record.message_s.back() - record.intended_s) * kMsPerSecond;
@@ -69,7 +69,7 @@ RequestLatency LatencyOf(const RequestRecord& record) {
 
 LatencySamples CollectLatencies(const LoadRun& run) {
   LatencySamples samples;
-  for (const RequestRecord& record : run.records) {
+  for (const LoadRecord& record : run.records) {
     if (!record.error_kind.empty()) continue;
     const RequestLatency latency = LatencyOf(record);
     samples.ttft.push_back(latency.ttft_ms);
@@ -87,7 +87,7 @@ LoadResult Evaluate(const LoadRun& run, const GoodputLimits& limits) {
   result.duration_s = run.duration_s;
   result.skipped = run.skipped;
   std::vector<double> lag;
-  for (const RequestRecord& record : run.records) {
+  for (const LoadRecord& record : run.records) {
     lag.push_back(record.lag_s * kMsPerSecond);
     if (record.error_kind.empty()) {
       AddCompleted(record, limits, &result);
@@ -112,7 +112,7 @@ LoadResult Evaluate(const LoadRun& run, const GoodputLimits& limits) {
 
 TimeSeries OutputThroughput(const LoadRun& run, double step_s) {
   TimeSeries series{step_s, std::vector<double>(static_cast<size_t>(run.duration_s / step_s) + 1, 0.0)};
-  for (const RequestRecord& record : run.records) {
+  for (const LoadRecord& record : run.records) {
     const double rate = TokensPerMessage(record) / step_s;
     for (const double at : record.message_s) {
       series.values[std::min(static_cast<size_t>(at / step_s), series.values.size() - 1)] += rate;
@@ -123,7 +123,7 @@ TimeSeries OutputThroughput(const LoadRun& run, double step_s) {
 
 std::vector<Concurrency> RequestsInFlight(const LoadRun& run) {
   std::vector<std::pair<double, int>> changes;
-  for (const RequestRecord& record : run.records) {
+  for (const LoadRecord& record : run.records) {
     changes.emplace_back(record.sent_s, +1);
     changes.emplace_back(record.end_s, -1);
   }

@@ -32,7 +32,7 @@ struct RequestLatency {
   double tpot_ms = 0;
   double e2el_ms = 0;
 };
-RequestLatency LatencyOf(const RequestRecord& record);
+RequestLatency LatencyOf(const LoadRecord& record);
 
 // Of all completed requests, in milliseconds: RequestLatency (TPOT of requests with more than one token), and ITL, the
 // time between two messages of a stream.
@@ -57,7 +57,7 @@ struct LoadResult {
   int64_t cached_tokens = 0;
   int64_t output_tokens = 0;
   Summary ttft, tpot, itl, e2el;  // Of LatencySamples.
-  Summary lag;                    // RequestRecord::lag_s of all requests, in milliseconds.
+  Summary lag;                    // LoadRecord::lag_s of all requests, in milliseconds.
   int max_concurrent_requests = 0;
   double max_output_tokens_per_s = 0;  // In any one second since the beginning.
   std::map<std::string, int> errors;   // By kind.

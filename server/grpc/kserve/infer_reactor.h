@@ -1,39 +1,30 @@
-// InferReactor: one ModelInfer call: a request in, its whole answer out.
+// InferReactor: one ModelInfer call.
 #pragma once
 
-#include <grpcpp/grpcpp.h>
-
-#include <optional>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "server/grpc/kserve/infer_answer.h"
-#include "server/serving_pipeline.h"
+#include "server/grpc/unary_reactor.h"
 
 namespace quire::kserve {
 
-// Deletes itself when gRPC is done with it. As in GenerateReactor, the pipeline's last delta is the one way to the end.
-class InferReactor final : public grpc::ServerUnaryReactor, public ResponseSink {
+class InferReactor final : public UnaryReactor {
  public:
   // All but `parsed` outlive the reactor; an error in it ends the call.
   static InferReactor* Start(grpc::CallbackServerContext* context, ServingPipeline& pipeline,
                              const inference::ModelInferRequest& request, absl::StatusOr<InferRequest> parsed,
                              inference::ModelInferResponse* response);
 
-  void Deliver(ResponseDelta delta) override;
-
-  void OnCancel() override;
-  void OnDone() override;
-
  private:
-  InferReactor(grpc::CallbackServerContext* context, ServingPipeline& pipeline, inference::ModelInferResponse* response)
-      : context_(context), pipeline_(pipeline), response_(response) {}
-  ~InferReactor() override = default;
+  InferReactor(grpc::CallbackServerContext* context, ServingPipeline& pipeline, InferAnswer answer,
+               inference::ModelInferResponse* response)
+      : UnaryReactor(context, pipeline, Protocol::kKserve), answer_(std::move(answer)), response_(response) {}
 
-  grpc::CallbackServerContext* const context_;
-  ServingPipeline& pipeline_;
+  absl::Status Add(ResponseDelta delta) override;
+
+  InferAnswer answer_;
   inference::ModelInferResponse* const response_;
-  std::optional<InferAnswer> answer_;
-  RequestContextPtr request_;  // Null when the call was refused. Constant from the call's start on.
 };
 
 }  // namespace quire::kserve

@@ -1,5 +1,6 @@
 #include "server/grpc/kserve/kserve_service.h"
 
+#include "server/grpc/call_metadata.h"
 #include "server/grpc/kserve/infer_reactor.h"
 #include "server/grpc/kserve/infer_request.h"
 #include "server/grpc/kserve/stream_infer_reactor.h"
@@ -35,12 +36,6 @@ constexpr TensorSpec kOutputs[] = {
     {"num_output_tokens", "UINT32", inference::TYPE_UINT32, false, -1},
 };
 
-grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const absl::Status& status = absl::OkStatus()) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpcStatus(status, *context));
-  return reactor;
-}
-
 void Describe(const TensorSpec& spec, inference::ModelMetadataResponse::TensorMetadata& metadata) {
   metadata.set_name(spec.name);
   metadata.set_datatype(spec.datatype);
@@ -60,14 +55,14 @@ grpc::ServerUnaryReactor* KserveService::ServerLive(grpc::CallbackServerContext*
                                                     const inference::ServerLiveRequest* /*request*/,
                                                     inference::ServerLiveResponse* response) {
   response->set_live(true);
-  return Answer(context);
+  return Finished(context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* KserveService::ServerReady(grpc::CallbackServerContext* context,
                                                      const inference::ServerReadyRequest* /*request*/,
                                                      inference::ServerReadyResponse* response) {
   response->set_ready(pipeline_.admitting());
-  return Answer(context);
+  return Finished(context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* KserveService::ModelReady(grpc::CallbackServerContext* context,
@@ -75,36 +70,40 @@ grpc::ServerUnaryReactor* KserveService::ModelReady(grpc::CallbackServerContext*
                                                     inference::ModelReadyResponse* response) {
   const bool served = CheckModel(parser_.checks(), request->name(), request->version()).ok();
   response->set_ready(served && pipeline_.admitting());
-  return Answer(context);
+  return Finished(context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* KserveService::ServerMetadata(grpc::CallbackServerContext* context,
                                                         const inference::ServerMetadataRequest* /*request*/,
                                                         inference::ServerMetadataResponse* response) {
+  const absl::Status allowed = IdentifyCaller(pipeline_.tenants(), *context).status();
+  if (!allowed.ok()) return Finished(context, allowed);
   response->set_name(kPlatform);
   response->set_version(kVersion);
   response->add_extensions("model_configuration");
-  return Answer(context);
+  return Finished(context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* KserveService::ModelMetadata(grpc::CallbackServerContext* context,
                                                        const inference::ModelMetadataRequest* request,
                                                        inference::ModelMetadataResponse* response) {
-  const absl::Status found = CheckModel(parser_.checks(), request->name(), request->version());
-  if (!found.ok()) return Answer(context, found);
+  absl::Status found = IdentifyCaller(pipeline_.tenants(), *context).status();
+  found.Update(CheckModel(parser_.checks(), request->name(), request->version()));
+  if (!found.ok()) return Finished(context, found);
   response->set_name(pipeline_.model().name);
   response->add_versions(kModelVersion);
   response->set_platform(kPlatform);
   for (const TensorSpec& spec : kInputs) Describe(spec, *response->add_inputs());
   for (const TensorSpec& spec : kOutputs) Describe(spec, *response->add_outputs());
-  return Answer(context);
+  return Finished(context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* KserveService::ModelConfig(grpc::CallbackServerContext* context,
                                                      const inference::ModelConfigRequest* request,
                                                      inference::ModelConfigResponse* response) {
-  const absl::Status found = CheckModel(parser_.checks(), request->name(), request->version());
-  if (!found.ok()) return Answer(context, found);
+  absl::Status found = IdentifyCaller(pipeline_.tenants(), *context).status();
+  found.Update(CheckModel(parser_.checks(), request->name(), request->version()));
+  if (!found.ok()) return Finished(context, found);
   inference::ModelConfig& config = *response->mutable_config();
   config.set_name(pipeline_.model().name);
   config.set_backend(kPlatform);
@@ -115,17 +114,19 @@ grpc::ServerUnaryReactor* KserveService::ModelConfig(grpc::CallbackServerContext
     input.set_optional(spec.optional);
   }
   for (const TensorSpec& spec : kOutputs) Configure(spec, *config.add_output());
-  return Answer(context);
+  return Finished(context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* KserveService::RepositoryIndex(grpc::CallbackServerContext* context,
                                                          const inference::RepositoryIndexRequest* /*request*/,
                                                          inference::RepositoryIndexResponse* response) {
+  const absl::Status allowed = IdentifyCaller(pipeline_.tenants(), *context).status();
+  if (!allowed.ok()) return Finished(context, allowed);
   auto& model = *response->add_models();
   model.set_name(pipeline_.model().name);
   model.set_version(kModelVersion);
   model.set_state(pipeline_.admitting() ? "READY" : "UNAVAILABLE");
-  return Answer(context);
+  return Finished(context, absl::OkStatus());
 }
 
 grpc::ServerUnaryReactor* KserveService::ModelInfer(grpc::CallbackServerContext* context,

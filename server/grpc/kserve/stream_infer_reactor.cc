@@ -3,16 +3,22 @@
 #include "absl/time/clock.h"
 #include "server/grpc/call_deadline.h"
 #include "server/grpc/call_metadata.h"
+#include "server/grpc/status_conversion.h"
 
 namespace quire::kserve {
 
 StreamInferReactor::StreamInferReactor(grpc::CallbackServerContext* context, ServingPipeline& pipeline,
                                        const RequestParser& parser)
-    : context_(context),
-      pipeline_(pipeline),
-      parser_(parser),
-      origin_(ReceiveOrigin(Protocol::kKserve, *context)) {
-  StartRead(&incoming_);
+    : context_(context), pipeline_(pipeline), parser_(parser), origin_(ReadOrigin(Protocol::kKserve, *context)) {
+  const absl::Status identified = IdentifyCaller(pipeline.tenants(), *context, origin_);
+  // A request's refusal is a response like others: the call itself is taken on.
+  SendRequestId(origin_, identified, *context);
+  if (identified.ok()) {
+    StartRead(&incoming_);
+  } else {
+    finished_ = read_ended_ = true;
+    Finish(ToGrpcStatus(identified, *context));
+  }
 }
 
 void StreamInferReactor::OnReadDone(bool ok) {

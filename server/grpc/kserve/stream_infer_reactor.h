@@ -76,7 +76,7 @@ class StreamInferReactor final
   grpc::CallbackServerContext* const context_;
   ServingPipeline& pipeline_;
   const RequestParser& parser_;
-  const RequestOrigin origin_;
+  RequestOrigin origin_;  // Constant once made.
   inference::ModelInferRequest incoming_;  // Belongs to gRPC while a read is in flight.
 
   std::mutex mutex_;

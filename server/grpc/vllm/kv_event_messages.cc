@@ -1,7 +1,5 @@
 #include "server/grpc/vllm/kv_event_messages.h"
 
-#include <algorithm>
-
 namespace quire {
 namespace {
 
@@ -72,7 +70,7 @@ pb::KvEventBatch ToMessage(const KvEventBatch& batch, int block_size) {
 pb::KvEventBatch ToMessage(const KvSnapshot& snapshot, size_t index, int block_size) {
   const size_t num_chunks = snapshot.num_chunks();
   pb::KvEventBatch message;
-  message.set_sequence_number(snapshot.sequence - num_chunks + 1 + index);
+  message.set_sequence_number(snapshot.sequence_of(index));
   message.set_timestamp(Seconds(snapshot.time));
   pb::KvSnapshotChunk& chunk = *message.mutable_snapshot();
   chunk.set_index(static_cast<uint32_t>(index));
@@ -80,9 +78,9 @@ pb::KvEventBatch ToMessage(const KvSnapshot& snapshot, size_t index, int block_s
   chunk.set_blocks(snapshot.pages.size());
   if (index == 0) message.add_events()->mutable_cleared();
   EventWriter writer(message, block_size);
-  const size_t begin = index * KvSnapshot::kPagesPerChunk;
-  const size_t end = std::min(begin + KvSnapshot::kPagesPerChunk, snapshot.pages.size());
-  for (size_t i = begin; i < end; ++i) writer.Add(snapshot.pages[i], /*event_id=*/0);
+  for (size_t i = snapshot.first_page(index); i < snapshot.end_page(index); ++i) {
+    writer.Add(snapshot.pages[i], /*event_id=*/0);
+  }
   return message;
 }
 

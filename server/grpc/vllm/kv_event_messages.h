@@ -11,19 +11,26 @@ namespace quire {
 
 ::smg::grpc::common::KvEventBatch ToMessage(const KvEventBatch& batch, int block_size);
 
-// A list of the pages that can be shared, in parts with numbers of their own.
-struct KvSnapshot {
-  static constexpr size_t kPagesPerChunk = 512;
-
-  std::vector<PageEvent> pages;  // Parents before children.
-  uint64_t sequence = 0;         // Of the last batch before it; the last part has this number.
-  absl::Time time;
-
-  // At least one: also that there is nothing must be said.
-  size_t num_chunks() const { return pages.empty() ? 1 : (pages.size() + kPagesPerChunk - 1) / kPagesPerChunk; }
-};
-
 // REQUIRES: index < snapshot.num_chunks().
 ::smg::grpc::common::KvEventBatch ToMessage(const KvSnapshot& snapshot, size_t index, int block_size);
+
+// What KvEventReactor streams to readers of vllm.grpc.engine: everything.
+class VllmKvEvents {
+ public:
+  using Request = ::smg::grpc::common::SubscribeKvEventsRequest;
+  using Message = ::smg::grpc::common::KvEventBatch;
+
+  VllmKvEvents(const Request& request, int block_size)
+      : first_sequence_(request.start_sequence_number()), block_size_(block_size) {}
+
+  uint64_t first_sequence() const { return first_sequence_; }
+  bool Concerns(const PageEvent& /*event*/) const { return true; }
+  Message MakeMessage(const KvEventBatch& batch) const { return ToMessage(batch, block_size_); }
+  Message MakeMessage(const KvSnapshot& snapshot, size_t index) const { return ToMessage(snapshot, index, block_size_); }
+
+ private:
+  uint64_t first_sequence_;
+  int block_size_;
+};
 
 }  // namespace quire

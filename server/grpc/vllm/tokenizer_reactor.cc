@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/grpc/call_metadata.h"
 #include "server/grpc/status_conversion.h"
 #include "server/status_details.h"
 
@@ -13,6 +14,10 @@ namespace quire {
 TokenizerReactor* TokenizerReactor::Start(grpc::CallbackServerContext* context, ServingPipeline& pipeline,
                                           TokenizerBundle& bundle) {
   auto* reactor = new TokenizerReactor();
+  if (const absl::Status allowed = IdentifyCaller(pipeline.tenants(), *context).status(); !allowed.ok()) {
+    reactor->Finish(ToGrpcStatus(allowed, *context));
+    return reactor;
+  }
   const bool posted = pipeline.TryPostText([reactor, context, &bundle] {
     absl::StatusOr<std::shared_ptr<const TokenizerBundle::Archive>> archive;
     try {

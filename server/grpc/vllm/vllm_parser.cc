@@ -15,6 +15,12 @@ namespace pb = ::vllm::grpc::engine;
 // A client that does not name its request cannot abort it; one that names it at length makes us keep that.
 constexpr size_t kMaxRequestIdBytes = 1024;
 
+absl::Status CheckRequestId(const std::string& id) {
+  if (id.size() <= kMaxRequestIdBytes) return absl::OkStatus();
+  return InvalidField("request_id",
+                      absl::StrCat("must be at most ", kMaxRequestIdBytes, " bytes long, got ", id.size()));
+}
+
 // What the protocol has for servers of other kinds.
 absl::Status RefuseWhatIsNotServed(const pb::GenerateRequest& request) {
   if (request.has_mm_inputs() || request.extra_mm_inputs_size() > 0 || request.has_media_refs()) {
@@ -72,10 +78,7 @@ absl::Status Truncate(int how_many, int max_model_len, std::vector<TokenId>& pro
 }  // namespace
 
 absl::StatusOr<PipelineRequest> VllmParser::Parse(const pb::GenerateRequest& request) const {
-  if (request.request_id().size() > kMaxRequestIdBytes) {
-    return InvalidField("request_id", absl::StrCat("must be at most ", kMaxRequestIdBytes, " bytes long, got ",
-                                                   request.request_id().size()));
-  }
+  RETURN_IF_ERROR(CheckRequestId(request.request_id()));
   RETURN_IF_ERROR(RefuseWhatIsNotServed(request));
   PipelineRequest result;
   ASSIGN_OR_RETURN(result.prompt, ParsePrompt(request));
@@ -91,14 +94,27 @@ absl::StatusOr<PipelineRequest> VllmParser::Parse(const pb::GenerateRequest& req
   return result;
 }
 
+absl::StatusOr<PipelineRequest> VllmParser::Parse(const pb::EmbedRequest& request) const {
+  RETURN_IF_ERROR(CheckRequestId(request.request_id()));
+  PipelineRequest result;
+  ASSIGN_OR_RETURN(result.prompt, ParseTokens(request.tokenized()));
+  result.prompt_field = "tokenized.input_ids";
+  result.generate.embed = true;
+  return result;
+}
+
+absl::StatusOr<std::vector<TokenId>> VllmParser::ParseTokens(const pb::TokenizedInput& input) const {
+  if (input.input_ids().empty()) return InvalidField("tokenized.input_ids", "must not be empty");
+  std::vector<TokenId> tokens(input.input_ids().begin(), input.input_ids().end());
+  RETURN_IF_ERROR(checks_.TokenIds("tokenized.input_ids", tokens));
+  return tokens;
+}
+
 absl::StatusOr<Prompt> VllmParser::ParsePrompt(const pb::GenerateRequest& request) const {
   const pb::SamplingParams& sampling = request.sampling_params();
   switch (request.input_case()) {
     case pb::GenerateRequest::kTokenized: {
-      const auto& ids = request.tokenized().input_ids();
-      if (ids.empty()) return InvalidField("tokenized.input_ids", "must not be empty");
-      std::vector<TokenId> tokens(ids.begin(), ids.end());
-      RETURN_IF_ERROR(checks_.TokenIds("tokenized.input_ids", tokens));
+      ASSIGN_OR_RETURN(std::vector<TokenId> tokens, ParseTokens(request.tokenized()));
       if (sampling.has_truncate_prompt_tokens()) {
         RETURN_IF_ERROR(Truncate(sampling.truncate_prompt_tokens(), model_.max_model_len, tokens));
       }

@@ -2,6 +2,8 @@
 // checked here, before the request costs anything.
 #pragma once
 
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "server/request_checks.h"
 #include "server/serving_pipeline.h"
@@ -19,8 +21,10 @@ class VllmParser {
 
   // INVALID_ARGUMENT names the field at fault; UNIMPLEMENTED, what this server cannot do.
   absl::StatusOr<PipelineRequest> Parse(const ::vllm::grpc::engine::GenerateRequest& request) const;
+  absl::StatusOr<PipelineRequest> Parse(const ::vllm::grpc::engine::EmbedRequest& request) const;
 
  private:
+  absl::StatusOr<std::vector<TokenId>> ParseTokens(const ::vllm::grpc::engine::TokenizedInput& input) const;
   absl::StatusOr<Prompt> ParsePrompt(const ::vllm::grpc::engine::GenerateRequest& request) const;
   absl::StatusOr<SamplingParams> ParseSampling(const ::vllm::grpc::engine::SamplingParams& proto) const;
 

@@ -11,8 +11,7 @@
 namespace quire {
 
 // Handlers run on gRPC's threads and never block. What is not overridden is answered UNIMPLEMENTED at once, as gateways
-// expect of it that try one protocol after the other: StartProfile, StopProfile, and Embed as long as the engine has no
-// embeddings.
+// expect of it that try one protocol after the other: StartProfile and StopProfile.
 class VllmService final : public ::vllm::grpc::engine::VllmEngine::CallbackService {
  public:
   // `pipeline` outlives the service.
@@ -20,6 +19,10 @@ class VllmService final : public ::vllm::grpc::engine::VllmEngine::CallbackServi
 
   grpc::ServerWriteReactor<::vllm::grpc::engine::GenerateResponse>* Generate(
       grpc::CallbackServerContext* context, const ::vllm::grpc::engine::GenerateRequest* request) override;
+  // Of length 1, as vLLM gives them.
+  grpc::ServerUnaryReactor* Embed(grpc::CallbackServerContext* context,
+                                  const ::vllm::grpc::engine::EmbedRequest* request,
+                                  ::vllm::grpc::engine::EmbedResponse* response) override;
   grpc::ServerUnaryReactor* Abort(grpc::CallbackServerContext* context,
                                   const ::vllm::grpc::engine::AbortRequest* request,
                                   ::vllm::grpc::engine::AbortResponse* response) override;
@@ -46,8 +49,10 @@ class VllmService final : public ::vllm::grpc::engine::VllmEngine::CallbackServi
                                        ::smg::grpc::common::FlushCacheResponse* response) override;
 
  private:
-  // Finishes the call with OK after `job`, or as one that the engine has no time for.
-  grpc::ServerUnaryReactor* RunOnEngine(grpc::CallbackServerContext* context, EngineThread::Job job);
+  // So that Abort finds the request under the client's name for it.
+  void Remember(const std::string& name, const RequestContextPtr& request);
+  // Finishes the call with OK after `job`, or as one that the caller may not make or the engine has no time for.
+  grpc::ServerUnaryReactor* RunOnEngine(grpc::CallbackServerContext* context, Access access, EngineThread::Job job);
 
   ServingPipeline& pipeline_;
   const VllmParser parser_;

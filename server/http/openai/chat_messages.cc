@@ -2,41 +2,23 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/types/status_macros.h"
+#include "server/http/text_content.h"
 #include "server/status_details.h"
 
 namespace quire {
 namespace {
 
-absl::StatusOr<std::string> ReadPart(const Json& json, const std::string& path) {
-  std::string type = "text", text;
-  if (json.is_string()) return json.get<std::string>();
-  if (!json.is_object()) return WrongType(json, path, "an object with type and text");
-  const JsonFields part(json, path);
-  RETURN_IF_ERROR(part.Read("type", type));
-  if (type != "text") {
-    return InvalidField(part.Path("type"),
-                        absl::StrCat("must be \"text\", the only input there is, got \"", type, "\""));
-  }
-  if (part.Find("text") == nullptr) return InvalidField(part.Path("text"), "must be set");
-  RETURN_IF_ERROR(part.Read("text", text));
-  return text;
-}
+constexpr std::string_view kContentTypes[] = {"text"};
 
 absl::StatusOr<std::string> ReadContent(const JsonFields& message) {
   const Json* json = message.Find("content");
   if (json == nullptr) return std::string();
-  if (json->is_string()) return json->get<std::string>();
-  if (!json->is_array()) return WrongType(*json, message.Path("content"), "a string or a list of parts");
-  std::string content;
-  for (size_t i = 0; i < json->size(); ++i) {
-    ASSIGN_OR_RETURN(const std::string text, ReadPart((*json)[i], absl::StrCat(message.Path("content"), "[", i, "]")));
-    absl::StrAppend(&content, i == 0 ? "" : "\n", text);
-  }
-  return content;
+  return ReadTextContent(*json, message.Path("content"), kContentTypes);
 }
 
 absl::StatusOr<Json> ReadToolCall(const Json& json, const std::string& path) {

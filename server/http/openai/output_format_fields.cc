@@ -59,20 +59,26 @@ class FormatReader {
     return any_object ? Set(fields.Path(prefix + "json_object"), Kind::kJsonObject) : absl::OkStatus();
   }
 
-  absl::Status ReadOpenAi(const JsonFields& response_format) {
+  // A schema stands in the format itself, or (chat completions) in its field "json_schema".
+  absl::Status ReadTyped(const JsonFields& wanted, bool nested) {
     std::string type;
-    RETURN_IF_ERROR(response_format.Read("type", type));
+    RETURN_IF_ERROR(wanted.Read("type", type));
     if (type == "text") return absl::OkStatus();
-    if (type == "json_object") return Set(response_format.Path("type"), Kind::kJsonObject);
+    if (type == "json_object") return Set(wanted.Path("type"), Kind::kJsonObject);
     if (type != "json_schema") {
-      return InvalidField(response_format.Path("type"), "must be \"text\", \"json_object\" or \"json_schema\"");
+      return InvalidField(wanted.Path("type"), "must be \"text\", \"json_object\" or \"json_schema\"");
     }
-    std::optional<JsonFields> json_schema;
-    RETURN_IF_ERROR(response_format.ReadObject("json_schema", json_schema));
-    if (!json_schema.has_value() || json_schema->Find("schema") == nullptr) {
-      return InvalidField(response_format.Path("json_schema.schema"), "must be set where the type is \"json_schema\"");
+    std::optional<JsonFields> holder;
+    if (nested) {
+      RETURN_IF_ERROR(wanted.ReadObject("json_schema", holder));
+    } else {
+      holder.emplace(wanted);
     }
-    return ReadSchema(*json_schema, "schema");
+    if (!holder.has_value() || holder->Find("schema") == nullptr) {
+      return InvalidField(wanted.Path(nested ? "json_schema.schema" : "schema"),
+                          "must be set where the type is \"json_schema\"");
+    }
+    return ReadSchema(*holder, "schema");
   }
 
  private:
@@ -85,10 +91,14 @@ absl::Status ReadOutputFormat(const JsonFields& fields, OutputFormat& format) {
   FormatReader reader(format);
   std::optional<JsonFields> response_format, structured_outputs;
   RETURN_IF_ERROR(fields.ReadObject("response_format", response_format));
-  if (response_format.has_value()) RETURN_IF_ERROR(reader.ReadOpenAi(*response_format));
+  if (response_format.has_value()) RETURN_IF_ERROR(reader.ReadTyped(*response_format, /*nested=*/true));
   RETURN_IF_ERROR(fields.ReadObject("structured_outputs", structured_outputs));
   if (structured_outputs.has_value()) RETURN_IF_ERROR(reader.ReadVllm(*structured_outputs, ""));
   return reader.ReadVllm(fields, "guided_");
+}
+
+absl::Status ReadFlatOutputFormat(const JsonFields& wanted, OutputFormat& format) {
+  return FormatReader(format).ReadTyped(wanted, /*nested=*/false);
 }
 
 }  // namespace quire

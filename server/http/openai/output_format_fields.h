@@ -10,4 +10,7 @@ namespace quire {
 // `response_format`, and vLLM's `structured_outputs` and `guided_*`, of which one may be given.
 absl::Status ReadOutputFormat(const JsonFields& fields, OutputFormat& format);
 
+// The object that Responses and Messages have for it: {"type": "json_schema", "schema": ...}.
+absl::Status ReadFlatOutputFormat(const JsonFields& wanted, OutputFormat& format);
+
 }  // namespace quire

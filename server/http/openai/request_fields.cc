@@ -72,4 +72,10 @@ absl::Status ReadSampling(const JsonFields& fields, SamplingParams& params) {
   return ReadLogitBias(fields, params.logit_bias);
 }
 
+absl::Status ReadSamplingOfOne(const JsonFields& fields, SamplingParams& params) {
+  RETURN_IF_ERROR(ReadSampling(fields, params));
+  if (params.n != 1) return InvalidField("n", absl::StrCat("must be 1: there is one answer, got ", params.n));
+  return absl::OkStatus();
+}
+
 }  // namespace quire

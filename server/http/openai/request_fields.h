@@ -22,5 +22,7 @@ absl::Status ReadAnswerOptions(const JsonFields& fields, AnswerOptions& options)
 // All of `params` but max_tokens and the log-probabilities, which endpoints name differently; unset fields keep their
 // defaults, the seed is drawn. Does not check ranges.
 absl::Status ReadSampling(const JsonFields& fields, SamplingParams& params);
+// The same where an answer can only tell of one sample.
+absl::Status ReadSamplingOfOne(const JsonFields& fields, SamplingParams& params);
 
 }  // namespace quire

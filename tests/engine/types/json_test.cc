@@ -49,6 +49,12 @@ TEST(ParseJson, BoundsNesting) {
   ExpectRefused(Repeat("{\"a\":", 1'000'000), "nested more than 64 deep");
 }
 
+TEST(ParseJson, BoundsTheNumberOfValues) {
+  const std::string most = "[" + Repeat("1,", kMaxJsonValues - 2);
+  EXPECT_TRUE(ParseJson(most + "1]").ok());
+  ExpectRefused(most + "1,1]", "more than 1048576 values");
+}
+
 // Looking each key up among those before it would take minutes.
 TEST(ParseJson, TakesObjectsOfVeryManyKeys) {
   std::string text = "{\"k\":0";

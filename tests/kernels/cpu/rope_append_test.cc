@@ -192,6 +192,32 @@ TEST(RopeAppender, IsExactAtLongContexts) {
   }
 }
 
+TEST(RopeAppender, RotatesForTheSequencesPositionsWhereTheContextHasGaps) {
+  std::mt19937 random(kSeed);
+  const KvLayout layout{.num_layers = 1, .num_kv_heads = 1, .head_dim = 32, .page_size = 16, .num_pages = 1};
+  const std::vector<float> frequencies = InverseFrequencies(32, 10000);
+  const std::vector<int32_t> places = {3}, positions = {1003}, slots = {3};
+  const Matrix qkv = RandomMatrix(1, 3 * 32, random);
+  WorkerPool pool(1);
+  RopeAppender appender;
+  const auto rotated = [&](std::span<const int32_t> at, std::span<const int32_t> rotary) {
+    const auto cache = CpuKvCache::Create(layout).value();
+    Matrix copy = qkv;
+    RopeAppendArgs args;
+    args.qkv = copy.view();
+    args.num_heads = 1;
+    args.rope = {RopeKind::kInterleaved, frequencies};
+    args.kv_cache = cache.get();
+    args.batch.positions = at;
+    args.batch.rotary_positions = rotary;
+    args.batch.slot_mapping = slots;
+    appender.Run(args, pool);
+    return copy.data;
+  };
+  EXPECT_EQ(rotated(places, positions), rotated(positions, {}));
+  EXPECT_NE(rotated(places, positions), rotated(places, {}));
+}
+
 // The rotations of a step are remembered; another step, or another model's frequencies, must not meet them.
 TEST(RopeAppender, ForgetsRotationsOfOtherPositionsAndFrequencies) {
   std::mt19937 random(kSeed);

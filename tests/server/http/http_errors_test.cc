@@ -46,5 +46,18 @@ TEST(HttpErrors, GivesEachCodeItsStatus) {
   EXPECT_EQ(ErrorOf(ErrorResponse(absl::InternalError("")))["type"], "server_error");
 }
 
+TEST(HttpErrors, HaveTheFormOfTheApiThatThePathBelongsTo) {
+  HttpRequest request;
+  request.path = "/v1/messages/count_tokens";
+  const HttpResponse refused = ErrorResponse(TryAgainLater("too much"), ErrorFormOf(request));
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(refused.body,
+            R"({"type":"error","error":{"type":"rate_limit_error","message":"too much; try again later"}})");
+  EXPECT_EQ(Json::parse(ErrorResponse(413, "too long", ErrorFormOf(request)).body)["error"]["type"],
+            "request_too_large");
+  request.path = "/v1/models";
+  EXPECT_EQ(ErrorFormOf(request), ErrorForm::kOpenAi);
+}
+
 }  // namespace
 }  // namespace quire

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <memory>
 
@@ -40,7 +41,10 @@ class HttpSessionTest : public ::testing::Test {
     router_.Add("GET", "/floods", [this](HttpExchange& exchange) { return Flood(exchange); });
     const HttpServerOptions options{
         .host = "127.0.0.1", .port = 0, .cors_origin = cors_origin, .max_connections = max_connections};
-    server_ = HttpServer::Start(options, [this](HttpExchange& exchange) { return router_.Handle(exchange); }).value();
+    server_ = HttpServer::Start(
+                  options, [this](HttpExchange& exchange) { return router_.Handle(exchange); },
+                  [this](const HttpRequest&, absl::StatusCode code) { ++refused_[static_cast<int>(code)]; })
+                  .value();
   }
 
   static asio::awaitable<void> SendThreeEvents(HttpExchange& exchange) {
@@ -72,11 +76,13 @@ class HttpSessionTest : public ::testing::Test {
     }
   }
 
+  int NumRefused(absl::StatusCode code) const { return refused_[static_cast<int>(code)]; }
   int port() const { return std::stoi(server_->address().substr(server_->address().rfind(':') + 1)); }
 
   Router router_;
   absl::Notification waiting_, disconnected_;
   std::atomic<int> floods_sent_ = 0;
+  std::array<std::atomic<int>, 17> refused_{};  // By code.
   std::unique_ptr<HttpServer> server_;
 };
 
@@ -178,6 +184,7 @@ TEST_F(HttpSessionTest, RefusesWhatIsNoHttpAndWhatIsTooLarge) {
   std::string chunks = "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
   for (int i = 0; i < 17; ++i) absl::StrAppend(&chunks, "100000\r\n", std::string(1 << 20, 'x'), "\r\n");
   EXPECT_EQ(status_of(chunks), 413);
+  EXPECT_EQ(NumRefused(absl::StatusCode::kInvalidArgument), 7);
 }
 
 TEST_F(HttpSessionTest, BoundsTheMemoryOfAllBodiesTogether) {
@@ -193,6 +200,7 @@ TEST_F(HttpSessionTest, BoundsTheMemoryOfAllBodiesTogether) {
   HttpReply refused = one_more.Read();
   EXPECT_EQ(refused.status, 503);
   EXPECT_EQ(refused.headers["retry-after"], "1");
+  EXPECT_EQ(NumRefused(absl::StatusCode::kResourceExhausted), 1);
   // Small ones still are served.
   EXPECT_EQ(HttpClient(port()).Post("/echo", "small").body, "small");
 }
@@ -251,7 +259,7 @@ TEST_F(HttpSessionTest, ADrainingServerAnswersWhoHasConnectedAndNotAskedYet) {
 
 TEST_F(HttpSessionTest, ABusyPortIsNamed) {
   const HttpServerOptions options{.host = "127.0.0.1", .port = port(), .cors_origin = ""};
-  const absl::Status status = HttpServer::Start(options, [](HttpExchange& e) { return e.EndEvents(); }).status();
+  const absl::Status status = HttpServer::Start(options, nullptr, nullptr).status();
   EXPECT_TRUE(absl::IsUnavailable(status));
   EXPECT_THAT(std::string(status.message()), HasSubstr(absl::StrCat("127.0.0.1:", port())));
   EXPECT_THAT(std::string(status.message()), HasSubstr("--http-port"));
@@ -278,6 +286,7 @@ TEST_F(HttpSessionWithCorsTest, TellsOneConnectionTooManyToComeBack) {
   EXPECT_EQ(second.Get("/hello").status, 200);
   HttpClient third(port());
   EXPECT_EQ(third.Read().status, 503);
+  EXPECT_EQ(NumRefused(absl::StatusCode::kResourceExhausted), 1);
 }
 
 }  // namespace

@@ -57,7 +57,8 @@ StepReport SomeStep() {
   report.timings = {absl::Milliseconds(1), absl::Milliseconds(20), absl::Milliseconds(2)};
   report.stats.requests_running = 3;
   report.stats.requests_waiting = 2;
-  report.stats.blocks = {.total = 100, .used = 25, .cached = 15, .free = 60};
+  report.stats.blocks = {.total = 100, .used = 28, .cached = 12, .free = 60, .leased = 9, .pinned = 4, .yielding = 3};
+  report.stats.leases = 2;
   report.stats.prompt_tokens_total = 400;
   report.stats.cached_tokens_total = 100;
   report.stats.completion_tokens_total = 70;
@@ -98,7 +99,10 @@ TEST(Metrics, FollowsTheEngineFromStepToStep) {
   EXPECT_EQ(Bucket(metrics, "iteration_tokens_total", "8"), 1) << "a bound belongs to its bucket";
   EXPECT_EQ(Bucket(metrics, "iteration_tokens_total", "16"), 2);
   EXPECT_EQ(Vllm(metrics, "iteration_tokens_total_sum"), 17);
-  EXPECT_EQ(Value(metrics, R"(quire_kv_pages{state="cached"})"), 15);
+  EXPECT_EQ(Value(metrics, R"(quire_kv_pages{state="cached"})"), 12);
+  EXPECT_EQ(Value(metrics, R"(quire_kv_pages_leased{kind="preferred"})"), 5);
+  EXPECT_EQ(Value(metrics, R"(quire_kv_pages_leased{kind="pinned"})"), 4);
+  EXPECT_EQ(Value(metrics, "quire_leases"), 2);
   EXPECT_EQ(Value(metrics, "quire_step_seconds_count"), 2);
   EXPECT_NEAR(Value(metrics, R"(quire_step_part_seconds_total{part="model"})"), 0.04, 1e-9);
 }

@@ -96,9 +96,9 @@ LoadRun Play(FakeServer& server, const Workload& workload, const PacingOptions& 
   return RunLoad(workload, pacing, PromptWriter(PromptForm::kText, 0), server, {});
 }
 
-std::vector<double> Each(const LoadRun& run, double RequestRecord::*member) {
+std::vector<double> Each(const LoadRun& run, double LoadRecord::*member) {
   std::vector<double> values;
-  for (const RequestRecord& record : run.records) values.push_back(record.*member);
+  for (const LoadRecord& record : run.records) values.push_back(record.*member);
   return values;
 }
 
@@ -117,32 +117,30 @@ TEST(LoadGenerator, RecordsEveryMessageOfAStream) {
 TEST(LoadGenerator, InAClosedLoopSendsWhenAClientIsFree) {
   FakeServer server;
   const LoadRun run = Play(server, Letters({"a", "b", "c", "d"}, 2), {.max_concurrency = 2});
-  EXPECT_THAT(Each(run, &RequestRecord::sent_s), ElementsAre(0, 0, 2, 2));
-  EXPECT_THAT(Each(run, &RequestRecord::intended_s), ElementsAre(0, 0, 2, 2));
+  EXPECT_THAT(Each(run, &LoadRecord::sent_s), ElementsAre(0, 0, 2, 2));
+  EXPECT_THAT(Each(run, &LoadRecord::intended_s), ElementsAre(0, 0, 2, 2));
 }
 
 TEST(LoadGenerator, InAnOpenLoopSendsWhetherOrNotTheServerKeepsUp) {
   FakeServer server;
   server.service_slots = 1;
   const LoadRun run = Play(server, Letters({"a", "b", "c"}, 2), {.start_s = {0, 0.5, 1}});
-  EXPECT_THAT(Each(run, &RequestRecord::sent_s), ElementsAre(0, 0.5, 1));
-  EXPECT_THAT(Each(run, &RequestRecord::end_s), ElementsAre(2, 4, 6));
+  EXPECT_THAT(Each(run, &LoadRecord::sent_s), ElementsAre(0, 0.5, 1));
+  EXPECT_THAT(Each(run, &LoadRecord::end_s), ElementsAre(2, 4, 6));
 }
 
-TEST(LoadGenerator, ChargesWaitingForALimitToTheServerAndNotToItself) {
-  FakeServer server;
-  const LoadRun run = Play(server, Letters({"a", "b", "c"}, 2), {.start_s = {0, 0.5, 1}, .max_concurrency = 1});
-  EXPECT_THAT(Each(run, &RequestRecord::sent_s), ElementsAre(0, 2, 4));
-  EXPECT_THAT(Each(run, &RequestRecord::intended_s), ElementsAre(0, 0.5, 1));
-  EXPECT_THAT(Each(run, &RequestRecord::lag_s), ElementsAre(0, 0, 0));
-}
-
-TEST(LoadGenerator, OwnsUpToBeingLate) {
-  FakeServer server;
-  server.send_s = 0.25;
-  const LoadRun run = Play(server, Letters({"a", "b", "c"}, 1), {.start_s = {0, 0, 0}});
-  EXPECT_THAT(Each(run, &RequestRecord::lag_s), ElementsAre(0, 0.25, 0.5));
-  EXPECT_THAT(Each(run, &RequestRecord::intended_s), ElementsAre(0, 0, 0));
+TEST(LoadGenerator, ChargesWaitingForALimitToTheServerAndOwnsUpToBeingLate) {
+  const auto expect = [](const PacingOptions& pacing, double send_s, const std::vector<double>& sent_s,
+                         const std::vector<double>& lag_s) {
+    FakeServer server;
+    server.send_s = send_s;
+    const LoadRun run = Play(server, Letters({"a", "b", "c"}, 2), pacing);
+    EXPECT_EQ(Each(run, &LoadRecord::intended_s), pacing.start_s);
+    EXPECT_EQ(Each(run, &LoadRecord::sent_s), sent_s);
+    EXPECT_EQ(Each(run, &LoadRecord::lag_s), lag_s);
+  };
+  expect({.start_s = {0, 0.5, 1}, .max_concurrency = 1}, 0, {0, 2, 4}, {0, 0, 0});
+  expect({.start_s = {0, 0, 0}}, 0.25, {0, 0.25, 0.5}, {0, 0.25, 0.5});
 }
 
 TEST(LoadGenerator, SendsATurnBehindAllThatWasSaid) {
@@ -153,7 +151,7 @@ TEST(LoadGenerator, SendsATurnBehindAllThatWasSaid) {
   for (const Passage& passage : server.requests[1].passages) texts.push_back(passage.text);
   EXPECT_THAT(texts, ElementsAre("a", "ww", "b"));
   EXPECT_THAT(server.requests[1].passages[1].token_ids, ElementsAre(7, 7));
-  EXPECT_THAT(Each(run, &RequestRecord::intended_s), ElementsAre(0, 12));
+  EXPECT_THAT(Each(run, &LoadRecord::intended_s), ElementsAre(0, 12));
 }
 
 TEST(LoadGenerator, GivesAConversationUpAfterAnError) {

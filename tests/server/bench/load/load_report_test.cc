@@ -25,7 +25,7 @@ LoadReport SmallReport() {
   report.goodput.ttft_ms = 150;
   report.settings = {{"--seed", "1"}};
   for (int i = 0; i < 2; ++i) {
-    RequestRecord record;
+    LoadRecord record;
     record.sent_s = record.intended_s = i;
     record.message_s = {i + 0.1 * (i + 1), i + 0.5};
     record.end_s = i + 0.5;
@@ -33,7 +33,7 @@ LoadReport SmallReport() {
     record.usage = {.prompt_tokens = 7, .cached_tokens = 0, .completion_tokens = 2};
     report.run.records.push_back(record);
   }
-  RequestRecord failed;
+  LoadRecord failed;
   failed.error_kind = "HTTP 500";
   failed.error_message = "<script>alert(1)</script> \"\xff\"";
   report.run.records.push_back(failed);
@@ -124,7 +124,7 @@ TEST(HtmlReport, OfNothingIsStillAPage) { EXPECT_THAT(ToHtml({}), AllOf(HasSubst
 
 TEST(HtmlReport, StaysSmallHoweverLongTheRun) {
   LoadReport report = SmallReport();
-  const RequestRecord record = report.run.records.front();
+  const LoadRecord record = report.run.records.front();
   for (int i = 0; i < 50000; ++i) report.run.records.push_back(record);
   report.result = Evaluate(report.run, report.goodput);
   EXPECT_LT(ToHtml(report).size(), 1u << 20);

@@ -10,8 +10,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Pair;
 
-RequestRecord Completed(double intended_s, double sent_s, std::vector<double> message_s, int output_tokens) {
-  RequestRecord record;
+LoadRecord Completed(double intended_s, double sent_s, std::vector<double> message_s, int output_tokens) {
+  LoadRecord record;
   record.intended_s = intended_s;
   record.sent_s = sent_s;
   record.end_s = message_s.back();
@@ -21,8 +21,8 @@ RequestRecord Completed(double intended_s, double sent_s, std::vector<double> me
   return record;
 }
 
-RequestRecord Failed(const std::string& kind, double sent_s, double end_s) {
-  RequestRecord record;
+LoadRecord Failed(const std::string& kind, double sent_s, double end_s) {
+  LoadRecord record;
   record.intended_s = record.sent_s = sent_s;
   record.end_s = end_s;
   record.error_kind = kind;

@@ -173,7 +173,7 @@ TEST_F(OpenAiEndpointsTest, TellsWhatIsWrongBeforeItBegins) {
 
 TEST_F(OpenAiEndpointsTest, RefusesWhatIsTooMuchWithAHint) {
   std::string prompts;
-  for (int i = 0; i <= LettersServer::kMaxRequests; ++i) absl::StrAppend(&prompts, i == 0 ? "" : ", ", "\"a\"");
+  for (int i = 0; i <= LettersPipeline::kMaxRequests; ++i) absl::StrAppend(&prompts, i == 0 ? "" : ", ", "\"a\"");
   HttpReply reply = server_.Post("/v1/completions", Greedy("\"prompt\": [" + prompts + "], \"max_tokens\": 3000"));
   EXPECT_EQ(reply.status, 429) << reply.body;
   EXPECT_EQ(reply.headers.count("retry-after"), 1u);

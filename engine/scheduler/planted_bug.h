@@ -1,0 +1,19 @@
+// Deliberate bugs, for the tests that show that the simulator notices them; see block_manager/planted_bug.h. Only .cc
+// files may include this. tests/sim builds the folder once more for each bug.
+#pragma once
+
+#ifndef QUIRE_PLANT_SCHEDULER_BUG
+#define QUIRE_PLANT_SCHEDULER_BUG 0
+#endif
+
+namespace quire {
+
+enum class PlantedSchedulerBug {
+  kNone = 0,
+  kUnpaidService = 1,   // What a tenant is served is not counted.
+  kEndlessVictim = 2,   // No sequence is exempt from preemption.
+};
+inline constexpr PlantedSchedulerBug kPlantedSchedulerBug =
+    static_cast<PlantedSchedulerBug>(QUIRE_PLANT_SCHEDULER_BUG);
+
+}  // namespace quire
