@@ -155,7 +155,7 @@ class AnthropicTest(unittest.TestCase):
             self.assertTrue(error["message"].startswith(name), error["message"])
             self.assertTrue(caught.exception.request_id)
         with self.assertRaises(anthropic.NotFoundError) as caught:
-            self.create(model="claude")
+            self.create(model="no-such-model")
         self.assertEqual(caught.exception.body["error"]["type"], "not_found_error")
         with self.assertRaises(anthropic.BadRequestError):
             self.client.messages.count_tokens(model=MODEL_NAME, messages=[])

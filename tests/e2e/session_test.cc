@@ -1,9 +1,11 @@
 // Sessions on the real server: a conversation goes on where it was, whatever else needs pages.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+#include <string>
 
 #include "quire/v1/session.grpc.pb.h"
 #include "tests/e2e/server_process.h"
@@ -198,7 +200,7 @@ TEST(Sessions, AreBoundedInNumberAndInTime) {
 
 class SessionSnapshots : public ::testing::Test {
  protected:
-  SessionSnapshots() : folder_(std::filesystem::path(::testing::TempDir()) / "quire-session-snapshots") {
+  SessionSnapshots() : folder_(::testing::TempDir() + "quire_session_snapshots_" + std::to_string(getpid())) {
     std::filesystem::remove_all(folder_);
   }
   ~SessionSnapshots() override { std::filesystem::remove_all(folder_); }

@@ -2,8 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
+#include <string>
 
 #include "server/sessions/session_folder.h"
 #include "server/status_details.h"
@@ -45,7 +47,7 @@ TEST(SessionFile, OfAnotherVersionIsNamedSo) {
 class SessionFolderTest : public ::testing::Test {
  protected:
   SessionFolderTest()
-      : path_(std::filesystem::path(::testing::TempDir()) / "quire-session-folder"), folder_(path_.string()) {
+      : path_(::testing::TempDir() + "quire_session_folder_" + std::to_string(getpid())), folder_(path_.string()) {
     std::filesystem::remove_all(path_);
   }
   ~SessionFolderTest() override { std::filesystem::remove_all(path_); }
