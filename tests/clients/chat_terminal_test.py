@@ -203,7 +203,10 @@ class ChatTest(unittest.TestCase):
         ):
             chat.enter(line)
             chat.expect(complaint)
+        # What is typed while no line is read may be lost.
+        chat.expect(PROMPT)
         chat.enter("/history")
+        chat.expect(PROMPT)
         chat.type(CTRL_D)
         self.assertEqual(chat.exit_code(), 0)
         self.assertNotIn("user:", chat.screen)
