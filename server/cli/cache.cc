@@ -13,6 +13,7 @@
 #include "absl/time/clock.h"
 #include "quire/v1/cache.grpc.pb.h"
 #include "server/cli/terminal_text.h"
+#include "server/client_channel.h"
 
 namespace quire {
 namespace {
@@ -169,8 +170,7 @@ grpc::Status Watch(Stub& stub, grpc::ClientContext& context, const CacheOptions&
 using Action = grpc::Status (*)(Stub&, grpc::ClientContext&, const CacheOptions&);
 
 int Run(Action action, const CacheOptions& options) {
-  const auto channel = grpc::CreateChannel(options.target, grpc::InsecureChannelCredentials());
-  const auto stub = v1::CacheService::NewStub(channel);
+  const auto stub = v1::CacheService::NewStub(OpenChannel(options.target));
   grpc::ClientContext context;
   const grpc::Status status = action(*stub, context, options);
   if (status.ok()) return 0;

@@ -14,6 +14,7 @@
 #include "engine/types/status_macros.h"
 #include "server/cli/message_lines.h"
 #include "server/cli/terminal_text.h"
+#include "server/client_channel.h"
 
 namespace quire {
 namespace {
@@ -59,7 +60,7 @@ ChatSession::ChatSession(const std::string& target, ChatHistory history, LineEdi
       history_(std::move(history)),
       editor_(editor),
       interrupts_(interrupts),
-      stub_(v1::InferenceService::NewStub(grpc::CreateChannel(target, grpc::InsecureChannelCredentials()))) {}
+      stub_(v1::InferenceService::NewStub(OpenChannel(target))) {}
 
 int ChatSession::Run() {
   if (editor_.is_terminal()) {

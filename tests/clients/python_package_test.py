@@ -1,6 +1,7 @@
 """deploy/python: installs by itself, is typed, and talks to a server."""
 
 import asyncio
+import hashlib
 import pathlib
 import queue
 import subprocess
@@ -9,6 +10,8 @@ import tempfile
 import threading
 import time
 import unittest
+
+import grpc
 
 from quire_server import MODEL_NAME, QuireServer
 
@@ -159,6 +162,19 @@ class ClientTest(unittest.TestCase):
         with self.assertRaises(quire.Unavailable):
             quire.Client("127.0.0.1:1").models()
         await_idle(self.client)
+
+    def test_a_server_with_tenants_takes_their_keys(self):
+        tenants = pathlib.Path(installed.name) / "tenants.yaml"
+        digest = hashlib.sha256(b"owl").hexdigest()
+        tenants.write_text(f"tenants: [{{name: owls, keys: [{digest}]}}]\n")
+        with QuireServer("--tenants", str(tenants)) as locked:
+            with quire.Client(locked.grpc_target, api_key="owl") as client:
+                self.assertTrue(client.generate("Once", max_tokens=3).answer().text)
+                self.assertEqual(client.models()[0].name, MODEL_NAME)
+            with quire.Client(locked.grpc_target) as client, self.assertRaises(quire.Error) as refused:
+                client.models()
+            self.assertEqual(refused.exception.code, grpc.StatusCode.UNAUTHENTICATED)
+            self.assertEqual(refused.exception.reason, "INVALID_API_KEY")
 
     def test_a_full_server_says_when_to_come_back(self):
         with QuireServer("--max-num-seqs", "1", "--max-waiting-requests", "1") as small:

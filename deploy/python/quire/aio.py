@@ -89,6 +89,6 @@ class AsyncClient(ClientBase[AsyncStream]):
 
     async def _unary(self, method: Callable[..., Any], request: Any) -> Any:
         try:
-            return await method(request, timeout=self._timeout)
+            return await method(request, timeout=self._timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             raise errors.from_rpc_error(error) from None

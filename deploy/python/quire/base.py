@@ -22,7 +22,7 @@ StreamT = TypeVar("StreamT")
 
 class ClientBase(Generic[StreamT]):
     """`model`: the name that requests give; empty for whichever is served. `timeout`: seconds that each call may take,
-    unless it says otherwise. `credentials`: for TLS."""
+    unless it says otherwise. `api_key`: for a server with tenants. `credentials`: for TLS."""
 
     # Of the library for threads, or of that for asyncio.
     _insecure_channel: Callable[..., Any]
@@ -35,10 +35,12 @@ class ClientBase(Generic[StreamT]):
         *,
         model: str = "",
         timeout: Optional[float] = None,
+        api_key: Optional[str] = None,
         credentials: Optional[grpc.ChannelCredentials] = None,
     ):
         self._model = model
         self._timeout = timeout
+        self._metadata = None if api_key is None else (("authorization", f"Bearer {api_key}"),)
         if credentials is None:
             self._channel = type(self)._insecure_channel(target, options=CHANNEL_OPTIONS)
         else:
@@ -56,8 +58,7 @@ class ClientBase(Generic[StreamT]):
     ) -> StreamT:
         """Continues a text, or token ids."""
         request = requests.generate_request(self._model, prompt, priority, params)
-        stream: StreamT = type(self)._stream(self._inference.Generate(request, timeout=self._pick(timeout)))
-        return stream
+        return self._start(self._inference.Generate, request, timeout)
 
     def chat(
         self,
@@ -69,7 +70,10 @@ class ClientBase(Generic[StreamT]):
     ) -> StreamT:
         """Continues a conversation with the assistant's turn."""
         request = requests.chat_request(self._model, messages, priority, params)
-        stream: StreamT = type(self)._stream(self._inference.Chat(request, timeout=self._pick(timeout)))
+        return self._start(self._inference.Chat, request, timeout)
+
+    def _start(self, method: Callable[..., Any], request: Any, timeout: Optional[float]) -> StreamT:
+        stream: StreamT = type(self)._stream(method(request, timeout=self._pick(timeout), metadata=self._metadata))
         return stream
 
     def _pick(self, timeout: Optional[float]) -> Optional[float]:

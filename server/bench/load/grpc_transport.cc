@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "quire/v1/inference.grpc.pb.h"
 #include "server/bench/load/transport.h"
+#include "server/client_channel.h"
 
 namespace quire {
 namespace {
@@ -139,7 +140,7 @@ class GrpcTransport : public Transport {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Transport>> MakeGrpcTransport(const TransportOptions& options) {
-  auto stub = v1::InferenceService::NewStub(grpc::CreateChannel(options.target, grpc::InsecureChannelCredentials()));
+  auto stub = v1::InferenceService::NewStub(OpenChannel(options.target));
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kFirstAnswerTimeout);
   v1::ListModelsResponse models;
