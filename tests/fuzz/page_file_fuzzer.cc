@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -61,8 +62,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const int file = memfd_create("pages", MFD_CLOEXEC);
   QUIRE_CHECK(file >= 0);
   const DiskSlotsOptions options = Options(file);
-  std::vector<std::byte> bytes(size - 1);
-  std::memcpy(bytes.data(), data + 1, size - 1);
+  const auto rest = std::as_bytes(std::span(data, size)).subspan(1);
+  std::vector<std::byte> bytes(rest.begin(), rest.end());
   if (data[0] % 2 == 1) MakeWhole(bytes, options.format);
   QUIRE_CHECK(pwrite(file, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
   if (auto slots = DiskSlots::Open(options); slots.ok()) {
