@@ -3,37 +3,43 @@
 
 #include <atomic>
 #include <cstddef>
+#include <memory>
 #include <utility>
 
 namespace quire {
 
-// Thread-safe.
+// Thread-safe. Shares may outlive it: a job that was given up may hold a body longer than the server that read it lives.
 class BodyBudget {
+  struct Room {
+    explicit Room(size_t most) : limit(most) {}
+    const size_t limit;
+    std::atomic<size_t> used{0};
+  };
+
  public:
-  explicit BodyBudget(size_t limit) : limit_(limit) {}
+  explicit BodyBudget(size_t limit) : room_(std::make_shared<Room>(limit)) {}
 
   // A part of the budget, given back when it is destroyed.
   class Share {
    public:
     Share() = default;
-    explicit Share(BodyBudget& budget) : budget_(&budget) {}
-    Share(Share&& other) noexcept
-        : budget_(std::exchange(other.budget_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+    explicit Share(const BodyBudget& budget) : room_(budget.room_) {}
+    Share(Share&& other) noexcept : room_(std::move(other.room_)), bytes_(std::exchange(other.bytes_, 0)) {}
     Share& operator=(Share&& other) noexcept {
-      std::swap(budget_, other.budget_);
+      std::swap(room_, other.room_);
       std::swap(bytes_, other.bytes_);
       return *this;
     }
     ~Share() {
-      if (budget_ != nullptr) budget_->used_ -= bytes_;
+      if (room_ != nullptr) room_->used -= bytes_;
     }
 
     // Makes this share at least `bytes` large; false, and nothing changes, where that would be too much.
     bool GrowTo(size_t bytes) {
       if (bytes <= bytes_) return true;
       const size_t more = bytes - bytes_;
-      if (budget_->used_.fetch_add(more) + more > budget_->limit_) {
-        budget_->used_ -= more;
+      if (room_->used.fetch_add(more) + more > room_->limit) {
+        room_->used -= more;
         return false;
       }
       bytes_ = bytes;
@@ -41,13 +47,12 @@ class BodyBudget {
     }
 
    private:
-    BodyBudget* budget_ = nullptr;
+    std::shared_ptr<Room> room_;
     size_t bytes_ = 0;
   };
 
  private:
-  const size_t limit_;
-  std::atomic<size_t> used_{0};
+  const std::shared_ptr<Room> room_;
 };
 
 }  // namespace quire
