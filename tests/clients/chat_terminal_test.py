@@ -60,6 +60,36 @@ class Terminal:
         self._seen = match.end()
         return match
 
+    def press(self, key, pattern):
+        """Presses a control key until `pattern` appears: between two lines the terminal may take it for itself."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            self.type(key)
+            pause = time.monotonic() + 1
+            while not (match := re.compile(pattern).search(self.screen, self._seen)):
+                if not self._read(pause - time.monotonic()):
+                    break
+            if match:
+                self._seen = match.end()
+                return match
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{pattern!r} did not appear; on the screen:\n{self.screen[self._seen:]}")
+
+    def leave(self):
+        """Presses Ctrl-D until the program ends; its exit code."""
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            try:
+                self.type(CTRL_D)
+            except OSError:  # It has gone.
+                break
+            pause = time.monotonic() + 1
+            while self._read(pause - time.monotonic()):
+                pass
+            if time.monotonic() < pause:
+                break
+        return self.exit_code()
+
     def exit_code(self):
         deadline = time.monotonic() + PATIENCE_S
         while self._read(deadline - time.monotonic()):
@@ -106,8 +136,7 @@ class ChatTest(unittest.TestCase):
         chat.enter("And of Italy?")
         chat.expect("Rome")
         chat.expect(PROMPT)
-        chat.type(CTRL_D)
-        self.assertEqual(chat.exit_code(), 0)
+        self.assertEqual(chat.leave(), 0)
 
     def test_ctrl_c_stops_the_answer_and_not_the_program(self):
         chat = self.chat(max_tokens=1500)
@@ -116,8 +145,7 @@ class ChatTest(unittest.TestCase):
         chat.enter("Tell me a very long story.")
         chat.expect(r"\w+ \w+ \w+")
         chat.expect(r"\n?.*\w+ \w+ \w+ \w+ \w+")
-        chat.type(CTRL_C)
-        chat.expect(r"\[stopped\]")
+        chat.press(CTRL_C, r"\[stopped\]")
         chat.expect(PROMPT)
         chat.enter("/set ignore_eos default")
         chat.expect(PROMPT)
@@ -133,18 +161,15 @@ class ChatTest(unittest.TestCase):
         chat = self.chat()
         chat.type("no question")
         chat.expect("no question")
-        chat.type(CTRL_C)
-        chat.expect(r"\^C")
+        chat.press(CTRL_C, r"\^C")
         chat.expect(PROMPT)
         chat.enter('"""')
         chat.expect(r"\.\.\. ")
-        chat.type(CTRL_C)
-        chat.expect(PROMPT)
+        chat.press(CTRL_C, PROMPT)
         chat.enter("/history")
         chat.expect(PROMPT)
         self.assertNotIn("user:", chat.screen)
-        chat.type(CTRL_D)
-        self.assertEqual(chat.exit_code(), 0)
+        self.assertEqual(chat.leave(), 0)
 
     def test_messages_of_several_lines(self):
         chat = self.chat(max_tokens=1)
@@ -207,8 +232,7 @@ class ChatTest(unittest.TestCase):
         chat.expect(PROMPT)
         chat.enter("/history")
         chat.expect(PROMPT)
-        chat.type(CTRL_D)
-        self.assertEqual(chat.exit_code(), 0)
+        self.assertEqual(chat.leave(), 0)
         self.assertNotIn("user:", chat.screen)
 
     def test_earlier_lines_come_back_also_in_the_next_run(self):
@@ -220,15 +244,14 @@ class ChatTest(unittest.TestCase):
         first.expect("caf\u00e9 one")
         first.enter("")
         first.expect("tokens, ")
-        first.type(CTRL_D)
-        self.assertEqual(first.exit_code(), 0)
+        first.expect(PROMPT)
+        self.assertEqual(first.leave(), 0)
         self.assertEqual(stat.S_IMODE(self.history.stat().st_mode), 0o600)
         second = self.chat(max_tokens=2)
         second.type(UP)
         second.expect("caf\u00e9 one")
-        second.type(CTRL_C)
-        second.type(CTRL_D)
-        self.assertEqual(second.exit_code(), 0)
+        second.press(CTRL_C, PROMPT)
+        self.assertEqual(second.leave(), 0)
 
     def test_without_a_server_it_says_so(self):
         chat = Terminal(BINARY, "chat", "--target", "127.0.0.1:1", "--history-file", "")

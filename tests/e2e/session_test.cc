@@ -163,8 +163,11 @@ TEST(Sessions, TakeOneRequestAtATimeAndForgetOneThatFails) {
   EXPECT_THAT(refused.status.error_message(), HasSubstr("fork the session"));
   context.TryCancel();
   stream->Finish();
-  server.process.WaitUntilIdle();
-  const Completion second = server.Say(id, kQuestions[1]);
+  // The engine is done with it before the session is.
+  Completion second;
+  do {
+    second = server.Say(id, kQuestions[1]);
+  } while (second.status.error_code() == grpc::StatusCode::ABORTED);
   ASSERT_TRUE(second.status.ok()) << second.status.error_message();
   EXPECT_GE(second.usage.cached_tokens(), history - kPage);
   EXPECT_LT(second.usage.prompt_tokens(), history + 40);
