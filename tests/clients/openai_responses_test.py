@@ -5,19 +5,11 @@ import unittest
 
 import openai
 
+import openai_tools_test
 from quire_server import MODEL_NAME, QuireServer
 
-WEATHER = {
-    "type": "function",
-    "name": "get_weather",
-    "description": "The weather in a city",
-    "parameters": {
-        "type": "object",
-        "properties": {"city": {"type": "string", "maxLength": 12}, "days": {"type": "integer", "minimum": 1, "maximum": 9}},
-        "required": ["city", "days"],
-        "additionalProperties": False,
-    },
-}
+# As chat completions have it, without the object around it.
+WEATHER = {"type": "function", **openai_tools_test.WEATHER["function"]}
 QUESTION = "What is the capital of France?"
 
 
