@@ -52,11 +52,11 @@ KvLayout LayoutFor(const BenchPlan& plan, const std::vector<SequenceShape>& shap
   return layout;
 }
 
-absl::StatusOr<AttentionTiming> Measure(const BenchPlan& plan, int batch_size, int context, const KvTypes& kv,
+absl::StatusOr<AttentionTiming> Measure(const BenchPlan& plan, const PromptShape& shape, const KvTypes& kv,
                                         GpuTimer& timer) {
   std::mt19937 random(20261124);
   const ModelShape& model = plan.model;
-  const std::vector<SequenceShape> shapes(batch_size, {context, 1});
+  const std::vector<SequenceShape> shapes(shape.batch, {shape.context, shape.tokens});
   const KvLayout layout = LayoutFor(plan, shapes, kv);
   ASSIGN_OR_RETURN(const std::unique_ptr<CudaKvCache> cache, CudaKvCache::Create(layout));
   // Small numbers in every type: 0.01 in bfloat16 and as a scale, 60 and 1.5 as codes.
@@ -71,7 +71,7 @@ absl::StatusOr<AttentionTiming> Measure(const BenchPlan& plan, int batch_size, i
                              .num_pages = layout.num_pages,
                              .max_tile_rows = CudaAttentionTileRows(model.head_dim),
                              .num_workers = NumWorkers()});
-  const Matrix queries = RandomMatrix(batch_size, int64_t{model.num_heads} * model.head_dim, random);
+  const Matrix queries = RandomMatrix(batch.view().num_tokens(), int64_t{model.num_heads} * model.head_dim, random);
   const size_t partial_floats = CudaAttentionPartialFloats(work.num_partials(), model.num_heads, model.head_dim);
   ASSIGN_OR_RETURN(const DeviceMemory device_queries, CopyToDevice<float>(queries.data));
   const CudaAttentionRoom room = work.NeededRoom();
@@ -102,8 +102,22 @@ absl::StatusOr<AttentionTiming> Measure(const BenchPlan& plan, int batch_size, i
       AttentionOnCuda(args, stream);
     }
   }));
-  const double bytes = static_cast<double>(layout.BytesPerToken()) * batch_size * context;
-  return AttentionTiming{batch_size, context, kv, seconds / layout.num_layers, bytes / seconds * 1e-9};
+  const double per_layer = seconds / layout.num_layers;
+  const double bytes = static_cast<double>(layout.BytesPerToken()) / layout.num_layers * shape.batch * shape.context;
+  const double seen = shape.batch * shape.tokens * (shape.context - (shape.tokens - 1) / 2.0);
+  const double operations = 4.0 * seen * model.num_heads * model.head_dim;
+  return AttentionTiming{shape.batch, shape.context,         shape.tokens,                  kv,
+                         per_layer,   bytes / per_layer * 1e-9, operations / per_layer * 1e-12};
+}
+
+// Generated tokens first, then prompts.
+std::vector<PromptShape> ShapesOf(const BenchPlan& plan) {
+  std::vector<PromptShape> shapes;
+  for (const int context : plan.contexts) {
+    for (const int batch : plan.batches) shapes.push_back({batch, context, 1});
+  }
+  shapes.insert(shapes.end(), plan.prompts.begin(), plan.prompts.end());
+  return shapes;
 }
 
 }  // namespace
@@ -112,16 +126,15 @@ absl::StatusOr<std::vector<AttentionTiming>> BenchAttention(const BenchPlan& pla
   GpuTimer timer(plan.repeats);
   std::vector<AttentionTiming> timings;
   for (const KvTypes& kv : plan.kv_types) {
-    for (const int context : plan.contexts) {
-      for (const int batch : plan.batches) {
-        absl::StatusOr<AttentionTiming> timing = Measure(plan, batch, context, kv, timer);
-        if (timing.ok()) {
-          timings.push_back(*timing);
-        } else if (absl::IsResourceExhausted(timing.status())) {
-          std::fprintf(stderr, "no room for attention of %d x %d over %s\n", batch, context, NameOf(kv).c_str());
-        } else {
-          return timing.status();
-        }
+    for (const PromptShape& shape : ShapesOf(plan)) {
+      absl::StatusOr<AttentionTiming> timing = Measure(plan, shape, kv, timer);
+      if (timing.ok()) {
+        timings.push_back(*timing);
+      } else if (absl::IsResourceExhausted(timing.status())) {
+        std::fprintf(stderr, "no room for attention of %d x %d over %s\n", shape.batch, shape.context,
+                     NameOf(kv).c_str());
+      } else {
+        return timing.status();
       }
     }
   }

@@ -15,6 +15,7 @@ BenchPlan WholePlan() {
           .bytes_to_read = int64_t{512} << 20,
           .batches = {1, 8, 32, 128, 256},
           .contexts = {512, 2048, 8192, 32768},
+          .prompts = {{1, 2048, 2048}, {8, 2048, 2048}, {1, 8192, 8192}, {1, 32768, 4096}},
           .kv_types = {kBFloat16Kv, kInt8Kv, kFp8Kv},
           .row_counts = {1, 8, 16, 32, 64, 128, 256, 512, 1024, 4096},
           .matmul_dtypes = {DType::kBF16, DType::kQ4_1, DType::kQ8_0},
@@ -22,6 +23,16 @@ BenchPlan WholePlan() {
           .throughput_dtypes = {DType::kBF16, DType::kQ8_0},
           .num_sequences = 512,
           .step_tokens = 4096};
+}
+
+BenchPlan QuickPlan() {
+  BenchPlan plan = WholePlan();
+  plan.repeats = 7;
+  plan.batches = {1, 32, 128};
+  plan.contexts = {4096};
+  plan.row_counts = {1, 16, 64, 256, 512, 4096};
+  plan.lengths = {{128, 128}};
+  return plan;
 }
 
 BenchPlan SmallPlan() {
@@ -38,6 +49,7 @@ BenchPlan SmallPlan() {
   plan.bytes_to_read = 0;
   plan.batches = {1, 3};
   plan.contexts = {70};
+  plan.prompts = {{2, 40, 20}};
   plan.row_counts = {1, 9};
   plan.lengths = {{8, 3}};
   plan.num_sequences = 3;

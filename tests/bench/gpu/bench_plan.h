@@ -27,24 +27,34 @@ struct Lengths {
   int output = 0;
 };
 
+// Prompts of one step: the last `tokens` of each of `batch` contexts are new.
+struct PromptShape {
+  int batch = 0;
+  int context = 0;
+  int tokens = 0;
+};
+
 struct BenchPlan {
   ModelShape model;
   int repeats = 0;  // Of a kernel's timing; the median counts.
-  int64_t bytes_to_read =
-      0;  // By the kernels of one timing at least, so that it does not all come from the GPU's cache.
+  // By the kernels of one timing at least, so that it does not all come from the GPU's cache.
+  int64_t bytes_to_read = 0;
   std::vector<int> batches;
   std::vector<int> contexts;
+  std::vector<PromptShape> prompts;
   std::vector<KvTypes> kv_types;
   std::vector<int> row_counts;
   std::vector<DType> matmul_dtypes;
   std::vector<Lengths> lengths;
   std::vector<DType> throughput_dtypes;
-  int num_sequences =
-      0;  // Requests of a throughput measurement: all there from the beginning, and running at once if they fit.
+  // Requests of a throughput measurement: all there from the beginning, and running at once if they fit.
+  int num_sequences = 0;
   int step_tokens = 0;  // The most that a step has.
 };
 
 BenchPlan WholePlan();
+// Fewer points of it, in about a minute.
+BenchPlan QuickPlan();
 BenchPlan SmallPlan();
 
 }  // namespace quire

@@ -1,10 +1,14 @@
-// Measures the CUDA backend on this machine's GPU: `gpu_bench FOLDER [--small]` writes gpu_bench.json and gpu_bench.md
-// into the folder, which must be there. --small takes a tiny model, to show that everything runs.
+// Measures the CUDA backend on this machine's GPU: `gpu_bench FOLDER [--small | --quick] [PART ...]` writes
+// gpu_bench.json and gpu_bench.md into the folder, which must be there. --small takes a tiny model, to show that
+// everything runs, and --quick fewer points. Parts are attention, matmul and throughput; without any, all of them.
+#include <algorithm>
 #include <cstdio>
-#include <cstring>
 #include <fstream>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/types/status_macros.h"
@@ -25,7 +29,35 @@ absl::Status Write(const GpuReport& report, const std::string& folder) {
   return absl::OkStatus();
 }
 
-absl::Status Run(const BenchPlan& plan, const std::string& folder) {
+struct Options {
+  std::string folder;
+  BenchPlan plan = WholePlan();
+  std::vector<std::string_view> parts;
+
+  bool Has(std::string_view part) const { return parts.empty() || std::ranges::find(parts, part) != parts.end(); }
+};
+
+// False: they make no sense.
+bool Parse(std::span<char*> arguments, Options& options) {
+  if (arguments.empty()) return false;
+  options.folder = arguments[0];
+  for (const std::string_view argument : arguments.subspan(1)) {
+    if (argument == "--small") {
+      options.plan = SmallPlan();
+    } else if (argument == "--quick") {
+      options.plan = QuickPlan();
+    } else if (argument == "attention" || argument == "matmul" || argument == "throughput") {
+      options.parts.push_back(argument);
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
+absl::Status Run(const Options& options) {
+  const BenchPlan& plan = options.plan;
+  const std::string& folder = options.folder;
   ASSIGN_OR_RETURN(const std::unique_ptr<CudaOps> ops, CudaOps::Create());
   GpuReport report;
   report.gpu = ops->Description();
@@ -35,13 +67,18 @@ absl::Status Run(const BenchPlan& plan, const std::string& folder) {
   RETURN_IF_ERROR(Write(report, folder));
   std::fprintf(stderr, "gpu_bench: %s\n", report.gpu.c_str());
 
-  std::fprintf(stderr, "gpu_bench: attention\n");
-  ASSIGN_OR_RETURN(report.attention, BenchAttention(plan));
-  RETURN_IF_ERROR(Write(report, folder));
-  std::fprintf(stderr, "gpu_bench: matrix products\n");
-  ASSIGN_OR_RETURN(report.matmul, BenchMatMul(plan, *ops));
-  RETURN_IF_ERROR(Write(report, folder));
+  if (options.Has("attention")) {
+    std::fprintf(stderr, "gpu_bench: attention\n");
+    ASSIGN_OR_RETURN(report.attention, BenchAttention(plan));
+    RETURN_IF_ERROR(Write(report, folder));
+  }
+  if (options.Has("matmul")) {
+    std::fprintf(stderr, "gpu_bench: matrix products\n");
+    ASSIGN_OR_RETURN(report.matmul, BenchMatMul(plan, *ops));
+    RETURN_IF_ERROR(Write(report, folder));
+  }
   for (const DType dtype : plan.throughput_dtypes) {
+    if (!options.Has("throughput")) break;
     const std::string name(TraitsOf(dtype).name);
     std::fprintf(stderr, "gpu_bench: the engine over weights in %s\n", name.c_str());
     absl::Status written;
@@ -65,12 +102,12 @@ absl::Status Run(const BenchPlan& plan, const std::string& folder) {
 }  // namespace quire
 
 int main(int argc, char** argv) {
-  const bool small = argc == 3 && std::strcmp(argv[2], "--small") == 0;
-  if (argc != 2 && !small) {
-    std::fprintf(stderr, "usage: gpu_bench FOLDER [--small]\n");
+  quire::Options options;
+  if (!quire::Parse({argv + 1, static_cast<size_t>(argc - 1)}, options)) {
+    std::fprintf(stderr, "usage: gpu_bench FOLDER [--small | --quick] [attention] [matmul] [throughput]\n");
     return 2;
   }
-  const absl::Status status = quire::Run(small ? quire::SmallPlan() : quire::WholePlan(), argv[1]);
+  const absl::Status status = quire::Run(options);
   if (!status.ok()) std::fprintf(stderr, "gpu_bench: %s\n", std::string(status.message()).c_str());
   return status.ok() ? 0 : 1;
 }

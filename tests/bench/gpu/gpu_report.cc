@@ -47,11 +47,12 @@ std::string ThroughputTable(const GpuReport& report) {
 
 std::string AttentionTable(const GpuReport& report) {
   std::string text =
-      "## Attention of one layer, one new token a sequence\n\n"
-      "GB/s of K and V, each read once.\n\n| KV cache | context | batch | us | GB/s |\n|---|---|---|---|---|\n";
+      "## Attention of one layer\n\n"
+      "GB/s of K and V, each read once; a multiply-add is two operations.\n\n"
+      "| KV cache | context | batch | new tokens of each | us | GB/s | TFLOPS |\n|---|---|---|---|---|---|---|\n";
   for (const AttentionTiming& t : report.attention) {
-    absl::StrAppendFormat(&text, "| %s | %d | %d | %.1f | %.0f |\n", NameOf(t.kv), t.context, t.batch, 1e6 * t.seconds,
-                          t.gigabytes_per_second);
+    absl::StrAppendFormat(&text, "| %s | %d | %d | %d | %.1f | %.0f | %.1f |\n", NameOf(t.kv), t.context, t.batch,
+                          t.tokens, 1e6 * t.seconds, t.gigabytes_per_second, t.teraflops);
   }
   return text;
 }
@@ -76,8 +77,10 @@ std::string ToJson(const GpuReport& report) {
     json["attention"].push_back({{"kv", NameOf(t.kv)},
                                  {"batch", t.batch},
                                  {"context", t.context},
+                                 {"tokens", t.tokens},
                                  {"seconds", t.seconds},
-                                 {"gb_per_s", t.gigabytes_per_second}});
+                                 {"gb_per_s", t.gigabytes_per_second},
+                                 {"tflops", t.teraflops}});
   }
   for (const MatMulTiming& t : report.matmul) {
     json["matmul"].push_back({{"weights", NameOf(t.dtype)},

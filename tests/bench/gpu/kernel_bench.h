@@ -11,13 +11,15 @@
 
 namespace quire {
 
-// Attention of one layer in a step in which every sequence generates one token.
+// Attention of one layer in a step in which every sequence has the same number of new tokens: 1, or more of a prompt.
 struct AttentionTiming {
   int batch = 0;
   int context = 0;
+  int tokens = 0;  // New ones, of each sequence.
   KvTypes kv;
   double seconds = 0;
   double gigabytes_per_second = 0;  // Of K and V, each read once.
+  double teraflops = 0;             // Of what new tokens see; a multiply-add counts as two.
 };
 
 // One of a layer's matrix products, or that of the output head.
