@@ -1,0 +1,173 @@
+// What kernels use of compute capability 9.0 alone: products of a whole warpgroup (wgmma), barriers in shared memory that
+// count bytes (mbarrier), bulk copies, clusters of blocks. Like kernels/cuda/device.cuh the only place with its PTX. There
+// is no emulation: kernels that include this are compared on a device with those that do without it.
+//
+// Code that calls any of this stands inside #ifdef QUIRE_HOPPER_CODE: it exists in machine code for sm_90a only.
+// "Warpgroup collective": all 128 threads of four warps, the first of which has a number divisible by 4, call it
+// together. Tiles that wgmma reads lie at multiples of 1024 bytes.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cuda/device.cuh"
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#define QUIRE_HOPPER_CODE 1
+#endif
+
+namespace quire {
+
+constexpr int kWarpgroupThreads = 128;
+
+#ifdef QUIRE_HOPPER_CODE
+
+// Descriptors of bfloat16 tiles of 128 bytes by 8 rows and multiples of it, in which the 16-byte piece c of row r lies at
+// c ^ (r % 8) ("128-byte swizzle"; PTX ISA manual, 9.7.15.5). Rows of B are columns of the product, 64 elements long:
+// the next 16 of them are 32 bytes further on.
+__device__ __forceinline__ uint64_t DescribeRows(const void* tile) {
+  return static_cast<uint64_t>((SharedAddress(tile) & 0x3ffff) >> 4) | uint64_t{1} << 16 | uint64_t{1024 >> 4} << 32 |
+         uint64_t{1} << 62;
+}
+
+// The same for B as it is to be transposed: rows of the tile are what is summed over, and a row has 64 columns of the
+// product; the next 64 columns lie `half_bytes` further on, the next 16 rows 2048 bytes.
+__device__ __forceinline__ uint64_t DescribeColumns(const void* tile, int half_bytes) {
+  return static_cast<uint64_t>((SharedAddress(tile) & 0x3ffff) >> 4) | static_cast<uint64_t>(half_bytes >> 4) << 16 |
+         uint64_t{1024 >> 4} << 32 | uint64_t{1} << 62;
+}
+
+// Before the first Wgmma, and whenever its registers were written since. Warpgroup collective, as are the next three.
+__device__ __forceinline__ void WgmmaFence() { asm volatile("wgmma.fence.sync.aligned;\n" : : : "memory"); }
+__device__ __forceinline__ void WgmmaCommit() { asm volatile("wgmma.commit_group.sync.aligned;\n" : : : "memory"); }
+// Waits until at most kPending of the committed groups, the latest, are under way. Until then neither d nor a may be
+// touched, nor the tile of b.
+template <int kPending>
+__device__ __forceinline__ void WgmmaWait() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;\n" : : "n"(kPending) : "memory");
+}
+
+// d = a . b (accumulate: d += a . b), with a [64, 16] in registers, b [16, N] in shared memory, both bfloat16, and d
+// [64, N] in float32: N is 2 * the number of d's registers. Warp w of the group holds rows 16 w to 16 w + 15 of a and d
+// as in MmaBFloat16, columns of d in tiles of 8. The sums have the same bits as those of MmaBFloat16. Warpgroup
+// collective.
+#define QUIRE_FLOATS8(i)                                                                                      \
+  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
+      "+f"(d[i + 7])
+template <bool kTransposed>
+__device__ __forceinline__ void Wgmma(float (&d)[32], const uint32_t (&a)[4], uint64_t b, bool accumulate) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, "
+      "%20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+      "}, {%32, %33, %34, %35}, %36, p, 1, 1, %38;\n}\n"
+      : QUIRE_FLOATS8(0), QUIRE_FLOATS8(8), QUIRE_FLOATS8(16), QUIRE_FLOATS8(24)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)),
+        "n"(kTransposed ? 1 : 0));
+}
+template <bool kTransposed>
+__device__ __forceinline__ void Wgmma(float (&d)[64], const uint32_t (&a)[4], uint64_t b, bool accumulate) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %69, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, "
+      "%20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, "
+      "%38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, "
+      "%56, %57, %58, %59, %60, %61, %62, %63"
+      "}, {%64, %65, %66, %67}, %68, p, 1, 1, %70;\n}\n"
+      : QUIRE_FLOATS8(0), QUIRE_FLOATS8(8), QUIRE_FLOATS8(16), QUIRE_FLOATS8(24), QUIRE_FLOATS8(32),
+        QUIRE_FLOATS8(40), QUIRE_FLOATS8(48), QUIRE_FLOATS8(56)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)),
+        "n"(kTransposed ? 1 : 0));
+}
+#undef QUIRE_FLOATS8
+
+// Makes this thread's ordinary writes to shared memory (and its finished CopyAsync16) visible to Wgmma and bulk copies,
+// of others after a barrier.
+__device__ __forceinline__ void FenceForAsyncProxy() { asm volatile("fence.proxy.async.shared::cta;\n" : : : "memory"); }
+
+// A barrier in shared memory, aligned to 8 bytes. Its phase ends when `arrivals` threads have arrived and all bytes that
+// were announced have come; then the next one begins. Phases are counted by their parity, the first is 0.
+class TransferBarrier {
+ public:
+  // By one thread, before FenceBarrierInit and a barrier of the block (or cluster).
+  __device__ __forceinline__ void Init(int arrivals) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;\n" : : "r"(address()), "r"(arrivals) : "memory");
+  }
+  // Arrives, and announces bytes.
+  __device__ __forceinline__ void ArriveAndExpect(int bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;\n" : : "r"(address()), "r"(bytes) : "memory");
+  }
+  __device__ __forceinline__ void Arrive() {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];\n" : : "r"(address()) : "memory");
+  }
+  // Arrives at the barrier at the same place in a block of the cluster.
+  __device__ __forceinline__ void ArriveAt(int block) {
+    asm volatile(
+        "{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
+        "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n}\n"
+        :
+        : "r"(address()), "r"(block)
+        : "memory");
+  }
+  // Waits until the phase of this parity has ended.
+  __device__ __forceinline__ void Wait(int parity) {
+    asm volatile(
+        "{\n.reg .pred done;\nWAIT:\n"
+        "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
+        "@done bra DONE;\nbra WAIT;\nDONE:\n}\n"
+        :
+        : "r"(address()), "r"(parity)
+        : "memory");
+  }
+  __device__ __forceinline__ uint32_t address() const { return SharedAddress(&bits_); }
+
+ private:
+  uint64_t bits_;
+};
+
+__device__ __forceinline__ void FenceBarrierInit() {
+  asm volatile("fence.mbarrier_init.release.cluster;\n" : : : "memory");
+}
+
+// Begins to copy from global to shared memory; addresses and `bytes` are multiples of 16. The barrier gets the bytes.
+__device__ __forceinline__ void CopyBulk(void* shared, const void* global, int bytes, TransferBarrier& barrier) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];\n"
+               :
+               : "r"(SharedAddress(shared)), "l"(global), "r"(bytes), "r"(barrier.address())
+               : "memory");
+}
+
+// The same, to the same place in all blocks of the cluster that have a bit in `blocks`, and to their barriers.
+__device__ __forceinline__ void CopyBulkToBlocks(void* shared, const void* global, int bytes, TransferBarrier& barrier,
+                                                 uint16_t blocks) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], %4;\n"
+      :
+      : "r"(SharedAddress(shared)), "l"(global), "r"(bytes), "r"(barrier.address()), "h"(blocks)
+      : "memory");
+}
+
+// The block's number in its cluster.
+__device__ __forceinline__ int BlockInCluster() {
+  uint32_t rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;\n" : "=r"(rank));
+  return static_cast<int>(rank);
+}
+
+// Waits for all threads of all blocks of the cluster.
+__device__ __forceinline__ void SyncCluster() {
+  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;\n" : : : "memory");
+}
+
+// Waits for `threads` threads of the block, whole warps, that call it with the same number, from 1 to 15.
+__device__ __forceinline__ void SyncThreads(int number, int threads) {
+  asm volatile("bar.sync %0, %1;\n" : : "r"(number), "r"(threads) : "memory");
+}
+
+#endif  // QUIRE_HOPPER_CODE
+
+}  // namespace quire
