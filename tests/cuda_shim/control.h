@@ -52,4 +52,14 @@ void SetDeferred(bool deferred);
 // Kernels launched and run so far, those in graphs included.
 int64_t NumKernelsRun();
 
+// While one exists, `new` of its thread takes ordinary memory. On a real device it takes memory that the device can
+// address, in which the operating system lets no thread wait: whatever threads wait on is to be made under one of these.
+class OrdinaryHeap {
+ public:
+  OrdinaryHeap();
+  ~OrdinaryHeap();
+  OrdinaryHeap(const OrdinaryHeap&) = delete;
+  OrdinaryHeap& operator=(const OrdinaryHeap&) = delete;
+};
+
 }  // namespace quire::cuda_shim

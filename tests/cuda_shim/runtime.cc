@@ -156,6 +156,9 @@ size_t PinnedBytesInUse() {
   return RuntimeState::Get().pinned_bytes_in_use;
 }
 
+OrdinaryHeap::OrdinaryHeap() = default;  // There is no other.
+OrdinaryHeap::~OrdinaryHeap() = default;
+
 int64_t NumKernelsRun() {
   const std::lock_guard lock(RuntimeState::Get().mutex);
   return RuntimeState::Get().num_kernels_run;

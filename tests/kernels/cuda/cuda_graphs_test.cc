@@ -15,6 +15,7 @@
 #include "tests/cuda_shim/control.h"
 #include "tests/engine/model/test_model.h"
 #include "tests/fakes/tiny_model.h"
+#include "tests/kernels/cuda/test_ops.h"
 
 namespace quire {
 namespace {
@@ -28,7 +29,7 @@ constexpr int kNumPages = 100;
 class DeviceModel {
  public:
   explicit DeviceModel(CudaOptions options, KvDType kv_dtype = KvDType::kBF16)
-      : ops_(CudaOps::Create(std::move(options)).value()),
+      : ops_(MakeTestOps(std::move(options))),
         model_(LoadModel(WriteTinyModel({.dtype = DType::kQ4_1}), *ops_, nullptr).value()),
         kv_cache_(ops_->AllocateKvCache({.num_layers = model_.config.num_layers,
                                          .num_heads = model_.config.num_heads,

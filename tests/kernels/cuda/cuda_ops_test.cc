@@ -16,6 +16,7 @@
 #include "tests/engine/model/test_model.h"
 #include "tests/fakes/sequence_batch.h"
 #include "tests/fakes/tiny_model.h"
+#include "tests/kernels/cuda/test_ops.h"
 #include "tests/reference/reference_ops.h"
 
 namespace quire {
@@ -30,7 +31,7 @@ class CudaOpsTest : public testing::Test {
 };
 
 TestModel CudaModel(const GgufWriter& writer, int page_size = 16, KvDType kv_dtype = KvDType::kBF16) {
-  return TestModel(writer, MakeCudaOps().value(), kv_dtype, page_size);
+  return TestModel(writer, MakeTestOps(), kv_dtype, page_size);
 }
 
 TEST_F(CudaOpsTest, AgreesWithTheReferenceForEveryFormat) {
@@ -79,7 +80,7 @@ TEST_F(CudaOpsTest, GivesATokenTheSameBitsWhoeverSharesItsStep) {
 TEST_F(CudaOpsTest, SaysWhatToLowerWhenTheDevicesMemoryIsTooSmall) {
   if (!cuda_shim::IsEmulated()) GTEST_SKIP() << "only the emulated device has as little memory as one likes";
   cuda_shim::SetDeviceMemory(1 << 20);
-  const auto ops = MakeCudaOps().value();
+  const auto ops = MakeTestOps();
   EXPECT_LE(ops->FreeDeviceMemory(), 1 << 20);
   const auto cache =
       ops->AllocateKvCache({.num_layers = 4, .num_kv_heads = 2, .head_dim = 64, .page_size = 16, .num_pages = 1024});
@@ -88,7 +89,7 @@ TEST_F(CudaOpsTest, SaysWhatToLowerWhenTheDevicesMemoryIsTooSmall) {
 }
 
 TEST_F(CudaOpsTest, RefusesCachesThatItCannotRead) {
-  const auto ops = MakeCudaOps().value();
+  const auto ops = MakeTestOps();
   const KvLayout fine = {
       .num_layers = 1, .num_heads = 32, .num_kv_heads = 2, .head_dim = 64, .page_size = 16, .num_pages = 2};
   EXPECT_TRUE(ops->AllocateKvCache(fine).ok());
@@ -107,7 +108,7 @@ TEST_F(CudaOpsTest, RefusesCachesThatItCannotRead) {
 class CudaRunnerTest : public CudaOpsTest {
  protected:
   explicit CudaRunnerTest()
-      : ops_(MakeCudaOps().value()),
+      : ops_(MakeTestOps()),
         model_(LoadModel(WriteTinyModel(), *ops_, nullptr).value()),
         kv_cache_(ops_->AllocateKvCache({.num_layers = model_.config.num_layers,
                                          .num_kv_heads = model_.config.num_kv_heads,

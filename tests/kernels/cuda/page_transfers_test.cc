@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/cuda_ops.h"
 #include "tests/cuda_shim/control.h"
+#include "tests/kernels/cuda/test_ops.h"
 #include "tests/kernels/host_pages_test.h"
 #include "tests/kernels/kv_types.h"
 
@@ -30,13 +31,13 @@ TEST_F(CudaPageTransfers, BringPagesToTheHostAndBack) {
     KvLayout layout = kLayout;
     layout.key_dtype = types.key;
     layout.value_dtype = types.value;
-    TestTransfers(*MakeCudaOps().value(), layout);
+    TestTransfers(*MakeTestOps(), layout);
   }
 }
 
 TEST_F(CudaPageTransfers, SayThatHostMemoryCannotBeHad) {
   if (!cuda_shim::IsEmulated()) GTEST_SKIP() << "only the emulated device can be made to fail";
-  const auto ops = MakeCudaOps().value();
+  const auto ops = MakeTestOps();
   cuda_shim::FailNext(Call::kMallocHost, cudaErrorMemoryAllocation);
   EXPECT_TRUE(absl::IsResourceExhausted(ops->AllocateHostPages(kLayout, 2).status()));
 }
@@ -44,7 +45,7 @@ TEST_F(CudaPageTransfers, SayThatHostMemoryCannotBeHad) {
 // A call that fails starts nothing, has no number, and leaves its error to nobody.
 TEST_F(CudaPageTransfers, GoOnAfterACallThatFailed) {
   if (!cuda_shim::IsEmulated()) GTEST_SKIP() << "only the emulated device can be made to fail";
-  const auto ops = MakeCudaOps().value();
+  const auto ops = MakeTestOps();
   const auto cache = ops->AllocateKvCache(kLayout).value();
   const auto host = ops->AllocateHostPages(kLayout, 1).value();
   const PageTransfer transfer;
@@ -70,7 +71,7 @@ TEST_F(CudaPageTransfers, GoOnAfterACallThatFailed) {
 
 TEST_F(CudaPageTransfers, SayThatTheDeviceIsLost) {
   if (!cuda_shim::IsEmulated()) GTEST_SKIP() << "only the emulated device can be made to fail";
-  const auto ops = MakeCudaOps().value();
+  const auto ops = MakeTestOps();
   const auto cache = ops->AllocateKvCache(kLayout).value();
   const auto host = ops->AllocateHostPages(kLayout, 1).value();
   const PageTransfer transfer;

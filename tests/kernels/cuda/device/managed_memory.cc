@@ -80,10 +80,11 @@ class ManagedPool {
 };
 
 constinit ManagedPool pool;
+thread_local int num_pauses = 0;
 
 void* Allocate(size_t bytes, size_t alignment) {
   void* memory = nullptr;
-  if (pool.is_open()) {
+  if (pool.is_open() && num_pauses == 0) {
     memory = pool.Allocate(bytes, alignment);
   } else if (posix_memalign(&memory, alignment < kLeastAlignment ? kLeastAlignment : alignment, bytes) != 0) {
     memory = nullptr;
@@ -106,6 +107,9 @@ absl::Status Failed(const char* what, cudaError_t error) {
 }
 
 }  // namespace
+
+void PauseManagedMemory() { ++num_pauses; }
+void ResumeManagedMemory() { --num_pauses; }
 
 absl::Status UseManagedMemory() {
   int count = 0;

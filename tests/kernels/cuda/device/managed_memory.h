@@ -14,4 +14,8 @@ namespace quire {
 // touch it after the device is reset.
 absl::Status UseManagedMemory();
 
+// Between the two, this thread's operator new takes ordinary memory; they may be nested.
+void PauseManagedMemory();
+void ResumeManagedMemory();
+
 }  // namespace quire

@@ -1,6 +1,8 @@
-// What a real device does of tests/cuda_shim/control.h: nothing. Tests that rest on it ask IsEmulated() and are
-// skipped.
+// What a real device does of tests/cuda_shim/control.h: nothing, but for the heap. Tests that rest on it ask
+// IsEmulated() and are skipped.
 #include "tests/cuda_shim/control.h"
+
+#include "tests/kernels/cuda/device/managed_memory.h"
 
 namespace quire::cuda_shim {
 
@@ -14,5 +16,7 @@ size_t PinnedBytesInUse() { return 0; }
 void FreeLeaked() {}
 void SetDeferred(bool) {}
 int64_t NumKernelsRun() { return 0; }
+OrdinaryHeap::OrdinaryHeap() { PauseManagedMemory(); }
+OrdinaryHeap::~OrdinaryHeap() { ResumeManagedMemory(); }
 
 }  // namespace quire::cuda_shim
