@@ -1,6 +1,6 @@
-// What kernels use of compute capability 9.0 alone: products of a whole warpgroup (wgmma), barriers in shared memory that
-// count bytes (mbarrier), bulk copies, clusters of blocks. Like kernels/cuda/device.cuh the only place with its PTX. There
-// is no emulation: kernels that include this are compared on a device with those that do without it.
+// What kernels use of compute capability 9.0 alone: products of a whole warpgroup (wgmma), barriers in shared memory
+// that count bytes (mbarrier), bulk copies, clusters of blocks. Like kernels/cuda/device.cuh the only place with its PTX.
+// There is no emulation: kernels that include this are compared on a device with those that do without it.
 //
 // Code that calls any of this stands inside #ifdef QUIRE_HOPPER_CODE: it exists in machine code for sm_90a only.
 // "Warpgroup collective": all 128 threads of four warps, the first of which has a number divisible by 4, call it
@@ -22,11 +22,34 @@ namespace quire {
 
 constexpr int kWarpgroupThreads = 128;
 
+// Whether this is being compiled for a device that has all this. Kernels that need it take it into their launch bounds,
+//   __launch_bounds__(kHopperCode ? kThreads : kWarpSize)
+// by which HasHopperCode tells on the host whether this process has machine code of them for its device.
+#ifdef QUIRE_HOPPER_CODE
+constexpr bool kHopperCode = true;
+#else
+constexpr bool kHopperCode = false;
+#endif
+
+template <typename... Parameters>
+bool HasHopperCode(void (*kernel)(Parameters...), int threads) {
+#ifdef __CUDACC__
+  cudaFuncAttributes attributes;
+  if (cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(kernel)) == cudaSuccess) {
+    return attributes.maxThreadsPerBlock >= threads;
+  }
+  (void)cudaGetLastError();  // There is no code at all for this device.
+#endif
+  static_cast<void>(kernel);
+  static_cast<void>(threads);
+  return false;
+}
+
 #ifdef QUIRE_HOPPER_CODE
 
-// Descriptors of bfloat16 tiles of 128 bytes by 8 rows and multiples of it, in which the 16-byte piece c of row r lies at
-// c ^ (r % 8) ("128-byte swizzle"; PTX ISA manual, 9.7.15.5). Rows of B are columns of the product, 64 elements long:
-// the next 16 of them are 32 bytes further on.
+// Descriptors of bfloat16 tiles of 128 bytes by 8 rows and multiples of it, in which the 16-byte piece c of row r lies
+// at c ^ (r % 8) ("128-byte swizzle"; PTX ISA manual, 9.7.15.5). Rows of B are columns of the product, 64 elements
+// long: the next 16 of them are 32 bytes further on.
 __device__ __forceinline__ uint64_t DescribeRows(const void* tile) {
   return static_cast<uint64_t>((SharedAddress(tile) & 0x3ffff) >> 4) | uint64_t{1} << 16 | uint64_t{1024 >> 4} << 32 |
          uint64_t{1} << 62;
@@ -87,10 +110,13 @@ __device__ __forceinline__ void Wgmma(float (&d)[64], const uint32_t (&a)[4], ui
 
 // Makes this thread's ordinary writes to shared memory (and its finished CopyAsync16) visible to Wgmma and bulk copies,
 // of others after a barrier.
-__device__ __forceinline__ void FenceForAsyncProxy() { asm volatile("fence.proxy.async.shared::cta;\n" : : : "memory"); }
+__device__ __forceinline__ void FenceForAsyncProxy() {
+  asm volatile("fence.proxy.async.shared::cta;\n" : : : "memory");
+}
 
-// A barrier in shared memory, aligned to 8 bytes. Its phase ends when `arrivals` threads have arrived and all bytes that
-// were announced have come; then the next one begins. Phases are counted by their parity, the first is 0.
+// A barrier in shared memory, aligned to 8 bytes. Its phase ends when `arrivals` threads have arrived and all bytes
+// that were announced have come; then the next one begins. Phases are known by their parity, the first by 0; that of
+// parity 1 before it counts as ended.
 class TransferBarrier {
  public:
   // By one thread, before FenceBarrierInit and a barrier of the block (or cluster).
@@ -104,11 +130,12 @@ class TransferBarrier {
   __device__ __forceinline__ void Arrive() {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];\n" : : "r"(address()) : "memory");
   }
-  // Arrives at the barrier at the same place in a block of the cluster.
+  // Arrives at the barrier at the same place in a block of the cluster. It says only that this thread has read: its
+  // writes are not made visible there, which would cost a fence for the whole device.
   __device__ __forceinline__ void ArriveAt(int block) {
     asm volatile(
         "{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
-        "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n}\n"
+        "mbarrier.arrive.shared::cluster.b64 _, [remote];\n}\n"
         :
         : "r"(address()), "r"(block)
         : "memory");
@@ -117,7 +144,7 @@ class TransferBarrier {
   __device__ __forceinline__ void Wait(int parity) {
     asm volatile(
         "{\n.reg .pred done;\nWAIT:\n"
-        "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
+        "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
         "@done bra DONE;\nbra WAIT;\nDONE:\n}\n"
         :
         : "r"(address()), "r"(parity)

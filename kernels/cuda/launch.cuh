@@ -13,6 +13,7 @@ struct LaunchShape {
   dim3 grid = 1;            // Blocks.
   dim3 block = 1;           // Threads of a block.
   size_t shared_bytes = 0;  // What SharedMemory() has, for each block.
+  unsigned cluster = 1;     // Blocks beside each other (x) that form a cluster: compute capability 9.0.
   CudaStream stream = nullptr;
 };
 
@@ -36,6 +37,13 @@ cudaError_t Launch(void (*kernel)(Parameters...), const LaunchShape& shape, Argu
   config.blockDim = shape.block;
   config.dynamicSmemBytes = shape.shared_bytes;
   config.stream = shape.stream;
+  cudaLaunchAttribute cluster = {};
+  if (shape.cluster > 1) {
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim = {shape.cluster, 1, 1};
+    config.attrs = &cluster;
+    config.numAttrs = 1;
+  }
   return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(args)...);
 }
 

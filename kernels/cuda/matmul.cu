@@ -7,6 +7,7 @@
 
 #include "kernels/check.h"
 #include "kernels/cuda/cuda_status.h"
+#include "kernels/cuda/matmul_hopper.h"
 #include "kernels/cuda/matmul_kernel.h"
 #include "kernels/cuda/packed_matrix.h"
 #include "kernels/cuda/prepare_rows.h"
@@ -105,7 +106,7 @@ absl::Status MatMulScratch::Reserve(int64_t max_rows, int64_t max_cols, CudaStre
   max_rows = std::max(max_rows_, max_rows);
   max_rows_ = 0;  // If memory cannot be had, there is no room for anything.
   const int64_t row_bytes = TilesOf(max_cols) * kTileFeatures * int64_t{sizeof(uint16_t)};
-  if (absl::Status status = Grow(rows_, max_rows * row_bytes); !status.ok()) return status;
+  if (absl::Status status = Grow(rows_, PaddedHopperTokens(max_rows) * row_bytes); !status.ok()) return status;
   const int64_t tile_bytes = int64_t{kPanelsPerBlock} * kPanelRows * TokensPerBlock(max_rows) * int64_t{sizeof(float)};
   if (absl::Status status = Grow(partial_sums_, most_partial_tiles * tile_bytes); !status.ok()) return status;
   const int64_t ticket_bytes = most_partial_tiles * int64_t{sizeof(int)};
@@ -122,7 +123,7 @@ int64_t MatMulScratch::bytes() const {
 }
 
 bool MatMulScratch::HasRoomFor(int64_t num_rows, int64_t num_cols) const {
-  const int64_t bytes = num_rows * TilesOf(num_cols) * kTileFeatures * int64_t{sizeof(uint16_t)};
+  const int64_t bytes = PaddedHopperTokens(num_rows) * TilesOf(num_cols) * kTileFeatures * int64_t{sizeof(uint16_t)};
   return num_rows <= max_rows_ && bytes <= static_cast<int64_t>(rows_.size());
 }
 
@@ -131,9 +132,15 @@ void MatMul(const MatMulArgs& args, MatMulScratch& scratch, CudaStream stream) {
   const auto& weights = static_cast<const CudaPackedMatrix&>(*args.weights);
   Check(args, weights, scratch);
   const int64_t padded_cols = TilesOf(args.input.cols) * kTileFeatures;
-  PrepareRows(args.input, args.norm, scratch.rows(), padded_cols, stream);
+  const bool on_hopper = args.input.rows > kMostTokensPerBlock && HasHopperMultiply();
+  const RowOrder order = on_hopper ? RowOrder::kHopper : RowOrder::kPlain;
+  PrepareRows(args.input, args.norm, scratch.rows(), padded_cols, order, stream);
   for (const WeightSegment& segment : weights.segments()) {
     const MultiplyArgs multiply = ArgsFor(args, segment, scratch);
+    if (on_hopper) {
+      MultiplyOnHopper(segment.format, multiply, stream);
+      continue;
+    }
     const MultiplyShape shape =
         ShapeFor(args.input.rows, segment.num_panels, multiply.num_slices, scratch.most_partial_tiles());
     Multiply(segment.format, multiply, shape, stream);

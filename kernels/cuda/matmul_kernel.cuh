@@ -9,16 +9,11 @@
 #include "kernels/check.h"
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/matmul_epilogue.cuh"
 #include "kernels/cuda/matmul_kernel.h"
 #include "kernels/cuda/weight_fragments.cuh"
 
 namespace quire {
-
-// x / (1 + e^-x), and 0.5 x (1 + tanh(z)) = x / (1 + e^-2z) with z = sqrt(2 / pi) (x + 0.044715 x^3).
-__device__ __forceinline__ float Activate(Activation activation, float x) {
-  const float argument = activation == Activation::kSilu ? x : x * fmaf(x * x, 0.044715f, 1.0f) * (2 * 0.797884561f);
-  return x / (1 + expf(-argument));
-}
 
 template <WeightFormat kFormat, int kTokens>
 class Multiplier {
@@ -145,13 +140,13 @@ class Multiplier {
         if (args_.gated) {
           const int channel = first_panel_ / 2 * kPanelRows + channel_of_panel;
           if (channel < args_.num_channels) {
-            StoreGated(token, channel, sums.values[0][token_tile][i], sums.values[1][token_tile][i]);
+            StoreGatedProduct(args_, token, channel, sums.values[0][token_tile][i], sums.values[1][token_tile][i]);
           }
         } else {
 #pragma unroll
           for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
             const int channel = (first_panel_ + panel) * kPanelRows + channel_of_panel;
-            if (channel < args_.num_channels) Store(token, channel, sums.values[panel][token_tile][i]);
+            if (channel < args_.num_channels) StoreProduct(args_, token, channel, sums.values[panel][token_tile][i]);
           }
         }
       }
@@ -250,20 +245,6 @@ class Multiplier {
     SyncBlock();
     FenceDevice();
     return *is_last != 0;
-  }
-
-  __device__ __forceinline__ void Store(int token, int channel, float value) const {
-    if (args_.bias != nullptr) value += args_.bias[channel];
-    float* const output = args_.output + token * args_.output_stride + channel;
-    *output = args_.epilogue == Epilogue::kAdd ? *output + value : value;
-  }
-
-  __device__ __forceinline__ void StoreGated(int token, int channel, float gate, float up) const {
-    if (args_.bias != nullptr) {
-      gate += args_.bias[channel];
-      up += args_.up_bias[channel];
-    }
-    args_.output[token * args_.output_stride + channel] = Activate(args_.activation, gate) * up;
   }
 
   const MultiplyArgs& args_;

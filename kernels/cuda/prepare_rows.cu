@@ -7,6 +7,7 @@
 #include "kernels/check.h"
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/matmul_hopper.h"
 #include "kernels/cuda/weight_fragments.cuh"
 
 namespace quire {
@@ -26,10 +27,19 @@ __device__ float SumOfBlock(float x) {
   return sum;
 }
 
+// Where the pair of features 2 * pair and the next one of a row lies, in kernels/cuda/matmul_hopper.h's order: both are
+// beside each other in an instruction's operand, too.
+__device__ __forceinline__ uint32_t* HopperPair(uint16_t* rows, int64_t row, int pair, int num_token_groups) {
+  const int tile = pair / 32, lane = pair % 16 / 4;
+  const int piece = pair % 32 / 16 * 4 + pair % 4;  // Fragment and half: 16 bytes for each.
+  const int64_t line = (int64_t{tile} * num_token_groups + row / 8) * 8 + row % 8;
+  return reinterpret_cast<uint32_t*>(rows) + line * 32 + (piece ^ static_cast<int>(row % 8)) * 4 + lane;
+}
+
 // A block for each row; a thread takes every kThreads-th pair of elements.
 __global__ void __launch_bounds__(kThreads)
     PrepareRowsKernel(const float* input, int64_t stride, int cols, const float* norm_weight, float epsilon,
-                      uint16_t* rows, int padded_cols) {
+                      uint16_t* rows, int padded_cols, int num_token_groups) {
   const int64_t row = blockIdx.x;
   input += row * stride;
   float scale = 1;
@@ -44,22 +54,25 @@ __global__ void __launch_bounds__(kThreads)
   };
   auto* const pairs = reinterpret_cast<uint32_t*>(rows + row * padded_cols);
   for (int pair = static_cast<int>(threadIdx.x); pair < padded_cols / 2; pair += kThreads) {
-    pairs[pair] = RoundToBFloat16Pair(element(2 * pair), element(2 * pair + 1));
+    uint32_t* const to = num_token_groups > 0 ? HopperPair(rows, row, pair, num_token_groups) : pairs + pair;
+    *to = RoundToBFloat16Pair(element(2 * pair), element(2 * pair + 1));
   }
 }
 
 }  // namespace
 
 void PrepareRows(MatrixView<const float> input, const RmsNorm& norm, uint16_t* rows, int64_t padded_cols,
-                 CudaStream stream) {
+                 RowOrder order, CudaStream stream) {
   QUIRE_CHECK(input.rows > 0 && padded_cols % 2 == 0 && padded_cols >= input.cols);
   const LaunchShape shape = {.grid = static_cast<unsigned>(input.rows),
                              .block = kThreads,
                              .shared_bytes = kWarps * sizeof(float),
                              .stream = stream};
+  const int64_t num_token_groups = order == RowOrder::kHopper ? PaddedHopperTokens(input.rows) / 8 : 0;
   // What fails is kept for cudaGetLastError.
   Launch(PrepareRowsKernel, shape, input.data, input.stride, static_cast<int>(input.cols),
-         norm.weight.empty() ? nullptr : norm.weight.data(), norm.epsilon, rows, static_cast<int>(padded_cols));
+         norm.weight.empty() ? nullptr : norm.weight.data(), norm.epsilon, rows, static_cast<int>(padded_cols),
+         static_cast<int>(num_token_groups));
 }
 
 }  // namespace quire

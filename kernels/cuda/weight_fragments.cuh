@@ -57,11 +57,12 @@ class LaneOfTile {
  public:
   static constexpr WeightLayout kLayout = LayoutOf(kFormat);
 
-  // `tile` is in shared memory; the lane's scales are read when they are needed.
+  // `tile` is in shared memory; scales, and weights that need no expansion, are read when they are needed.
   __device__ __forceinline__ LaneOfTile(const std::byte* tile, int lane) : tile_(tile), lane_(lane) {
+    constexpr int kVectors = kFormat == WeightFormat::kBFloat16 ? 0 : kLayout.vectors();
 #pragma unroll
-    for (int i = 0; i < kLayout.vectors(); ++i) {
-      const uint4 vector = *reinterpret_cast<const uint4*>(tile + (i * kLanes + lane) * kVectorBytes);
+    for (int i = 0; i < kVectors; ++i) {
+      const uint4 vector = VectorAt(i);
       words_[4 * i] = vector.x;
       words_[4 * i + 1] = vector.y;
       words_[4 * i + 2] = vector.z;
@@ -72,11 +73,9 @@ class LaneOfTile {
   // The operands of the two instructions for features [32 * group, 32 * group + 32). `group` is a constant.
   __device__ __forceinline__ void Expand(int group, uint32_t (&first)[4], uint32_t (&second)[4]) const {
     if constexpr (kFormat == WeightFormat::kBFloat16) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        first[i] = words_[8 * group + i];
-        second[i] = words_[8 * group + 4 + i];
-      }
+      const uint4 x = VectorAt(2 * group), y = VectorAt(2 * group + 1);
+      first[0] = x.x, first[1] = x.y, first[2] = x.z, first[3] = x.w;
+      second[0] = y.x, second[1] = y.y, second[2] = y.z, second[3] = y.w;
     } else {
       const int part = kLayout.scales_per_group == 2 ? 2 * group + lane_ % 4 / 2 : group;
       const int entry = part * 8 + lane_ / 4;
@@ -88,6 +87,10 @@ class LaneOfTile {
   }
 
  private:
+  __device__ __forceinline__ uint4 VectorAt(int index) const {
+    return *reinterpret_cast<const uint4*>(tile_ + (index * kLanes + lane_) * kVectorBytes);
+  }
+
   __device__ __forceinline__ void ExpandFragment(int fragment, const PairOfScales& scales,
                                                  uint32_t (&registers)[4]) const {
 #pragma unroll
@@ -112,7 +115,7 @@ class LaneOfTile {
 
   const std::byte* tile_;
   int lane_;
-  uint32_t words_[4 * kLayout.vectors()];
+  uint32_t words_[kFormat == WeightFormat::kBFloat16 ? 1 : 4 * kLayout.vectors()];
 };
 
 // The weight of one channel and feature of a tile, as exact as a float can be.
