@@ -34,12 +34,26 @@ constexpr int64_t CudaAttentionPartialFloats(int64_t num_partials, int num_heads
 
 // Ops::Attention: puts it on the stream and returns. Errors of the launches are kept for cudaGetLastError.
 //
-// Arithmetic, the same for every row whoever else is in the call. Queries times scale * log2(e) are rounded to
-// bfloat16, rotated before that where keys are in int8; codes of K and V are exact in bfloat16. Scores are sums in
-// float32 of exact products, times the key's scale. For each chunk of positions: the largest score, weights 2^(score -
-// largest), their sum in a fixed order, and the sum of values weighted with (weight * value's scale) rounded to
-// bfloat16. Chunks and splits are then added up as kernels/cuda/attention_plan.h says. A row that sees a token whose
-// value is kept as NaN becomes NaN as a whole; what a row does not see has no influence on it, whatever it is.
+// Arithmetic, the same for every row whoever else is in the call and whichever kernel serves it. Queries times scale *
+// log2(e) are rounded to bfloat16, rotated before that where keys are in int8; codes of K and V are exact in bfloat16.
+// "Product" is that of matrix instructions, which add 16 exact products at a time to a sum in float32.
+//
+// A split of kCudaSplitTokens positions has a state: a maximum, at first -infinity, a sum and weighted values, at first
+// 0. Its chunks of kCudaChunkTokens positions, those of which the row sees any, change it in ascending order:
+//
+//   score      product of query and key over ascending dimensions, times the key's scale
+//   m          the larger of the state's maximum and the scores of visible positions
+//   kept       2^(maximum - m)
+//   weight     2^(score - m) of visible positions, 0 of others
+//   sum        fma(sum, kept, weights of the chunk), the latter added up for positions 8i + 2t and 8i + 2t + 1 with
+//              ascending i for each t, then the results of t = 0 and 1, of 2 and 3, and those two
+//   weighted   weighted * kept, rounded, to which the product of (weight * value's scale), rounded to bfloat16, and
+//              value is added over ascending positions
+//   maximum    m
+//
+// Splits' states are then added up in ascending order (MergeState of kernels/cuda/attention_state.cuh), and weighted
+// values divided by the sum. A row that sees a token whose value is kept as NaN becomes NaN as a whole; what a row does
+// not see has no influence on it, whatever it is.
 void AttentionOnCuda(const CudaAttentionArgs& args, CudaStream stream);
 
 }  // namespace quire

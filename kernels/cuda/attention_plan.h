@@ -2,9 +2,9 @@
 // the same sliding window. Plain C++. On one thread at a time.
 //
 // Whatever the plan, a row (a query token and head) gets the same bits: softmax goes over chunks of kCudaChunkTokens
-// positions, whose results are added in ascending order to the state of a split of kCudaSplitTokens positions; the
-// splits' states are added up in ascending order, too. Both lie at multiples of their length, and work is cut only
-// between splits.
+// positions, which change the state of their split of kCudaSplitTokens positions in ascending order; the splits' states
+// are added up in ascending order, too (kernels/cuda/attention.h). Both lie at multiples of their length, and work is
+// cut only between splits.
 #pragma once
 
 #include <cstdint>

@@ -14,6 +14,15 @@ struct SoftmaxState {
   float sum = 0;  // Of weights.
 };
 
+// Adds positions to `state` that have the sum `sum` of weights with regard to `max`, which is at least state.max.
+// Returns by what the state's weighted values are to be multiplied before those positions' are added.
+__device__ __forceinline__ float AddWeights(SoftmaxState& state, float max, float sum) {
+  const float kept = Exp2(__fsub_rn(state.max, max));
+  state.sum = __fmaf_rn(state.sum, kept, sum);
+  state.max = max;
+  return kept;
+}
+
 // By what the two sides' weighted values are multiplied.
 struct MergeFactors {
   float kept = 1;

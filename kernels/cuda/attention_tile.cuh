@@ -169,10 +169,9 @@ class AttentionTile {
       if (warp_sees) AddScores(panel, scores);
       current_ = 1 - current_;
     }
-    MergeFactors factors[2];
     if (warp_sees) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) Weigh(half, origin, sees[half], scores, factors[half]);
+      const float kept[2] = {Weigh(0, origin, sees[0], scores), Weigh(1, origin, sees[1], scores)};
+      Keep(kept);
     }
     uint32_t weights[kPositionTiles / 2][4];
 #pragma unroll
@@ -186,7 +185,7 @@ class AttentionTile {
       }
       if (warp_sees) {
         if (panel == 0) RoundWeights(origin, scores, weights);
-        AddValues(panel, sees, factors, weights);
+        AddValues(panel, weights);
       }
       current_ = 1 - current_;
     }
@@ -210,29 +209,40 @@ class AttentionTile {
     }
   }
 
-  // Makes weights of a row's scores, and adds their maximum and sum to the row's state.
-  __device__ __forceinline__ void Weigh(int half, int origin, bool sees, float (&scores)[kPositionTiles][4],
-                                        MergeFactors& factors) {
+  // Makes weights of a row's scores and adds them to the row's state. Returns by what the weighted values so far are to
+  // be multiplied.
+  __device__ __forceinline__ float Weigh(int half, int origin, bool sees, float (&scores)[kPositionTiles][4]) {
     Row& row = rows_[half];
-    SoftmaxState chunk;
+    float max = row.split.max;
 #pragma unroll
     for (int i = 0; i < kPositionTiles * 2; ++i) {
       const int offset = OffsetOf(i);
       float& score = scores[i / 2][half * 2 + i % 2];
       score = IsVisible(row, origin + offset) ? __fmul_rn(score, shared_.key_scales[offset]) : -INFINITY;
-      chunk.max = fmaxf(chunk.max, score);
+      max = fmaxf(max, score);
     }
-    chunk.max = fmaxf(chunk.max, ShuffleXor(chunk.max, 1));
-    chunk.max = fmaxf(chunk.max, ShuffleXor(chunk.max, 2));
+    max = fmaxf(max, ShuffleXor(max, 1));
+    max = fmaxf(max, ShuffleXor(max, 2));
+    float sum = 0;
 #pragma unroll
     for (int i = 0; i < kPositionTiles * 2; ++i) {
       float& score = scores[i / 2][half * 2 + i % 2];
-      score = IsVisible(row, origin + OffsetOf(i)) ? Exp2(__fsub_rn(score, chunk.max)) : 0;
-      chunk.sum = __fadd_rn(chunk.sum, score);
+      score = IsVisible(row, origin + OffsetOf(i)) ? Exp2(__fsub_rn(score, max)) : 0;
+      sum = __fadd_rn(sum, score);
     }
-    chunk.sum = __fadd_rn(chunk.sum, ShuffleXor(chunk.sum, 1));
-    chunk.sum = __fadd_rn(chunk.sum, ShuffleXor(chunk.sum, 2));
-    if (sees) factors = MergeState(row.split, chunk);
+    sum = __fadd_rn(sum, ShuffleXor(sum, 1));
+    sum = __fadd_rn(sum, ShuffleXor(sum, 2));
+    return sees ? AddWeights(row.split, max, sum) : 1;
+  }
+
+  // Multiplies the rows' weighted values. Maxima seldom grow after the first chunks.
+  __device__ __forceinline__ void Keep(const float (&kept)[2]) {
+    if (!Any(kept[0] != 1 || kept[1] != 1)) return;
+#pragma unroll
+    for (int tile = 0; tile < kDimTiles; ++tile) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) weighted_[tile][i] = __fmul_rn(weighted_[tile][i], kept[i / 2]);
+    }
   }
 
   // Weights times values' scales, as fragments of the left side of a product.
@@ -253,24 +263,17 @@ class AttentionTile {
   }
 
   // Adds the panel's dimensions of the chunk's values to the split's.
-  __device__ __forceinline__ void AddValues(int panel, const bool (&sees)[2], const MergeFactors (&factors)[2],
-                                            const uint32_t (&weights)[kPositionTiles / 2][4]) {
+  __device__ __forceinline__ void AddValues(int panel, const uint32_t (&weights)[kPositionTiles / 2][4]) {
     const auto& rows = shared_.panels[current_].rows;
 #pragma unroll
     for (int dim = 0; dim < kPanelDims; dim += 16) {
-      float sums[2][4] = {};
+      float(*weighted)[4] = weighted_ + (panel * kPanelDims + dim) / 8;
 #pragma unroll
       for (int i = 0; i < kPositionTiles / 2; ++i) {
         uint32_t b[4];
         LoadMatrix4Transposed(b, rows[i * 16 + lane_ % 16] + 2 * dim + lane_ / 16 * 16);
-        MmaBFloat16(sums[0], weights[i], {b[0], b[1]});
-        MmaBFloat16(sums[1], weights[i], {b[2], b[3]});
-      }
-#pragma unroll
-      for (int i = 0; i < 8; ++i) {
-        float& weighted = weighted_[(panel * kPanelDims + dim) / 8 + i / 4][i % 4];
-        const int half = i % 4 / 2;
-        if (sees[half]) weighted = MergeWeighted(weighted, sums[i / 4][i % 4], factors[half]);
+        MmaBFloat16(weighted[0], weights[i], {b[0], b[1]});
+        MmaBFloat16(weighted[1], weights[i], {b[2], b[3]});
       }
     }
   }
