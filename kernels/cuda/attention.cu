@@ -4,6 +4,7 @@
 
 #include "kernels/check.h"
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/attention_split.cuh"
 #include "kernels/cuda/attention_state.cuh"
 #include "kernels/cuda/attention_tile.cuh"
 #include "kernels/cuda/device.cuh"
@@ -21,17 +22,26 @@ constexpr int kMergeWarps = 4;  // Of a block of the merging kernel; each has a 
 
 // Block (i, h) does item i for KV head h.
 template <int kHeadDim, int kWarps>
-__global__ void __launch_bounds__(kWarps* kWarpSize) AttendKernel(AttentionParameters parameters, bool is_large) {
-  const CudaAttentionPlanView& plan = parameters.args.plan;
-  const CudaAttentionItem item = (is_large ? plan.large_items : plan.small_items)[blockIdx.x];
+__global__ void __launch_bounds__(kWarps* kWarpSize) LargeItemKernel(AttentionParameters parameters) {
+  const CudaAttentionItem item = parameters.args.plan.large_items[blockIdx.x];
   if (item.num_tokens == 0) return;
   auto& shared = *reinterpret_cast<AttentionShared<kHeadDim, kWarps>*>(SharedMemory());
   AttentionTile<kHeadDim, kWarps>(parameters, item, blockIdx.y, shared).Run();
 }
 
-// Adds up the states of a cut token's splits as AttentionTile would. Block (i, j) takes the i'th cut token.
+template <int kHeadDim, int kElementBytes>
+__global__ void __launch_bounds__(kCudaSplitWarps* kWarpSize) SmallItemKernel(AttentionParameters parameters) {
+  const CudaAttentionItem item = parameters.args.plan.small_items[blockIdx.x];
+  if (item.num_tokens == 0) return;
+  auto& shared = *reinterpret_cast<AttentionSplitShared<kHeadDim, kElementBytes>*>(SharedMemory());
+  AttentionSplit<kHeadDim, kElementBytes>(parameters, item, blockIdx.y, shared).Run();
+}
+
+// Adds up the states of a cut token's splits as AttentionTile would. Block (i, j) takes the i'th cut token. Several
+// splits' states are loaded at once, lest a long context wait for one after the other.
 __global__ void __launch_bounds__(kMergeWarps* kWarpSize) MergeKernel(CudaAttentionArgs args) {
-  constexpr int kPerLane = kMaxCudaHeadDim / kWarpSize;
+  constexpr int kPairs = kMaxCudaHeadDim / 2 / kWarpSize;  // Of a lane's dimensions.
+  constexpr int kAtOnce = 8;
   const int lane = threadIdx.x % kWarpSize, head_dim = args.layer.head_dim;
   const int head = blockIdx.y * kMergeWarps + threadIdx.x / kWarpSize;
   if (head >= args.num_heads) return;
@@ -40,43 +50,71 @@ __global__ void __launch_bounds__(kMergeWarps* kWarpSize) MergeKernel(CudaAttent
   const int end = args.positions[token] + 1;
   const int begin = args.sliding_window > 0 ? max(0, end - args.sliding_window) : 0;
   const int num_splits = (end + kCudaSplitTokens - 1) / kCudaSplitTokens - begin / kCudaSplitTokens;
+  const int64_t first = static_cast<int64_t>(args.plan.first_partials[token]) * args.num_heads + head;
   SoftmaxState total;
-  float weighted[kPerLane] = {};
-  for (int split = 0; split < num_splits; ++split) {
-    const int64_t index = static_cast<int64_t>(args.plan.first_partials[token] + split) * args.num_heads + head;
-    const float* state = args.partials + index * (head_dim + 2);
-    const MergeFactors factors = MergeState(total, {state[0], state[1]});
+  float2 weighted[kPairs] = {};
+  for (int split = 0; split < num_splits; split += kAtOnce) {
+    float2 states[kAtOnce], values[kAtOnce][kPairs];
 #pragma unroll
-    for (int i = 0; i < kPerLane; ++i) {
-      const int dim = lane + i * kWarpSize;
-      if (dim < head_dim) weighted[i] = MergeWeighted(weighted[i], state[2 + dim], factors);
+    for (int i = 0; i < kAtOnce; ++i) {
+      if (split + i >= num_splits) continue;
+      const float* state = args.partials + (first + int64_t{split + i} * args.num_heads) * (head_dim + 2);
+      states[i] = *reinterpret_cast<const float2*>(state);
+#pragma unroll
+      for (int j = 0; j < kPairs; ++j) {
+        const int dim = 2 * (lane + j * kWarpSize);
+        if (dim < head_dim) values[i][j] = *reinterpret_cast<const float2*>(state + 2 + dim);
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      if (split + i >= num_splits) continue;
+      const MergeFactors factors = MergeState(total, {states[i].x, states[i].y});
+#pragma unroll
+      for (int j = 0; j < kPairs; ++j) {
+        if (2 * (lane + j * kWarpSize) >= head_dim) continue;
+        weighted[j] = make_float2(MergeWeighted(weighted[j].x, values[i][j].x, factors),
+                                  MergeWeighted(weighted[j].y, values[i][j].y, factors));
+      }
     }
   }
   float* output = args.output + token * args.output_stride + static_cast<int64_t>(head) * head_dim;
 #pragma unroll
-  for (int i = 0; i < kPerLane; ++i) {
-    const int dim = lane + i * kWarpSize;
-    if (dim < head_dim) output[dim] = __fdiv_rn(weighted[i], total.sum);
+  for (int j = 0; j < kPairs; ++j) {
+    const int dim = 2 * (lane + j * kWarpSize);
+    if (dim >= head_dim) continue;
+    *reinterpret_cast<float2*>(output + dim) =
+        make_float2(__fdiv_rn(weighted[j].x, total.sum), __fdiv_rn(weighted[j].y, total.sum));
   }
 }
 
-template <int kHeadDim, int kWarps>
-void LaunchItems(const AttentionParameters& parameters, bool is_large, CudaStream stream) {
-  static_assert(sizeof(AttentionShared<kHeadDim, kWarps>) <= 99 * 1024);
-  const CudaAttentionRoom& room = parameters.args.plan.room;
-  const int num_items = is_large ? room.large_items : room.small_items;
+// A block of num_threads for each item and KV head; kernel(parameters).
+template <typename Shared>
+void LaunchItems(void (*kernel)(AttentionParameters), int num_items, int num_threads,
+                 const AttentionParameters& parameters, CudaStream stream) {
+  static_assert(sizeof(Shared) <= 99 * 1024);
   if (num_items == 0) return;
   const LaunchShape shape{.grid = dim3(num_items, parameters.args.layer.num_kv_heads),
-                          .block = kWarps * kWarpSize,
-                          .shared_bytes = sizeof(AttentionShared<kHeadDim, kWarps>),
+                          .block = dim3(num_threads),
+                          .shared_bytes = sizeof(Shared),
                           .stream = stream};
-  Launch(AttendKernel<kHeadDim, kWarps>, shape, parameters, is_large);
+  Launch(kernel, shape, parameters);
 }
 
 template <int kHeadDim>
 void LaunchAll(const AttentionParameters& parameters, CudaStream stream) {
-  LaunchItems<kHeadDim, kLargeWarps<kHeadDim>>(parameters, true, stream);
-  LaunchItems<kHeadDim, 1>(parameters, false, stream);
+  constexpr int kWarps = kLargeWarps<kHeadDim>, kSmallThreads = kCudaSplitWarps * kWarpSize;
+  const CudaAttentionRoom& room = parameters.args.plan.room;
+  LaunchItems<AttentionShared<kHeadDim, kWarps>>(LargeItemKernel<kHeadDim, kWarps>, room.large_items,
+                                                 kWarps * kWarpSize, parameters, stream);
+  const CudaKvLayer& layer = parameters.args.layer;
+  if (layer.keys.dtype == KvDType::kBF16 || layer.values.dtype == KvDType::kBF16) {
+    LaunchItems<AttentionSplitShared<kHeadDim, 2>>(SmallItemKernel<kHeadDim, 2>, room.small_items, kSmallThreads,
+                                                   parameters, stream);
+  } else {
+    LaunchItems<AttentionSplitShared<kHeadDim, 1>>(SmallItemKernel<kHeadDim, 1>, room.small_items, kSmallThreads,
+                                                   parameters, stream);
+  }
 }
 
 void LaunchFor(int head_dim, const AttentionParameters& parameters, CudaStream stream) {
@@ -97,6 +135,8 @@ void AttentionOnCuda(const CudaAttentionArgs& args, CudaStream stream) {
   const int head_dim = args.layer.head_dim;
   QUIRE_CHECK(head_dim >= 16 && head_dim <= kMaxCudaHeadDim && head_dim % 16 == 0);
   QUIRE_CHECK(args.num_heads % args.layer.num_kv_heads == 0 && args.output_stride % 2 == 0);
+  // AttentionSplit counts tokens' heads in 32 bits.
+  QUIRE_CHECK(int64_t{args.layer.num_pages} * args.layer.num_kv_heads * args.layer.page_size < int64_t{1} << 32);
   QUIRE_CHECK(args.plan.room.cut_tokens == 0 || args.partials != nullptr);
   AttentionParameters parameters{args, args.num_heads / args.layer.num_kv_heads,
                                  args.scale * std::numbers::log2e_v<float>, args.layer.keys.dtype == KvDType::kInt8};

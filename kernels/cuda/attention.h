@@ -36,7 +36,8 @@ constexpr int64_t CudaAttentionPartialFloats(int64_t num_partials, int num_heads
 //
 // Arithmetic, the same for every row whoever else is in the call and whichever kernel serves it. Queries times scale *
 // log2(e) are rounded to bfloat16, rotated before that where keys are in int8; codes of K and V are exact in bfloat16.
-// "Product" is that of matrix instructions, which add 16 exact products at a time to a sum in float32.
+// "Product" is that of matrix instructions, which add 16 exact products at a time to a sum in float32; where keys are
+// codes, the 16 are in the order of PlaceOfCode (kernels/cuda/attention_rows.cuh).
 //
 // A split of kCudaSplitTokens positions has a state: a maximum, at first -infinity, a sum and weighted values, at first
 // 0. Its chunks of kCudaChunkTokens positions, those of which the row sees any, change it in ascending order:

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/attention_codes.cuh"
 #include "kernels/cuda/attention_plan.h"
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/kv_layout.h"
@@ -11,32 +12,6 @@ namespace quire {
 
 // Tokens that are sure to lie side by side on one page.
 constexpr int kCudaRunTokens = 16;
-
-// The two floats' upper halves, which are bfloat16 numbers if the floats are exact in it; low first.
-__device__ __forceinline__ uint32_t UpperHalves(float low, float high) {
-  return __byte_perm(__float_as_uint(low), __float_as_uint(high), 0x7632);
-}
-
-// Code `index` of four as a float, exactly.
-__device__ __forceinline__ float DecodeInt8(uint32_t codes, int index) {
-  return static_cast<float>(static_cast<int8_t>(codes >> 8 * index & 0xff));
-}
-
-// e4m3 has the fields of a float in the same order, and an exponent that is off by 120. The code for NaN, which nobody
-// writes, becomes 480.
-__device__ __forceinline__ float DecodeFp8(uint32_t codes, int index) {
-  const uint32_t code = codes >> 8 * index & 0xff;
-  return __uint_as_float((code & 0x80) << 24 | (code & 0x7f) << 20) * 0x1p120f;
-}
-
-__device__ __forceinline__ uint2 DecodeFour(uint32_t codes, KvDType dtype) {
-  if (dtype == KvDType::kFp8) {
-    return make_uint2(UpperHalves(DecodeFp8(codes, 0), DecodeFp8(codes, 1)),
-                      UpperHalves(DecodeFp8(codes, 2), DecodeFp8(codes, 3)));
-  }
-  return make_uint2(UpperHalves(DecodeInt8(codes, 0), DecodeInt8(codes, 1)),
-                    UpperHalves(DecodeInt8(codes, 2), DecodeInt8(codes, 3)));
-}
 
 // A panel: up to kPanelDims dimensions of a chunk's tokens. Its rows are 16 bytes longer than their elements, an odd
 // number of 16 bytes in all, so that 8 rows' 16 bytes at one place lie in different banks of shared memory.
@@ -82,7 +57,8 @@ class PanelLoader {
   // Waits for the copies that Begin began. After the next SyncBlock all threads may read the panel and the scales.
   __device__ __forceinline__ void FinishKeys(const CudaKvPlane& plane, KvPanel<kPanelDims>& panel) const {
     WaitCopies<0>();
-    if (plane.dtype != KvDType::kBF16) Decode(plane.dtype, panel);
+    if (plane.dtype == KvDType::kInt8) DecodeKeys<KvDType::kInt8>(panel);
+    if (plane.dtype == KvDType::kFp8) DecodeKeys<KvDType::kFp8>(panel);
   }
 
   // The same for values. Those kept as NaN are replaced by zeros, and their scales by NaN: a product with 0, the weight
@@ -90,7 +66,8 @@ class PanelLoader {
   __device__ __forceinline__ void FinishValues(const CudaKvPlane& plane, int first_dim, KvPanel<kPanelDims>& panel,
                                                float* scales) const {
     WaitCopies<0>();
-    if (plane.dtype != KvDType::kBF16) return Decode(plane.dtype, panel);
+    if (plane.dtype == KvDType::kInt8) return DecodeValues<KvDType::kInt8>(panel);
+    if (plane.dtype == KvDType::kFp8) return DecodeValues<KvDType::kFp8>(panel);
     for (int run = 0; run < kCudaChunkTokens; run += kCudaRunTokens) {
       ForPieces<2>([&](int row, int offset) {
         auto* piece = reinterpret_cast<uint4*>(panel.rows[run + row] + offset);
@@ -127,16 +104,34 @@ class PanelLoader {
     });
   }
 
-  // Decodes the pieces that this thread copied.
-  __device__ __forceinline__ void Decode(KvDType dtype, KvPanel<kPanelDims>& panel) const {
+  // Decode the pieces that this thread copied; keys into the order that PlaceOfCode tells.
+  template <KvDType kDType>
+  __device__ __forceinline__ void DecodeKeys(KvPanel<kPanelDims>& panel) const {
+    ForCodes(panel, [](const uint4& codes, uint4* decoded) {
+      decoded[0] = make_uint4(DecodeTwo<kDType, 0, 1>(codes.x), DecodeTwo<kDType, 0, 1>(codes.y),
+                              DecodeTwo<kDType, 0, 1>(codes.z), DecodeTwo<kDType, 0, 1>(codes.w));
+      decoded[1] = make_uint4(DecodeTwo<kDType, 2, 3>(codes.x), DecodeTwo<kDType, 2, 3>(codes.y),
+                              DecodeTwo<kDType, 2, 3>(codes.z), DecodeTwo<kDType, 2, 3>(codes.w));
+    });
+  }
+
+  template <KvDType kDType>
+  __device__ __forceinline__ void DecodeValues(KvPanel<kPanelDims>& panel) const {
+    ForCodes(panel, [](const uint4& codes, uint4* decoded) {
+      decoded[0] = make_uint4(DecodeTwo<kDType, 0, 1>(codes.x), DecodeTwo<kDType, 2, 3>(codes.x),
+                              DecodeTwo<kDType, 0, 1>(codes.y), DecodeTwo<kDType, 2, 3>(codes.y));
+      decoded[1] = make_uint4(DecodeTwo<kDType, 0, 1>(codes.z), DecodeTwo<kDType, 2, 3>(codes.z),
+                              DecodeTwo<kDType, 0, 1>(codes.w), DecodeTwo<kDType, 2, 3>(codes.w));
+    });
+  }
+
+  // Calls fn(codes, their place in the panel) for this thread's pieces.
+  template <typename Function>
+  __device__ __forceinline__ void ForCodes(KvPanel<kPanelDims>& panel, Function fn) const {
     for (int run = 0; run < kCudaChunkTokens; run += kCudaRunTokens) {
       ForPieces<1>([&](int row, int offset) {
-        const uint4 codes = *reinterpret_cast<const uint4*>(codes_[run + row] + offset);
-        auto* decoded = reinterpret_cast<uint4*>(panel.rows[run + row] + 2 * offset);
-        const uint2 x = DecodeFour(codes.x, dtype), y = DecodeFour(codes.y, dtype);
-        decoded[0] = make_uint4(x.x, x.y, y.x, y.y);
-        const uint2 z = DecodeFour(codes.z, dtype), w = DecodeFour(codes.w, dtype);
-        decoded[1] = make_uint4(z.x, z.y, w.x, w.y);
+        fn(*reinterpret_cast<const uint4*>(codes_[run + row] + offset),
+           reinterpret_cast<uint4*>(panel.rows[run + row] + 2 * offset));
       });
     }
   }

@@ -120,20 +120,22 @@ void CudaAttentionPlan::AddTiles(int begin, int end, int begin_split, int end_sp
   }
 }
 
-// Tiles that are more than a worker's fair share go into pieces of whole splits.
+// Tiles that are more than a worker's fair share go into pieces of whole splits; those that make small items, which
+// wait for memory more than anything, into single splits, so that many are under way at once.
 void CudaAttentionPlan::CutTiles() {
   int64_t total = 0;
   for (const Tile& tile : tiles_) total += int64_t{shape_.num_kv_heads} * (tile.item.end - tile.item.begin);
   const int64_t fair_share = DivideUp(total, shape_.num_workers);
-  const auto splits_apiece = static_cast<int>(std::max<int64_t>(1, fair_share / kCudaSplitTokens));
+  const auto splits_of_large = static_cast<int>(std::max<int64_t>(1, fair_share / kCudaSplitTokens));
   first_partials_.assign(batch_.num_tokens(), -1);
   splits_apiece_.clear();
   for (const Tile& tile : tiles_) {
     const auto& [first, count, begin, end, first_page, is_cut] = tile.item;
     const int num_splits = static_cast<int>(DivideUp(end, kCudaSplitTokens)) - begin / kCudaSplitTokens;
-    const bool large = end - begin > fair_share && num_splits > splits_apiece;
-    splits_apiece_.push_back(large ? splits_apiece : num_splits);
-    if (!large && !tile.is_shared) continue;
+    const bool is_large_share = end - begin > fair_share;
+    const int splits_apiece = IsSmall(tile.item) ? 1 : is_large_share ? splits_of_large : num_splits;
+    splits_apiece_.push_back(splits_apiece);
+    if (num_splits <= splits_apiece && !tile.is_shared) continue;
     for (const int32_t token : std::span(tokens_).subspan(first, count)) first_partials_[token] = 0;
   }
 }
@@ -162,18 +164,13 @@ void CudaAttentionPlan::ListItems() {
     while (item.begin < end) {
       const int end_split = item.begin / kCudaSplitTokens + splits_apiece_[i];
       item.end = std::min(end, end_split * kCudaSplitTokens);
-      AddItem(item);
+      (IsSmall(item) ? small_items_ : large_items_).push_back(item);
       item.begin = item.end;
     }
   }
   const auto length = [](const CudaAttentionItem& item) { return item.begin - item.end; };
   std::ranges::stable_sort(small_items_, {}, length);
   std::ranges::stable_sort(large_items_, {}, length);
-}
-
-void CudaAttentionPlan::AddItem(const CudaAttentionItem& item) {
-  const bool is_small = item.num_tokens * shape_.group <= kCudaWarpRows;
-  (is_small ? small_items_ : large_items_).push_back(item);
 }
 
 CudaAttentionRoom CudaAttentionPlan::NeededRoom() const {

@@ -48,8 +48,8 @@ struct CudaAttentionRoom {
 
 // A plan as kernels see it: pointers to device memory.
 struct CudaAttentionPlanView {
-  const CudaAttentionItem* small_items = nullptr;  // Of at most kCudaWarpRows rows; behind the last, of no tokens.
-  const CudaAttentionItem* large_items = nullptr;  // Likewise.
+  const CudaAttentionItem* small_items = nullptr;  // Up to kCudaWarpRows rows, one split; behind the last, no tokens.
+  const CudaAttentionItem* large_items = nullptr;  // More rows; likewise.
   const int32_t* tokens = nullptr;                 // What items' tokens are counted in: tokens of the step.
   const int32_t* first_partials = nullptr;         // Where the states of a cut token's splits begin, in tokens; else -1
   const int32_t* cut_tokens = nullptr;             // Those whose states are to be merged; behind the last, -1.
@@ -74,7 +74,7 @@ class CudaAttentionPlan {
   // Replaces the plan. Allocates nothing for a step no larger than one before it.
   void Update(const PagedBatchView& batch, const Shape& shape);
 
-  // Every position that a token sees is in one item of that token.
+  // Every position that a token sees is in one item of that token. Small items have one split.
   std::span<const CudaAttentionItem> small_items() const { return small_items_; }
   std::span<const CudaAttentionItem> large_items() const { return large_items_; }
   std::span<const int32_t> tokens() const { return tokens_; }
@@ -99,6 +99,7 @@ class CudaAttentionPlan {
 
   // The positions that a query token sees: [first, second).
   std::pair<int, int> Visible(int token) const;
+  bool IsSmall(const CudaAttentionItem& item) const { return item.num_tokens * shape_.group <= kCudaWarpRows; }
   int TileTokens() const { return shape_.max_tile_rows / shape_.group; }
   int NumQueries(int sequence) const { return batch_.query_start[sequence + 1] - batch_.query_start[sequence]; }
   std::span<const int32_t> PagesOf(int sequence) const;
@@ -110,7 +111,6 @@ class CudaAttentionPlan {
   void CutTiles();
   void NumberPartials();
   void ListItems();
-  void AddItem(const CudaAttentionItem& item);
 
   Shape shape_;
   PagedBatchView batch_;  // During Update.

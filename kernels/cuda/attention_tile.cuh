@@ -1,33 +1,21 @@
-// The work of a block: the query rows of an item with one KV head, over the item's positions.
+// The work of a block for an item of many rows: the query rows with one KV head, over the item's positions.
 #pragma once
-
-#include <cuda_bf16.h>
 
 #include <cstdint>
 
-#include "kernels/cuda/attention.h"
 #include "kernels/cuda/attention_loads.cuh"
+#include "kernels/cuda/attention_rows.cuh"
 #include "kernels/cuda/attention_state.cuh"
 #include "kernels/cuda/device.cuh"
-#include "kernels/cuda/rotation.cuh"
 
 namespace quire {
-
-// What the kernels take: the arguments, with what is derived from them.
-struct AttentionParameters {
-  CudaAttentionArgs args;
-  int group;            // Query heads of one KV head.
-  float query_factor;   // To be multiplied with queries, after a rotation where
-  bool rotate_queries;  // this is set.
-};
 
 // head_dim is at most kHeadDim; the dimensions beyond it are zeros.
 template <int kHeadDim, int kWarps>
 struct AttentionShared {
   static constexpr int kPanelDims = kHeadDim < 128 ? kHeadDim : 128;
-  static constexpr int kQueryRowBytes = 2 * kHeadDim + 16;  // As in KvPanel.
 
-  alignas(16) std::byte queries[kWarps * kCudaWarpRows][kQueryRowBytes];
+  alignas(16) std::byte queries[kWarps * kCudaWarpRows][SharedRowBytes(2 * kHeadDim)];
   KvPanel<kPanelDims> panels[2];
   alignas(16) std::byte codes[kCudaChunkTokens][kPanelDims];
   alignas(16) float4 totals[kWarps][kHeadDim / 8][kWarpSize];  // The weighted values of the splits before this one.
@@ -76,61 +64,18 @@ class AttentionTile {
   static constexpr int kPositionTiles = kCudaChunkTokens / 8;  // and of scores.
   static_assert(kHeadDim % kPanelDims == 0 && kPanelDims % 16 == 0);
 
-  // One of the lane's two rows.
-  struct Row {
-    int token;  // -1: there is none.
-    int head;
-    int begin;  // Positions [begin, end) of the item are visible.
-    int end;
-    int first_state;  // The state of split s is first_state + s, in units of tokens.
-    SoftmaxState split;
-    SoftmaxState total;
-
-    __device__ bool SeesAnyOf(int from, int count) const { return begin < from + count && end > from && begin < end; }
-  };
-
-  __device__ __forceinline__ Row RowAt(int index) const {
-    if (index >= item_.num_tokens * parameters_.group) return {-1, 0, 0, 0, 0, {}, {}};
-    const int token = args_.plan.tokens[item_.first_token + index / parameters_.group];
-    const int end = args_.positions[token] + 1;
-    const int begin = args_.sliding_window > 0 ? max(0, end - args_.sliding_window) : 0;
-    Row row{token,
-            kv_head_ * parameters_.group + index % parameters_.group,
-            max(begin, item_.begin),
-            min(end, item_.end),
-            args_.plan.first_partials[token] - begin / kCudaSplitTokens,
-            {},
-            {}};
-    return row;
-  }
-
   __device__ __forceinline__ void FindRows() {
 #pragma unroll
-    for (int half = 0; half < 2; ++half) rows_[half] = RowAt(warp_ * kCudaWarpRows + half * 8 + lane_ / 4);
+    for (int half = 0; half < 2; ++half) {
+      rows_[half] = AttentionRowAt(parameters_, item_, kv_head_, warp_ * kCudaWarpRows + half * 8 + lane_ / 4);
+    }
   }
 
-  // The warp's rows, in bfloat16.
+  // The warp's rows.
   __device__ __forceinline__ void LoadQueries() {
-    constexpr int kPerLane = (kHeadDim + kWarpSize - 1) / kWarpSize;
-    const int head_dim = args_.layer.head_dim;
     for (int i = 0; i < kCudaWarpRows; ++i) {
       const int index = warp_ * kCudaWarpRows + i;
-      const Row row = RowAt(index);
-      const float* query = args_.queries + row.token * args_.query_stride + static_cast<int64_t>(row.head) * head_dim;
-      float head[kPerLane];
-#pragma unroll
-      for (int j = 0; j < kPerLane; ++j) {
-        const int dim = lane_ + j * kWarpSize;
-        head[j] = row.token >= 0 && dim < head_dim ? query[dim] : 0;
-      }
-      if (parameters_.rotate_queries) RotateHead(head, CudaRotatedPart(head_dim));
-#pragma unroll
-      for (int j = 0; j < kPerLane; ++j) {
-        const int dim = lane_ + j * kWarpSize;
-        if (dim >= kHeadDim) continue;
-        const float scaled = __fmul_rn(head[j], parameters_.query_factor);
-        reinterpret_cast<__nv_bfloat16*>(shared_.queries[index])[dim] = __float2bfloat16_rn(scaled);
-      }
+      LoadQuery<kHeadDim>(parameters_, AttentionRowAt(parameters_, item_, kv_head_, index), shared_.queries[index]);
     }
     SyncWarp();
   }
@@ -212,13 +157,13 @@ class AttentionTile {
   // Makes weights of a row's scores and adds them to the row's state. Returns by what the weighted values so far are to
   // be multiplied.
   __device__ __forceinline__ float Weigh(int half, int origin, bool sees, float (&scores)[kPositionTiles][4]) {
-    Row& row = rows_[half];
-    float max = row.split.max;
+    const AttentionRow& row = rows_[half];
+    float max = splits_[half].max;
 #pragma unroll
     for (int i = 0; i < kPositionTiles * 2; ++i) {
       const int offset = OffsetOf(i);
       float& score = scores[i / 2][half * 2 + i % 2];
-      score = IsVisible(row, origin + offset) ? __fmul_rn(score, shared_.key_scales[offset]) : -INFINITY;
+      score = row.Sees(origin + offset) ? __fmul_rn(score, shared_.key_scales[offset]) : -INFINITY;
       max = fmaxf(max, score);
     }
     max = fmaxf(max, ShuffleXor(max, 1));
@@ -227,12 +172,12 @@ class AttentionTile {
 #pragma unroll
     for (int i = 0; i < kPositionTiles * 2; ++i) {
       float& score = scores[i / 2][half * 2 + i % 2];
-      score = IsVisible(row, origin + OffsetOf(i)) ? Exp2(__fsub_rn(score, max)) : 0;
+      score = row.Sees(origin + OffsetOf(i)) ? Exp2(__fsub_rn(score, max)) : 0;
       sum = __fadd_rn(sum, score);
     }
     sum = __fadd_rn(sum, ShuffleXor(sum, 1));
     sum = __fadd_rn(sum, ShuffleXor(sum, 2));
-    return sees ? AddWeights(row.split, max, sum) : 1;
+    return sees ? AddWeights(splits_[half], max, sum) : 1;
   }
 
   // Multiplies the rows' weighted values. Maxima seldom grow after the first chunks.
@@ -255,9 +200,9 @@ class AttentionTile {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const float* weight = scores[tile] + 2 * half;
-        const float first = IsVisible(rows_[half], origin + offset) ? __fmul_rn(weight[0], low) : 0;
-        const float second = IsVisible(rows_[half], origin + offset + 1) ? __fmul_rn(weight[1], high) : 0;
-        weights[tile / 2][tile % 2 * 2 + half] = RoundTwo(first, second);
+        const float first = rows_[half].Sees(origin + offset) ? __fmul_rn(weight[0], low) : 0;
+        const float second = rows_[half].Sees(origin + offset + 1) ? __fmul_rn(weight[1], high) : 0;
+        weights[tile / 2][tile % 2 * 2 + half] = AsBits(__floats2bfloat162_rn(first, second));
       }
     }
   }
@@ -285,11 +230,11 @@ class AttentionTile {
     bool sees[2];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      Row& row = rows_[half];
+      const AttentionRow& row = rows_[half];
       sees[half] = row.SeesAnyOf(origin, kCudaSplitTokens);
       if (sees[half] && item_.is_cut != 0) WritePartial(half, split);
-      if (sees[half]) factors[half] = MergeState(row.total, row.split);
-      row.split = {};
+      if (sees[half]) factors[half] = MergeState(totals_[half], splits_[half]);
+      splits_[half] = {};
     }
 #pragma unroll
     for (int tile = 0; tile < kDimTiles; ++tile) {
@@ -305,11 +250,11 @@ class AttentionTile {
   }
 
   __device__ __forceinline__ void WritePartial(int half, int split) const {
-    const Row& row = rows_[half];
+    const AttentionRow& row = rows_[half];
     const int head_dim = args_.layer.head_dim;
     const int64_t index = static_cast<int64_t>(row.first_state + split) * args_.num_heads + row.head;
     float* state = args_.partials + index * (head_dim + 2);
-    if (lane_ % 4 == 0) *reinterpret_cast<float2*>(state) = make_float2(row.split.max, row.split.sum);
+    if (lane_ % 4 == 0) *reinterpret_cast<float2*>(state) = make_float2(splits_[half].max, splits_[half].sum);
 #pragma unroll
     for (int tile = 0; tile < kDimTiles; ++tile) {
       const int dim = DimOf(tile);
@@ -322,7 +267,7 @@ class AttentionTile {
     const int head_dim = args_.layer.head_dim;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const Row& row = rows_[half];
+      const AttentionRow& row = rows_[half];
       if (row.token < 0) continue;
       float* output = args_.output + row.token * args_.output_stride + static_cast<int64_t>(row.head) * head_dim;
 #pragma unroll
@@ -332,7 +277,7 @@ class AttentionTile {
         const float x = half == 0 ? total.x : total.z, y = half == 0 ? total.y : total.w;
         if (dim >= head_dim) continue;
         *reinterpret_cast<float2*>(output + dim) =
-            make_float2(__fdiv_rn(x, row.total.sum), __fdiv_rn(y, row.total.sum));
+            make_float2(__fdiv_rn(x, totals_[half].sum), __fdiv_rn(y, totals_[half].sum));
       }
     }
   }
@@ -341,13 +286,6 @@ class AttentionTile {
   __device__ __forceinline__ int OffsetOf(int i) const { return i / 2 * 8 + lane_ % 4 * 2 + i % 2; }
   // The first of the lane's two dimensions in a column of fragments.
   __device__ __forceinline__ int DimOf(int tile) const { return tile * 8 + lane_ % 4 * 2; }
-  __device__ __forceinline__ static bool IsVisible(const Row& row, int position) {
-    return position >= row.begin && position < row.end;
-  }
-  __device__ __forceinline__ static uint32_t RoundTwo(float low, float high) {
-    const uint32_t low_bits = __bfloat16_as_ushort(__float2bfloat16_rn(low));
-    return low_bits | static_cast<uint32_t>(__bfloat16_as_ushort(__float2bfloat16_rn(high))) << 16;
-  }
 
   const CudaAttentionArgs& args_;
   const AttentionParameters& parameters_;
@@ -358,7 +296,9 @@ class AttentionTile {
   const int lane_;
   PanelLoader<kPanelDims, kWarps * kWarpSize> loader_;
   int current_ = 0;  // The panel to be used next.
-  Row rows_[2];
+  AttentionRow rows_[2];
+  SoftmaxState splits_[2];        // Of the split at hand,
+  SoftmaxState totals_[2];        // and of those before it.
   float weighted_[kDimTiles][4];  // The sums of weighted values of the split at hand.
 };
 

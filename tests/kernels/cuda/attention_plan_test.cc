@@ -41,6 +41,9 @@ void CheckPlan(const CudaAttentionPlan& plan, const PagedBatchView& batch, const
     ASSERT_LT(item.begin, item.end);
     ASSERT_GE(item.num_tokens, 1);
     ASSERT_LE(item.num_tokens * shape.group, shape.max_tile_rows);
+    if (item.num_tokens * shape.group <= kCudaWarpRows) {
+      ASSERT_EQ(item.begin / kCudaSplitTokens, (item.end - 1) / kCudaSplitTokens);
+    }
     int begin = item.end, end = item.begin;
     for (const int32_t token : plan.tokens().subspan(item.first_token, item.num_tokens)) {
       const auto [visible_begin, visible_end] = Visible(batch, token, shape.sliding_window);
@@ -124,25 +127,38 @@ TEST(CudaAttentionPlan, PutsSplitsOnCommonPagesIntoOneItem) {
   shape.share_pages = false;
   plan.Update(batch.view(), shape);
   EXPECT_TRUE(plan.large_items().empty());
-  EXPECT_EQ(plan.small_items().size(), 16u);
-  EXPECT_EQ(plan.num_partials(), 0);
+  EXPECT_EQ(plan.small_items().size(), 16u * 3);
+  EXPECT_EQ(plan.num_partials(), 16 * 3);
 }
 
-TEST(CudaAttentionPlan, CutsALongContextForManyWorkersOnly) {
+TEST(CudaAttentionPlan, CutsLargeItemsForManyWorkersOnly) {
   std::mt19937 random(kSeed);
-  const std::vector<SequenceShape> shapes = {{.context_len = 10000, .num_queries = 1}, {100, 1}};
+  const std::vector<SequenceShape> shapes = {{.context_len = 10000, .num_queries = 5}, {100, 1}};
   const PagedBatch batch(shapes, 16, PagesFor(shapes, 16), random);
   CudaAttentionPlan::Shape shape{.num_kv_heads = 2, .group = 4, .page_size = 16, .num_pages = 1000};
   CudaAttentionPlan plan;
-  for (const auto& [num_workers, num_items] : {std::pair{1, 2}, {8, 6}, {1000, 21}}) {
+  for (const auto& [num_workers, num_items] : {std::pair{1, 1}, {8, 5}, {1000, 20}}) {
     shape.num_workers = num_workers;
     plan.Update(batch.view(), shape);
-    EXPECT_EQ(plan.small_items().size(), static_cast<size_t>(num_items)) << num_workers;
-    EXPECT_EQ(plan.num_partials(), num_workers == 1 ? 0 : 20) << num_workers;
+    EXPECT_EQ(plan.large_items().size(), static_cast<size_t>(num_items)) << num_workers;
+    EXPECT_EQ(plan.num_partials(), num_workers == 1 ? 0 : 5 * 20) << num_workers;
     // The longest first.
-    EXPECT_TRUE(std::ranges::is_sorted(plan.small_items(), std::greater<>(),
+    EXPECT_TRUE(std::ranges::is_sorted(plan.large_items(), std::greater<>(),
                                        [](const CudaAttentionItem& item) { return item.end - item.begin; }));
   }
+}
+
+TEST(CudaAttentionPlan, CutsSmallItemsIntoSplits) {
+  std::mt19937 random(kSeed);
+  const std::vector<SequenceShape> shapes = {{.context_len = 1100, .num_queries = 1}, {512, 1}};
+  const PagedBatch batch(shapes, 16, PagesFor(shapes, 16), random);
+  CudaAttentionPlan plan;
+  plan.Update(batch.view(), {.num_kv_heads = 1, .group = 4, .page_size = 16, .num_pages = 1000, .num_workers = 1});
+  std::vector<std::pair<int, int>> ranges;
+  for (const CudaAttentionItem& item : plan.small_items()) ranges.emplace_back(item.begin, item.end);
+  EXPECT_THAT(ranges, testing::UnorderedElementsAre(std::pair(0, 512), std::pair(512, 1024), std::pair(1024, 1100),
+                                                    std::pair(0, 512)));
+  EXPECT_THAT(plan.cut_tokens(), testing::ElementsAre(0));
 }
 
 TEST(CudaAttentionPlan, TellsKernelsWhereItsPartsLie) {
