@@ -206,6 +206,20 @@ TEST_P(CudaAttentionBits, DoNotDependOnHowAPromptIsCut) {
   }
 }
 
+// Rows that a prompt has in large items, and generated tokens in small ones of up to 8 rows or more.
+TEST_P(CudaAttentionBits, DoNotDependOnTheSizeOfItems) {
+  SCOPED_TRACE(kSeed);
+  for (const int head_dim : {80, 128}) {
+    heads_ = {.kv_heads = 1, .group = 5, .head_dim = head_dim};
+    qkv_ = RandomMatrix(kTokens, heads_.qkv_cols(), random_);
+    const std::vector<float> whole = Compute({}, 0);
+    for (const int chunk_tokens : {1, 3}) {
+      const Way way{.first_chunk = 525, .chunk_tokens = chunk_tokens};
+      EXPECT_TRUE(Compute(way, 0) == whole) << "head_dim " << head_dim << ", " << chunk_tokens << " tokens";
+    }
+  }
+}
+
 TEST_P(CudaAttentionBits, DoNotDependOnPageSizeOrWorkers) {
   SCOPED_TRACE(kSeed);
   const std::vector<float> alone = Compute({}, 0);
