@@ -29,12 +29,15 @@ __global__ void __launch_bounds__(kWarps* kWarpSize) LargeItemKernel(AttentionPa
   AttentionTile<kHeadDim, kWarps>(parameters, item, blockIdx.y, shared).Run();
 }
 
+// A block for each KV head of item 0, then of item 1, and on: a token's heads lie side by side in the cache, and what a
+// launch has room for beyond the plan's items comes last, when nothing waits for the multiprocessors any more.
 template <int kHeadDim, int kElementBytes>
 __global__ void __launch_bounds__(kCudaSplitWarps* kWarpSize) SmallItemKernel(AttentionParameters parameters) {
-  const CudaAttentionItem item = parameters.args.plan.small_items[blockIdx.x];
+  const int num_kv_heads = parameters.args.layer.num_kv_heads;
+  const CudaAttentionItem item = parameters.args.plan.small_items[blockIdx.x / num_kv_heads];
   if (item.num_tokens == 0) return;
   auto& shared = *reinterpret_cast<AttentionSplitShared<kHeadDim, kElementBytes>*>(SharedMemory());
-  AttentionSplit<kHeadDim, kElementBytes>(parameters, item, blockIdx.y, shared).Run();
+  AttentionSplit<kHeadDim, kElementBytes>(parameters, item, blockIdx.x % num_kv_heads, shared).Run();
 }
 
 // Adds up the states of a cut token's splits as AttentionTile would. Block (i, j) takes the i'th cut token. Several
@@ -88,32 +91,38 @@ __global__ void __launch_bounds__(kMergeWarps* kWarpSize) MergeKernel(CudaAttent
   }
 }
 
-// A block of num_threads for each item and KV head; kernel(parameters).
 template <typename Shared>
-void LaunchItems(void (*kernel)(AttentionParameters), int num_items, int num_threads,
-                 const AttentionParameters& parameters, CudaStream stream) {
+void LaunchItems(void (*kernel)(AttentionParameters), dim3 grid, int num_warps, const AttentionParameters& parameters,
+                 CudaStream stream) {
   static_assert(sizeof(Shared) <= 99 * 1024);
-  if (num_items == 0) return;
-  const LaunchShape shape{.grid = dim3(num_items, parameters.args.layer.num_kv_heads),
-                          .block = dim3(num_threads),
-                          .shared_bytes = sizeof(Shared),
-                          .stream = stream};
+  if (grid.x == 0) return;
+  const LaunchShape shape{
+      .grid = grid, .block = dim3(num_warps * kWarpSize), .shared_bytes = sizeof(Shared), .stream = stream};
   Launch(kernel, shape, parameters);
 }
 
 template <int kHeadDim>
+void LaunchLargeItems(const AttentionParameters& parameters, CudaStream stream) {
+  constexpr int kWarps = kLargeWarps<kHeadDim>;
+  const dim3 grid(parameters.args.plan.room.large_items, parameters.args.layer.num_kv_heads);
+  LaunchItems<AttentionShared<kHeadDim, kWarps>>(LargeItemKernel<kHeadDim, kWarps>, grid, kWarps, parameters, stream);
+}
+
+template <int kHeadDim, int kElementBytes>
+void LaunchSmallItems(const AttentionParameters& parameters, CudaStream stream) {
+  const dim3 grid(parameters.args.plan.room.small_items * parameters.args.layer.num_kv_heads);
+  LaunchItems<AttentionSplitShared<kHeadDim, kElementBytes>>(SmallItemKernel<kHeadDim, kElementBytes>, grid,
+                                                             kCudaSplitWarps, parameters, stream);
+}
+
+template <int kHeadDim>
 void LaunchAll(const AttentionParameters& parameters, CudaStream stream) {
-  constexpr int kWarps = kLargeWarps<kHeadDim>, kSmallThreads = kCudaSplitWarps * kWarpSize;
-  const CudaAttentionRoom& room = parameters.args.plan.room;
-  LaunchItems<AttentionShared<kHeadDim, kWarps>>(LargeItemKernel<kHeadDim, kWarps>, room.large_items,
-                                                 kWarps * kWarpSize, parameters, stream);
   const CudaKvLayer& layer = parameters.args.layer;
+  LaunchLargeItems<kHeadDim>(parameters, stream);
   if (layer.keys.dtype == KvDType::kBF16 || layer.values.dtype == KvDType::kBF16) {
-    LaunchItems<AttentionSplitShared<kHeadDim, 2>>(SmallItemKernel<kHeadDim, 2>, room.small_items, kSmallThreads,
-                                                   parameters, stream);
+    LaunchSmallItems<kHeadDim, 2>(parameters, stream);
   } else {
-    LaunchItems<AttentionSplitShared<kHeadDim, 1>>(SmallItemKernel<kHeadDim, 1>, room.small_items, kSmallThreads,
-                                                   parameters, stream);
+    LaunchSmallItems<kHeadDim, 1>(parameters, stream);
   }
 }
 
