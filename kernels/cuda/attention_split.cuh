@@ -17,6 +17,7 @@ constexpr int kCudaSplitWarps = 4;
 template <int kHeadDim, int kElementBytes>
 struct AttentionSplitShared {
   static constexpr int kPanelBytes = kCudaChunkTokens * SharedRowBytes(kHeadDim * kElementBytes);
+  // With heads of 128 dimensions a multiprocessor of an H100 has 3 (bfloat16) or 4 blocks at a time.
   static constexpr int kPanels = kPanelBytes < 12 * 1024 ? 4 : kPanelBytes < 24 * 1024 ? 3 : 2;
 
   // The keys or values of a chunk's tokens, as they lie in the cache. Used in turn.
@@ -235,7 +236,8 @@ class AttentionSplit {
     return shared_.panels[current_][row] + lane_ / 8 % 2 * 16;
   }
 
-  __device__ __forceinline__ void LoadQueries(int dim, uint32_t (&a)[4]) const {
+  // 16 dimensions of the rows' queries, as a fragment of the left side of a product.
+  __device__ __forceinline__ void LoadFragment(int dim, uint32_t (&a)[4]) const {
     LoadMatrix4(a, shared_.queries[lane_ % 16] + lane_ / 16 * 16 + 2 * dim);
   }
 
@@ -243,7 +245,7 @@ class AttentionSplit {
 #pragma unroll
     for (int dim = 0; dim < kHeadDim; dim += 16) {
       uint32_t a[4];
-      LoadQueries(dim, a);
+      LoadFragment(dim, a);
 #pragma unroll
       for (int tile = 0; tile < kWarpTiles; tile += 2) {
         uint32_t b[4];
@@ -261,8 +263,8 @@ class AttentionSplit {
 #pragma unroll
     for (int dim = 0; dim < kHeadDim; dim += 32) {
       uint32_t a[2][4];
-      LoadQueries(dim, a[0]);
-      if (dim + 16 < kHeadDim) LoadQueries(dim + 16, a[1]);
+      LoadFragment(dim, a[0]);
+      if (dim + 16 < kHeadDim) LoadFragment(dim + 16, a[1]);
 #pragma unroll
       for (int tile = 0; tile < kWarpTiles; tile += 2) {
         uint32_t codes[4];
