@@ -1,10 +1,11 @@
 // The work of a block for an item of few rows and one split: a generated token with one KV head, most of the time. What
-// limits it is how fast K and V come from memory, so several of them are under way while others are used.
+// limits it is how fast K and V come from memory, so several panels of them are under way while another is used.
 #pragma once
 
 #include <cstdint>
 
 #include "kernels/cuda/attention_codes.cuh"
+#include "kernels/cuda/attention_panels.cuh"
 #include "kernels/cuda/attention_rows.cuh"
 #include "kernels/cuda/attention_state.cuh"
 #include "kernels/cuda/device.cuh"
@@ -16,15 +17,9 @@ constexpr int kCudaSplitWarps = 4;
 // Elements have up to kElementBytes. head_dim is at most kHeadDim; the dimensions beyond it are zeros.
 template <int kHeadDim, int kElementBytes>
 struct AttentionSplitShared {
-  static constexpr int kPanelBytes = kCudaChunkTokens * SharedRowBytes(kHeadDim * kElementBytes);
-  // With heads of 128 dimensions a multiprocessor of an H100 has 3 (bfloat16) or 4 blocks at a time.
-  static constexpr int kPanels = kPanelBytes < 12 * 1024 ? 4 : kPanelBytes < 24 * 1024 ? 3 : 2;
-
-  // The keys or values of a chunk's tokens, as they lie in the cache. Used in turn.
-  alignas(16) std::byte panels[kPanels][kCudaChunkTokens][SharedRowBytes(kHeadDim * kElementBytes)];
+  SplitPanels<kHeadDim, kElementBytes> panels;
   alignas(16) std::byte queries[kCudaWarpRows][SharedRowBytes(2 * kHeadDim)];
   alignas(16) float scores[kCudaWarpRows][kCudaChunkTokens + 8];
-  alignas(16) float scales[kPanels][kCudaChunkTokens];
 };
 
 // Each warp makes the scores of some of a chunk's positions. All of them then make the same weights of all scores, and
@@ -44,15 +39,13 @@ class AttentionSplit {
         shared_(shared),
         warp_(threadIdx.x / kWarpSize),
         lane_(threadIdx.x % kWarpSize),
-        next_position_(item.begin / kCudaChunkTokens * kCudaChunkTokens),
+        loader_(parameters.args, item, kv_head, shared.panels),
         has_upper_(item.num_tokens * parameters.group > 8) {}
 
   __device__ __forceinline__ void Run() {
     const int begin_chunk = item_.begin / kCudaChunkTokens;
     const int end_chunk = (item_.end + kCudaChunkTokens - 1) / kCudaChunkTokens;
-    FindRuns();
-#pragma unroll
-    for (int i = 0; i < kPanels - 1; ++i) BeginPanel();
+    loader_.Begin();
     LoadQueries();
     for (int half = 0; half < 2; ++half) {
       rows_[half] = AttentionRowAt(parameters_, item_, kv_head_, half * 8 + lane_ / 4);
@@ -70,27 +63,14 @@ class AttentionSplit {
   }
 
  private:
-  static constexpr int kPanels = Shared::kPanels;
-  static constexpr int kThreads = kCudaSplitWarps * kWarpSize;
   static constexpr int kPositionTiles = kCudaChunkTokens / 8;  // Columns of fragments of scores.
   static constexpr int kWarpTiles = kPositionTiles / kCudaSplitWarps;
   static constexpr int kDimBlocks = kHeadDim / 16;
   static constexpr int kWarpBlocks = (kDimBlocks + kCudaSplitWarps - 1) / kCudaSplitWarps;
-  static constexpr int kRunTokens = 16;  // Tokens that are sure to lie side by side on one page.
-  static_assert(kWarpTiles % 2 == 0 && kCudaSplitTokens == kRunTokens * kWarpSize);
+  static_assert(kWarpTiles % 2 == 0);
 
   __device__ static bool SeesAllOrIsNone(const AttentionRow& row, int origin) {
     return row.token < 0 || row.SeesAllOf(origin, kCudaChunkTokens);
-  }
-
-  // Lane i has where the split's i'th run lies in a plane, in tokens of one head.
-  __device__ __forceinline__ void FindRuns() {
-    const CudaKvLayer& layer = args_.layer;
-    const int position = item_.begin / kCudaSplitTokens * kCudaSplitTokens + lane_ * kRunTokens;
-    const bool is_inside = position < item_.end && position + kRunTokens > item_.begin;
-    const int slot = position / layer.page_size;
-    const unsigned page = is_inside ? args_.block_indices[item_.first_page + slot] : 0;
-    run_ = (page * layer.num_kv_heads + kv_head_) * layer.page_size + (position - slot * layer.page_size);
   }
 
   __device__ __forceinline__ void LoadQueries() {
@@ -99,94 +79,12 @@ class AttentionSplit {
     }
   }
 
-  // Begins to copy the next panel: a chunk's keys, then its values. Tokens outside the item become zeros.
-  __device__ __forceinline__ void BeginPanel() {
-    if (next_position_ < item_.end) {
-      const CudaKvPlane& plane = next_is_values_ ? args_.layer.values : args_.layer.keys;
-      if (kElementBytes == 2 && plane.dtype == KvDType::kBF16) {
-        CopyPanel<2>(plane);
-      } else {
-        CopyPanel<1>(plane);
-        CopyScales(plane);
-      }
-      if (next_is_values_) next_position_ += kCudaChunkTokens;
-      next_is_values_ = !next_is_values_;
-      next_panel_ = next_panel_ + 1 == kPanels ? 0 : next_panel_ + 1;
-    }
-    CommitCopies();
-  }
-
-  template <int kBytes>
-  __device__ __forceinline__ void CopyPanel(const CudaKvPlane& plane) const {
-    const unsigned head_bytes = args_.layer.head_dim * kBytes;
-    const auto length = static_cast<unsigned>(item_.end - item_.begin);
-#pragma unroll
-    for (int run = 0; run < kCudaChunkTokens / kRunTokens; ++run) {
-      const unsigned from_begin = next_position_ + run * kRunTokens - item_.begin;
-      const std::byte* from = plane.elements + uint64_t{RunAt(run)} * head_bytes;
-      ForPieces<kBytes>([&](unsigned row, unsigned offset) {
-        const bool is_valid = from_begin + row < length && offset < head_bytes;
-        CopyAsync16(shared_.panels[next_panel_][run * kRunTokens + row] + offset, from + row * head_bytes + offset,
-                    is_valid);
-      });
-    }
-  }
-
-  __device__ __forceinline__ void CopyScales(const CudaKvPlane& plane) const {
-    constexpr int kRunPieces = kRunTokens / 4;
-    const int piece = threadIdx.x % (kCudaChunkTokens / 4);
-    const float* from = plane.scales + RunAt(piece / kRunPieces) + piece % kRunPieces * 4;
-    const int position = next_position_ + piece * 4;
-    const bool is_valid = position < item_.end && position + 4 > item_.begin;
-    if (threadIdx.x < kCudaChunkTokens / 4) CopyAsync16(shared_.scales[next_panel_] + piece * 4, from, is_valid);
-  }
-
-  // Of the chunk whose copies are begun next. Warp collective.
-  __device__ __forceinline__ unsigned RunAt(int run) const {
-    return Shuffle(run_, static_cast<unsigned>(next_position_) % kCudaSplitTokens / kRunTokens + run);
-  }
-
-  // Calls fn(row, offset in the row's bytes) for this thread's pieces of a run.
-  template <int kBytes, typename Function>
-  __device__ __forceinline__ static void ForPieces(Function fn) {
-    constexpr int kRowPieces = kHeadDim * kBytes / 16, kPieces = kRunTokens * kRowPieces;
-#pragma unroll
-    for (int first = 0; first < kPieces; first += kThreads) {
-      const int piece = first + static_cast<int>(threadIdx.x);
-      if (kPieces % kThreads == 0 || piece < kPieces) fn(piece / kRowPieces, piece % kRowPieces * 16);
-    }
-  }
-
-  // Waits for the oldest panel, which then is the current one, and begins another in place of the one before it. Also
-  // makes visible what the threads wrote to shared memory.
-  template <bool kCleansValues>
-  __device__ __forceinline__ void NextPanel() {
-    WaitCopies<kPanels - 2>();
-    current_ = current_ + 1 == kPanels ? 0 : current_ + 1;
-    if (kCleansValues && kElementBytes == 2 && args_.layer.values.dtype == KvDType::kBF16) CleanValues();
-    SyncBlock();
-    BeginPanel();
-  }
-
-  // Values kept as NaN are replaced by zeros, and their scales by NaN: a product with 0, the weight of a token that a
-  // row does not see, is then 0. Where all rows see all tokens nothing needs it: such rows become NaN all the same.
-  __device__ __forceinline__ void CleanValues() const {
-    for (int run = 0; run < kCudaChunkTokens; run += kRunTokens) {
-      ForPieces<2>([&](int row, int offset) {  // Which this thread has copied itself.
-        auto* piece = reinterpret_cast<uint4*>(shared_.panels[current_][run + row] + offset);
-        const bool is_nan = (piece->x & 0x7fff) > 0x7f80;
-        if (is_nan) *piece = make_uint4(0, 0, 0, 0);
-        if (offset == 0) shared_.scales[current_][run + row] = is_nan ? __uint_as_float(0x7fffffffu) : 1.0f;
-      });
-    }
-  }
-
   // Adds the chunk to the state. kIsWhole: all rows see all of it.
   template <bool kIsWhole>
   __device__ __forceinline__ void AttendChunk(int origin) {
-    NextPanel<false>();
+    loader_.template Next<false>();
     WriteScores();
-    NextPanel<!kIsWhole>();
+    loader_.template Next<!kIsWhole>();
     uint32_t weights[kPositionTiles / 2][4] = {};
     float kept[2] = {1, 1};
     kept[0] = Weigh<kIsWhole>(0, origin, weights);
@@ -220,7 +118,7 @@ class AttentionSplit {
       const int offset = (warp_ * kWarpTiles + tile) * 8 + lane_ % 4 * 2;
       float(&score)[4] = scores[tile];
       if (has_scales) {
-        const auto scale = *reinterpret_cast<const float2*>(shared_.scales[current_] + offset);
+        const auto scale = *reinterpret_cast<const float2*>(loader_.scales() + offset);
 #pragma unroll
         for (int i = 0; i < 4; ++i) score[i] = __fmul_rn(score[i], i % 2 == 0 ? scale.x : scale.y);
       }
@@ -233,7 +131,7 @@ class AttentionSplit {
   // The row of a panel from which a lane loads parts of two tiles' keys, and at which 16 bytes.
   __device__ __forceinline__ const std::byte* KeysAt(int tile) const {
     const int row = (warp_ * kWarpTiles + tile) * 8 + lane_ % 8 + lane_ / 16 * 8;
-    return shared_.panels[current_][row] + lane_ / 8 % 2 * 16;
+    return loader_.row(row) + lane_ / 8 % 2 * 16;
   }
 
   // 16 dimensions of the rows' queries, as a fragment of the left side of a product.
@@ -310,7 +208,7 @@ class AttentionSplit {
     if (!kIsWhole || args_.layer.values.dtype != KvDType::kBF16) {
 #pragma unroll
       for (int tile = 0; tile < kPositionTiles; ++tile) {
-        const auto scale = *reinterpret_cast<const float2*>(shared_.scales[current_] + OffsetOf(2 * tile));
+        const auto scale = *reinterpret_cast<const float2*>(loader_.scales() + OffsetOf(2 * tile));
 #pragma unroll
         for (int i = 2 * tile; i < 2 * tile + 2; ++i) {
           if (!kIsWhole && !row.Sees(origin + OffsetOf(i))) continue;
@@ -344,7 +242,7 @@ class AttentionSplit {
 #pragma unroll
       for (int i = 0; i < kPositionTiles / 2; ++i) {
         uint32_t b[4];
-        LoadMatrix4Transposed(b, shared_.panels[current_][i * 16 + lane_ % 16] + 2 * dim + lane_ / 16 * 16);
+        LoadMatrix4Transposed(b, loader_.row(i * 16 + lane_ % 16) + 2 * dim + lane_ / 16 * 16);
         MmaBFloat16(weighted_[block][0], weights[i], {b[0], b[1]});
         MmaBFloat16(weighted_[block][1], weights[i], {b[2], b[3]});
       }
@@ -362,7 +260,7 @@ class AttentionSplit {
 #pragma unroll
       for (int i = 0; i < kPositionTiles / 2; i += 2) {
         uint32_t codes[4];
-        LoadMatrix4Transposed(codes, shared_.panels[current_][i * 16 + lane_] + dim);
+        LoadMatrix4Transposed(codes, loader_.row(i * 16 + lane_) + dim);
 #pragma unroll
         for (int j = 0; j < 2; ++j) {
           const uint32_t(&a)[4] = weights[i + j];
@@ -425,11 +323,7 @@ class AttentionSplit {
   Shared& shared_;
   const int warp_;
   const int lane_;
-  unsigned run_ = 0;
-  int next_position_;  // Of the panel whose copies are begun next,
-  int next_panel_ = 0;
-  bool next_is_values_ = false;
-  int current_ = kPanels - 1;
+  SplitPanelLoader<kHeadDim, kElementBytes, kCudaSplitWarps * kWarpSize> loader_;
   const bool has_upper_;  // Whether there are more than 8 rows.
   AttentionRow rows_[2];
   SoftmaxState states_[2];
