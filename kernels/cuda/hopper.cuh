@@ -150,6 +150,16 @@ class TransferBarrier {
         : "r"(address()), "r"(parity)
         : "memory");
   }
+  // The same where only threads of this block arrive: the first-level cache keeps what it has.
+  __device__ __forceinline__ void WaitInBlock(int parity) {
+    asm volatile(
+        "{\n.reg .pred done;\nWAIT:\n"
+        "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+        "@done bra DONE;\nbra WAIT;\nDONE:\n}\n"
+        :
+        : "r"(address()), "r"(parity)
+        : "memory");
+  }
   __device__ __forceinline__ uint32_t address() const { return SharedAddress(&bits_); }
 
  private:
@@ -190,9 +200,25 @@ __device__ __forceinline__ void SyncCluster() {
   asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;\n" : : : "memory");
 }
 
-// Waits for `threads` threads of the block, whole warps, that call it with the same number, from 1 to 15.
+// Waits for `threads` threads of the block, whole warps, that call it or ArriveThreads with the same number, from 1 to
+// 15. ArriveThreads does not wait.
 __device__ __forceinline__ void SyncThreads(int number, int threads) {
   asm volatile("bar.sync %0, %1;\n" : : "r"(number), "r"(threads) : "memory");
+}
+__device__ __forceinline__ void ArriveThreads(int number, int threads) {
+  asm volatile("bar.arrive %0, %1;\n" : : "r"(number), "r"(threads) : "memory");
+}
+
+// Changes how many registers each of the warpgroup's threads has, a multiple of 8: GiveRegisters to fewer,
+// TakeRegisters, once others have given enough, to more. The kernel says in its launch bounds how many threads it has.
+// Warpgroup collective.
+template <int kRegisters>
+__device__ __forceinline__ void GiveRegisters() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;\n" : : "n"(kRegisters));
+}
+template <int kRegisters>
+__device__ __forceinline__ void TakeRegisters() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;\n" : : "n"(kRegisters));
 }
 
 #endif  // QUIRE_HOPPER_CODE
