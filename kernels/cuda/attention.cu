@@ -4,6 +4,7 @@
 
 #include "kernels/check.h"
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/attention_hopper.h"
 #include "kernels/cuda/attention_split.cuh"
 #include "kernels/cuda/attention_state.cuh"
 #include "kernels/cuda/attention_tile.cuh"
@@ -118,7 +119,11 @@ void LaunchSmallItems(const AttentionParameters& parameters, CudaStream stream) 
 template <int kHeadDim>
 void LaunchAll(const AttentionParameters& parameters, CudaStream stream) {
   const CudaKvLayer& layer = parameters.args.layer;
-  LaunchLargeItems<kHeadDim>(parameters, stream);
+  if (!parameters.args.portable && HasHopperAttention(layer.head_dim, layer.keys.dtype, layer.values.dtype)) {
+    AttendOnHopper(parameters.args, parameters.query_factor, stream);
+  } else {
+    LaunchLargeItems<kHeadDim>(parameters, stream);
+  }
   if (layer.keys.dtype == KvDType::kBF16 || layer.values.dtype == KvDType::kBF16) {
     LaunchSmallItems<kHeadDim, 2>(parameters, stream);
   } else {
@@ -136,7 +141,8 @@ void LaunchFor(int head_dim, const AttentionParameters& parameters, CudaStream s
 
 }  // namespace
 
-int CudaAttentionTileRows(int head_dim) {
+int CudaAttentionTileRows(int head_dim, KvDType keys, KvDType values, bool portable) {
+  if (!portable && HasHopperAttention(head_dim, keys, values)) return kHopperTileRows;
   return kCudaWarpRows * (head_dim > 128 ? kLargeWarps<256> : kLargeWarps<128>);
 }
 

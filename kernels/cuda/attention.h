@@ -10,10 +10,10 @@
 namespace quire {
 
 struct CudaAttentionArgs {
-  const float* queries = nullptr;  // [T, num_heads * head_dim], rotated.
-  int64_t query_stride = 0;
-  float* output = nullptr;    // [T, num_heads * head_dim], aligned to 8 bytes.
-  int64_t output_stride = 0;  // Even.
+  const float* queries = nullptr;  // [T, num_heads * head_dim], rotated, aligned to 8 bytes.
+  int64_t query_stride = 0;        // Even.
+  float* output = nullptr;         // [T, num_heads * head_dim], aligned to 8 bytes.
+  int64_t output_stride = 0;       // Even.
   int num_heads = 0;
   float scale = 0;
   int sliding_window = 0;  // As in the plan.
@@ -22,10 +22,11 @@ struct CudaAttentionArgs {
   const int32_t* block_indices = nullptr;  // these.
   CudaAttentionPlanView plan;
   float* partials = nullptr;  // CudaAttentionPartialFloats(...) of scratch memory, aligned to 8 bytes.
+  bool portable = false;      // Whether only kernels for all devices are used, for comparisons.
 };
 
 // The most query rows of a plan's item: CudaAttentionPlan::Shape::max_tile_rows.
-int CudaAttentionTileRows(int head_dim);
+int CudaAttentionTileRows(int head_dim, KvDType keys, KvDType values, bool portable = false);
 
 // Scratch memory for the states of cut tokens, in floats: each is a maximum, a sum and head_dim weighted values.
 constexpr int64_t CudaAttentionPartialFloats(int64_t num_partials, int num_heads, int head_dim) {

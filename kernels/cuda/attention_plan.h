@@ -64,7 +64,7 @@ class CudaAttentionPlan {
     int page_size = 0;
     int num_pages = 0;        // Of the cache.
     int sliding_window = 0;   // 0: none.
-    int max_tile_rows = 64;   // CudaAttentionTileRows of the head's dimensions.
+    int max_tile_rows = 64;   // CudaAttentionTileRows of the heads.
     int num_workers = 0;      // Blocks that the device runs at a time, about.
     bool share_pages = true;  // Whether sequences pass together over splits that they have on the same pages.
 

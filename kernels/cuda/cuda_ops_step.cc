@@ -201,14 +201,15 @@ void CudaOps::Attention(const AttentionArgs& args) {
   QUIRE_CHECK(args.output.cols == args.num_heads * layout.head_dim && args.qkv.cols >= args.output.cols);
   QUIRE_CHECK(args.layer >= 0 && args.layer < layout.num_layers);
   if (!status_.ok()) return;
-  LayerPlan& planned = PlanFor({.num_kv_heads = layout.num_kv_heads,
-                                .group = args.num_heads / layout.num_kv_heads,
-                                .page_size = layout.page_size,
-                                .num_pages = layout.num_pages,
-                                .sliding_window = args.sliding_window,
-                                .max_tile_rows = CudaAttentionTileRows(layout.head_dim),
-                                .num_workers = 2 * num_multiprocessors_},
-                               layout.head_dim);
+  LayerPlan& planned =
+      PlanFor({.num_kv_heads = layout.num_kv_heads,
+               .group = args.num_heads / layout.num_kv_heads,
+               .page_size = layout.page_size,
+               .num_pages = layout.num_pages,
+               .sliding_window = args.sliding_window,
+               .max_tile_rows = CudaAttentionTileRows(layout.head_dim, layout.key_dtype, layout.value_dtype),
+               .num_workers = 2 * num_multiprocessors_},
+              layout.head_dim);
   if (!Prepare(planned)) return;
   AttentionOnCuda({.queries = args.qkv.data,
                    .query_stride = args.qkv.stride,

@@ -69,7 +69,7 @@ absl::StatusOr<AttentionTiming> Measure(const BenchPlan& plan, const PromptShape
                              .group = model.num_heads / model.num_kv_heads,
                              .page_size = kPageSize,
                              .num_pages = layout.num_pages,
-                             .max_tile_rows = CudaAttentionTileRows(model.head_dim),
+                             .max_tile_rows = CudaAttentionTileRows(model.head_dim, kv.key, kv.value),
                              .num_workers = NumWorkers()});
   const Matrix queries = RandomMatrix(batch.view().num_tokens(), int64_t{model.num_heads} * model.head_dim, random);
   const size_t partial_floats = CudaAttentionPartialFloats(work.num_partials(), model.num_heads, model.head_dim);

@@ -100,7 +100,7 @@ TEST(CudaAttentionPlan, HasEveryVisiblePositionOfEveryTokenOnce) {
                                          .page_size = page_size,
                                          .num_pages = 1 << 20,
                                          .sliding_window = draw(0, 2) == 0 ? draw(1, 1500) : 0,
-                                         .max_tile_rows = draw(0, 1) == 0 ? 64 : 32,
+                                         .max_tile_rows = 16 << draw(1, 3),
                                          .num_workers = draw(1, 40),
                                          .share_pages = draw(0, 3) > 0};
     plan.Update(batch.view(), shape);

@@ -72,7 +72,8 @@ Matrix AttendOnCuda(Matrix& queries, const PagedBatchView& batch, CudaKvLayer la
                       .page_size = layer.page_size,
                       .num_pages = layer.num_pages,
                       .sliding_window = call.sliding_window,
-                      .max_tile_rows = CudaAttentionTileRows(heads.head_dim),
+                      .max_tile_rows =
+                          CudaAttentionTileRows(heads.head_dim, layer.keys.dtype, layer.values.dtype, call.portable),
                       .num_workers = call.num_workers,
                       .share_pages = call.share_pages});
   Matrix output(queries.rows, heads.num_heads() * heads.head_dim);
@@ -98,6 +99,7 @@ Matrix AttendOnCuda(Matrix& queries, const PagedBatchView& batch, CudaKvLayer la
   plan.Write(room, words);
   args.plan = CudaAttentionPlan::ViewAt(words.data(), room);
   args.partials = partials.data();
+  args.portable = call.portable;
   AttentionOnCuda(args, nullptr);
   QUIRE_CHECK(cudaDeviceSynchronize() == cudaSuccess && cudaGetLastError() == cudaSuccess);
   return output;

@@ -61,7 +61,8 @@ struct CudaAttentionCall {
   int sliding_window = 0;
   int num_workers = 8;
   bool share_pages = true;
-  int spare_room = 0;  // Of everything that the plan has.
+  int spare_room = 0;     // Of everything that the plan has.
+  bool portable = false;  // CudaAttentionArgs::portable
 };
 
 // Attention of `queries`, whose first columns are Q.
