@@ -155,7 +155,7 @@ class HopperRows {
   // Also waits for the item's n'th chunk.
   __device__ __forceinline__ void AwaitTurn(int n) {
     const HopperStage stage(n);
-    shared_.full[stage.index].WaitInBlock(stage.parity);
+    shared_.full[stage.index].Wait(stage.parity);
     is_unsound_ = shared_.unsound[stage.index] == n + 1;
     AwaitTurn();
   }

@@ -75,7 +75,7 @@ class HopperLoader {
     place_ = position % args_.layer.page_size;
     for (int n = 0; n < num_chunks; ++n, position += kCudaChunkTokens) {
       const HopperStage stage(n);
-      if (n >= kHopperStages) shared_.empty[stage.index].WaitInBlock(1 - stage.parity);
+      if (n >= kHopperStages) shared_.empty[stage.index].Wait(1 - stage.parity);
       if (position >= item.begin && position + kCudaChunkTokens <= item.end) {
         Begin<true>(item, position, stage);
       } else {

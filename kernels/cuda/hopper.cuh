@@ -140,18 +140,9 @@ class TransferBarrier {
         : "r"(address()), "r"(block)
         : "memory");
   }
-  // Waits until the phase of this parity has ended.
+  // Waits until the phase of this parity has ended, and sees what was copied, and what threads of this block wrote. (A
+  // wait for what other blocks of a cluster wrote would empty the first-level cache each time.)
   __device__ __forceinline__ void Wait(int parity) {
-    asm volatile(
-        "{\n.reg .pred done;\nWAIT:\n"
-        "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
-        "@done bra DONE;\nbra WAIT;\nDONE:\n}\n"
-        :
-        : "r"(address()), "r"(parity)
-        : "memory");
-  }
-  // The same where only threads of this block arrive: the first-level cache keeps what it has.
-  __device__ __forceinline__ void WaitInBlock(int parity) {
     asm volatile(
         "{\n.reg .pred done;\nWAIT:\n"
         "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
