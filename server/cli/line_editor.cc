@@ -42,6 +42,9 @@ class LineEditor::Terminal {
     el_set(editor_, EL_EDITOR, "emacs");
     // While a line is edited Ctrl-C is a key like others, and raises no signal.
     el_set(editor_, EL_SETTY, "-d", "-isig", nullptr);
+    // Between two lines keys wait for the next one as they are: the system's own editing of lines would make a Ctrl-D
+    // another character, and show what the editor shows again.
+    el_set(editor_, EL_SETTY, "-x", "-icanon", "-echo", nullptr);
     el_set(editor_, EL_ADDFN, "quire-interrupt", "Forget the line", &Terminal::OnInterruptKey);
     el_set(editor_, EL_BIND, "^C", "quire-interrupt", nullptr);
     el_set(editor_, EL_BIND, "^R", "em-inc-search-prev", nullptr);
@@ -57,6 +60,8 @@ class LineEditor::Terminal {
     prompt_ = prompt;
     interrupted_ = false;
     el_resize(editor_);  // The window may have changed since the last line.
+    // Before the prompt appears: el_gets would switch after it, and a Ctrl-C in between would be a signal.
+    el_set(editor_, EL_PREP_TERM, 1);
     int length = 0;
     const char* text = el_gets(editor_, &length);
     if (interrupted_) return Result::kInterrupted;

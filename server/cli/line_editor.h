@@ -16,6 +16,7 @@ class LineEditor {
   };
 
   // `history_path`: where lines are kept between runs; empty: nowhere. A file that cannot be used is done without.
+  // A terminal shows no keys while no line is read, and is as before once the editor is destroyed.
   explicit LineEditor(const std::string& history_path);
   ~LineEditor();
   LineEditor(const LineEditor&) = delete;

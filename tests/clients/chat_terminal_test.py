@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import tempfile
+import termios
 import time
 import unittest
 
@@ -60,36 +61,6 @@ class Terminal:
         self._seen = match.end()
         return match
 
-    def press(self, key, pattern):
-        """Presses a control key until `pattern` appears: between two lines the terminal may take it for itself."""
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            self.type(key)
-            pause = time.monotonic() + 1
-            while not (match := re.compile(pattern).search(self.screen, self._seen)):
-                if not self._read(pause - time.monotonic()):
-                    break
-            if match:
-                self._seen = match.end()
-                return match
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{pattern!r} did not appear; on the screen:\n{self.screen[self._seen:]}")
-
-    def leave(self):
-        """Presses Ctrl-D until the program ends; its exit code."""
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
-            try:
-                self.type(CTRL_D)
-            except OSError:  # It has gone.
-                break
-            pause = time.monotonic() + 1
-            while self._read(pause - time.monotonic()):
-                pass
-            if time.monotonic() < pause:
-                break
-        return self.exit_code()
-
     def exit_code(self):
         deadline = time.monotonic() + PATIENCE_S
         while self._read(deadline - time.monotonic()):
@@ -97,6 +68,11 @@ class Terminal:
         if time.monotonic() > deadline:
             os.kill(self._pid, signal.SIGKILL)
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+    def edits_lines(self):
+        """Whether the terminal itself shows keys, gathers them into lines and makes signals of some."""
+        flags = termios.ICANON | termios.ECHO | termios.ISIG
+        return termios.tcgetattr(self._fd)[3] & flags == flags
 
     def close(self):
         os.close(self._fd)
@@ -136,7 +112,8 @@ class ChatTest(unittest.TestCase):
         chat.enter("And of Italy?")
         chat.expect("Rome")
         chat.expect(PROMPT)
-        self.assertEqual(chat.leave(), 0)
+        chat.type(CTRL_D)
+        self.assertEqual(chat.exit_code(), 0)
 
     def test_ctrl_c_stops_the_answer_and_not_the_program(self):
         chat = self.chat(max_tokens=1500)
@@ -145,7 +122,8 @@ class ChatTest(unittest.TestCase):
         chat.enter("Tell me a very long story.")
         chat.expect(r"\w+ \w+ \w+")
         chat.expect(r"\n?.*\w+ \w+ \w+ \w+ \w+")
-        chat.press(CTRL_C, r"\[stopped\]")
+        chat.type(CTRL_C)
+        chat.expect(r"\[stopped\]")
         chat.expect(PROMPT)
         chat.enter("/set ignore_eos default")
         chat.expect(PROMPT)
@@ -161,15 +139,30 @@ class ChatTest(unittest.TestCase):
         chat = self.chat()
         chat.type("no question")
         chat.expect("no question")
-        chat.press(CTRL_C, r"\^C")
+        chat.type(CTRL_C)
+        chat.expect(r"\^C")
         chat.expect(PROMPT)
         chat.enter('"""')
         chat.expect(r"\.\.\. ")
-        chat.press(CTRL_C, PROMPT)
+        chat.type(CTRL_C)
+        chat.expect(PROMPT)
         chat.enter("/history")
         chat.expect(PROMPT)
         self.assertNotIn("user:", chat.screen)
-        self.assertEqual(chat.leave(), 0)
+        chat.type(CTRL_D)
+        self.assertEqual(chat.exit_code(), 0)
+
+    def test_keys_pressed_during_an_answer_wait_for_the_next_prompt(self):
+        chat = self.chat(max_tokens=100)
+        chat.enter("/set ignore_eos true")
+        chat.expect(PROMPT)
+        chat.enter("Tell me a story.")
+        chat.expect(r"\w+ \w+ \w+")
+        chat.type("/params\n" + CTRL_D.decode())
+        chat.expect("tokens, ")
+        chat.expect("> /params\ntemperature ")
+        self.assertEqual(chat.exit_code(), 0)
+        self.assertTrue(chat.edits_lines())
 
     def test_messages_of_several_lines(self):
         chat = self.chat(max_tokens=1)
@@ -200,9 +193,9 @@ class ChatTest(unittest.TestCase):
         chat.expect(r"temperature 0\.5\n")
         chat.enter("/system Answer in French.")
         chat.enter("Hello")
-        chat.expect(r"\[5 tokens")
+        chat.expect(r"\[\d tokens")
         chat.enter("/retry")
-        chat.expect(r"\[5 tokens")
+        chat.expect(r"\[\d tokens")
         saved = self.folder / "talk.json"
         chat.enter(f"/save {saved}")
         chat.enter("/reset")
@@ -228,11 +221,11 @@ class ChatTest(unittest.TestCase):
         ):
             chat.enter(line)
             chat.expect(complaint)
-        # What is typed while no line is read may be lost.
         chat.expect(PROMPT)
         chat.enter("/history")
         chat.expect(PROMPT)
-        self.assertEqual(chat.leave(), 0)
+        chat.type(CTRL_D)
+        self.assertEqual(chat.exit_code(), 0)
         self.assertNotIn("user:", chat.screen)
 
     def test_earlier_lines_come_back_also_in_the_next_run(self):
@@ -245,13 +238,16 @@ class ChatTest(unittest.TestCase):
         first.enter("")
         first.expect("tokens, ")
         first.expect(PROMPT)
-        self.assertEqual(first.leave(), 0)
+        first.type(CTRL_D)
+        self.assertEqual(first.exit_code(), 0)
         self.assertEqual(stat.S_IMODE(self.history.stat().st_mode), 0o600)
         second = self.chat(max_tokens=2)
         second.type(UP)
         second.expect("caf\u00e9 one")
-        second.press(CTRL_C, PROMPT)
-        self.assertEqual(second.leave(), 0)
+        second.type(CTRL_C)
+        second.expect(PROMPT)
+        second.type(CTRL_D)
+        self.assertEqual(second.exit_code(), 0)
 
     def test_without_a_server_it_says_so(self):
         chat = Terminal(BINARY, "chat", "--target", "127.0.0.1:1", "--history-file", "")
