@@ -81,6 +81,8 @@ std::string RequestLogLine(const RequestRecord& record, const std::string& model
   if (record.max_tokens > 0) line["max_tokens"] = record.max_tokens;
   line["prompt_tokens"] = record.usage.prompt_tokens;
   line["cached_tokens"] = record.usage.cached_tokens;
+  if (record.usage.cached_tokens_host > 0) line["cached_tokens_host"] = record.usage.cached_tokens_host;
+  if (record.usage.cached_tokens_disk > 0) line["cached_tokens_disk"] = record.usage.cached_tokens_disk;
   line["completion_tokens"] = record.usage.completion_tokens;
   line["queue_s"] = Seconds(record.timings.queue);
   line["prefill_s"] = Seconds(record.timings.prefill);

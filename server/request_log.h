@@ -4,7 +4,8 @@
 //    "status":"OK","finish_reasons":["stop"],"n":1,"max_tokens":100,"prompt_tokens":12,"cached_tokens":0,
 //    "completion_tokens":40,"queue_s":0.0001,"prefill_s":0.021,"decode_s":0.4,"first_token_s":0.023,"latency_s":0.43}
 //
-// traceparent, max_tokens and first_token_s are left out where there are none. Never a word of a prompt or an answer,
+// traceparent, tenant, max_tokens and first_token_s are left out where there are none, as are cached_tokens_host and
+// cached_tokens_disk, those of the cached tokens that were fetched from a tier. Never a word of a prompt or an answer,
 // nor an error's message, which could quote one.
 #pragma once
 

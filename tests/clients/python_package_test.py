@@ -176,6 +176,18 @@ class ClientTest(unittest.TestCase):
             self.assertEqual(refused.exception.code, grpc.StatusCode.UNAUTHENTICATED)
             self.assertEqual(refused.exception.reason, "INVALID_API_KEY")
 
+    def test_usage_tells_what_came_from_a_tier(self):
+        prompt = " ".join(f"On day {day} we saw a harbour." for day in range(60))
+        usages = []
+        for _ in range(2):
+            with QuireServer("--kv-disk-path", f"{installed.name}/pages", "--kv-disk-size", "64MiB") as tiered:
+                with quire.Client(tiered.grpc_target) as client:
+                    usages.append(client.generate(prompt, max_tokens=2).answer().usage)
+        self.assertEqual((usages[0].cached_tokens, usages[0].cached_tokens_disk), (0, 0))
+        self.assertGreater(usages[1].cached_tokens_disk, 300)
+        self.assertEqual(usages[1].cached_tokens_disk, usages[1].cached_tokens)
+        self.assertEqual(usages[1].cached_tokens_host, 0)
+
     def test_a_full_server_says_when_to_come_back(self):
         with QuireServer("--max-num-seqs", "1", "--max-waiting-requests", "1") as small:
             with quire.Client(small.grpc_target) as client:

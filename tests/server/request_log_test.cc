@@ -70,6 +70,18 @@ TEST(RequestLog, LeavesOutWhatThereIsNot) {
   EXPECT_EQ(line["status"], "RESOURCE_EXHAUSTED");
 }
 
+TEST(RequestLog, TellsOfWhichTierWhatWasCached) {
+  RequestRecord record = SomeRecord();
+  record.usage.cached_tokens_disk = 4;
+  auto line = nlohmann::json::parse(RequestLogLine(record, "smol", kNow));
+  EXPECT_EQ(line["cached_tokens"], 8);
+  EXPECT_EQ(line["cached_tokens_disk"], 4);
+  EXPECT_FALSE(line.contains("cached_tokens_host"));
+  record.usage.cached_tokens_host = 3;
+  line = nlohmann::json::parse(RequestLogLine(record, "smol", kNow));
+  EXPECT_EQ(line["cached_tokens_host"], 3);
+}
+
 TEST(RequestLog, IsJsonWhateverTheModelIsCalled) {
   const std::string name = "a\"b\\c\n\xFF";
   const auto line = nlohmann::json::parse(RequestLogLine(SomeRecord(), name, kNow));

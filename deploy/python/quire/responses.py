@@ -24,6 +24,9 @@ class Usage:
     prompt_tokens: int
     cached_tokens: int  # Prompt tokens that were not computed for this request.
     completion_tokens: int
+    # Of the cached ones, those that were fetched for this request from the host's memory and from a file.
+    cached_tokens_host: int = 0
+    cached_tokens_disk: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,7 @@ class Stats:
 def part(response: pb.GenerateResponse) -> Part:
     usage, timings = None, None
     if response.HasField("usage"):
-        u = response.usage
-        usage = Usage(u.prompt_tokens, u.cached_tokens, u.completion_tokens)
+        usage = Usage(**{field: getattr(response.usage, field) for field in Usage.__dataclass_fields__})
     if response.HasField("timings"):
         spans = (response.timings.queue, response.timings.prefill, response.timings.decode)
         timings = Timings(*(span.ToTimedelta().total_seconds() for span in spans))

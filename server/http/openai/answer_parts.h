@@ -12,6 +12,9 @@ namespace quire {
 // {"id": "<prefix>-<request>", "object", "created", "model"}: what every answer and every event of it begins with.
 Json AnswerHead(const HttpApi& api, const std::string& id, const char* object);
 
+// {"cached_tokens"} of a prompt, and which of them were fetched from a tier: beyond OpenAI's API, and only where there
+// are any.
+Json CachedTokensJson(const Usage& usage);
 Json UsageJson(const Usage& usage);
 
 // "stop", "length", or null.

@@ -27,6 +27,8 @@ void CompletionFormat::Note(GenerationDelta& news) {
   if (!output.last) return;
   usage_.prompt_tokens += output.usage.prompt_tokens;
   usage_.cached_tokens += output.usage.cached_tokens;
+  usage_.cached_tokens_host += output.usage.cached_tokens_host;
+  usage_.cached_tokens_disk += output.usage.cached_tokens_disk;
   usage_.completion_tokens += output.usage.completion_tokens;
 }
 

@@ -6,15 +6,16 @@
 #include "absl/time/clock.h"
 #include "engine/tokenizer/conversation.h"
 #include "server/http/http_errors.h"
+#include "server/http/openai/answer_parts.h"
 
 namespace quire {
 namespace {
 
 std::string NewId() { return absl::StrCat("resp_", RequestIdFor("")); }
 
-Json UsageJson(const Usage& usage) {
+Json ResponseUsageJson(const Usage& usage) {
   return {{"input_tokens", usage.prompt_tokens},
-          {"input_tokens_details", {{"cached_tokens", usage.cached_tokens}}},
+          {"input_tokens_details", CachedTokensJson(usage)},
           {"output_tokens", usage.completion_tokens},
           {"output_tokens_details", {{"reasoning_tokens", 0}}},
           {"total_tokens", usage.prompt_tokens + usage.completion_tokens}};
@@ -92,7 +93,7 @@ Json ResponseFormat::Finish(const std::vector<AnswerPiece>& items) {
     const bool last = output.size() + 1 == items.size();
     output.push_back(ItemJson(output.size(), item, last ? FinalStatus() : "completed"));
   }
-  Json response = ResponseJson(FinalStatus(), std::move(output), UsageJson(whole_.output.usage));
+  Json response = ResponseJson(FinalStatus(), std::move(output), ResponseUsageJson(whole_.output.usage));
   if (store_ != nullptr) {
     store_->Add(key_, {ToText(response), absl::StrCat(messages_, ",", ToText(AssistantMessage(items)))});
   }
