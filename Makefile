@@ -3,7 +3,7 @@ MODEL ?= .deps/models/SmolLM2-135M-Instruct.Q4_1.gguf
 ARGS ?=
 QUIRE := build/release/bin/quire
 
-.PHONY: setup clients build serve chat test sanitize bench compare gpu-check clean
+.PHONY: setup clients build serve chat test sanitize nightly bench compare gpu-check clean
 
 setup:
 	@deploy/setup.sh
@@ -35,6 +35,12 @@ sanitize: setup
 	@cmake --preset tsan >build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
 	@cmake --build --preset tsan --target threaded_tests
 	@ctest --preset tsan -L tsan
+
+# The simulator over a million seeds, on all processors; tests/sim/nightly.py --help tells what ARGS there are.
+nightly: setup
+	@cmake --preset release >build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
+	@cmake --build --preset release --target sim_tests
+	@python3 tests/sim/nightly.py build/release/bin/sim_tests $(ARGS)
 
 bench: build
 	$(QUIRE) bench --model $(MODEL) $(ARGS)

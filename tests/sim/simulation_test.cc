@@ -42,16 +42,18 @@ SimulationReport SimulateLoudly(uint64_t seed) {
 
 class Simulator : public ::testing::TestWithParam<int> {};
 
-// QUIRE_SIM_SEEDS=N runs N seeds in all; QUIRE_SIM_SEED=S runs that one in the first shard and nothing else.
+// QUIRE_SIM_SEEDS=N runs N seeds in all, QUIRE_SIM_FIRST=F those from F on; QUIRE_SIM_SEED=S runs that one in the first
+// shard and nothing else.
 TEST_P(Simulator, FindsNothingWrong) {
   const int shard = GetParam();
   if (const auto only = FromEnvironment("QUIRE_SIM_SEED")) {
     if (shard == 0) SimulateLoudly(*only);
     return;
   }
-  const uint64_t num_seeds = FromEnvironment("QUIRE_SIM_SEEDS").value_or(kDefaultSeeds);
+  const uint64_t first = FromEnvironment("QUIRE_SIM_FIRST").value_or(0);
+  const uint64_t end = first + FromEnvironment("QUIRE_SIM_SEEDS").value_or(kDefaultSeeds);
   SimulationReport sum;
-  for (uint64_t seed = shard; seed < num_seeds && !HasFailure(); seed += kNumShards) {
+  for (uint64_t seed = first + shard; seed < end && !HasFailure(); seed += kNumShards) {
     const SimulationReport report = SimulateLoudly(seed);
     sum.num_steps += report.num_steps;
     sum.num_tokens += report.num_tokens;
