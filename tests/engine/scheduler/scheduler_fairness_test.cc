@@ -1,11 +1,8 @@
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
+// What the scheduler does where several tenants want more than there is.
 #include <algorithm>
 #include <map>
 
-#include "engine/scheduler/scheduler.h"
-#include "tests/engine/scheduler/test_requests.h"
+#include "tests/engine/scheduler/scheduler_fixture.h"
 
 namespace quire {
 namespace {
@@ -13,36 +10,21 @@ namespace {
 constexpr uint64_t kFlood = 1;
 constexpr uint64_t kQuiet = 2;
 
-// A scheduler whose steps always succeed; every sampled token is 7.
-class SchedulerFairnessTest : public ::testing::Test {
+class SchedulerFairnessTest : public SchedulerFixture {
  protected:
-  void Start(const SchedulerOptions& options, const BlockManagerOptions& blocks) {
-    blocks_ = std::make_unique<BlockManager>(blocks);
-    scheduler_ = std::make_unique<Scheduler>(options, *blocks_);
-  }
-
   Sequence& Add(uint64_t tenant, int num_tokens, int max_pages = 0) {
-    const uint64_t ordinal = requests_.size() + 1;
-    RequestState& request = *requests_.emplace_back(MakeState(ordinal, num_tokens));
-    request.tenant = {.id = tenant, .max_pages = max_pages};
-    request.cache_salt = tenant;
-    scheduler_->Enqueue(*request.sequences[0]);
-    return *request.sequences[0];
+    return Enqueue(MakeStateOf({.id = tenant, .max_pages = max_pages}, num_tokens));
+  }
+  std::unique_ptr<RequestState> MakeStateOf(const TenantShare& tenant, int num_tokens) {
+    auto request = MakeState(requests_.size() + 1, num_tokens);
+    request->tenant = tenant;
+    request->cache_salt = tenant.id;
+    return request;
   }
 
   // Tokens computed, by tenant.
   std::map<uint64_t, int> Step() {
-    std::map<uint64_t, int> shares;
-    for (const ScheduledSequence& scheduled : scheduler_->Plan(absl::UnixEpoch()).sequences) {
-      Sequence& sequence = *scheduled.sequence;
-      shares[sequence.request->tenant.id] += scheduled.num_tokens;
-      sequence.num_computed += scheduled.num_tokens;
-      blocks_->Commit(sequence.table, sequence.tokens, sequence.num_computed);
-      if (scheduled.num_sampled > 0) sequence.tokens.push_back(7);
-    }
-    blocks_->FinishCopies();
-    scheduler_->CheckInvariants();
-    return shares;
+    return StepBy([](const RequestState& request) { return request.tenant.id; });
   }
   int StepsUntilRunning(const Sequence& sequence) {
     int steps = 0;
@@ -52,19 +34,6 @@ class SchedulerFairnessTest : public ::testing::Test {
     }
     return steps;
   }
-
-  void TearDown() override {
-    for (auto& request : requests_) {
-      for (auto& sequence : request->sequences) {
-        if (sequence->status != SequenceStatus::kFinished) scheduler_->Finish(*sequence);
-      }
-    }
-    EXPECT_EQ(blocks_->counts().used, 0);
-  }
-
-  std::unique_ptr<BlockManager> blocks_;
-  std::unique_ptr<Scheduler> scheduler_;
-  std::vector<std::unique_ptr<RequestState>> requests_;
 };
 
 TEST_F(SchedulerFairnessTest, StartsAQuietTenantsRequestBeforeAFloodThatCameFirst) {
@@ -121,12 +90,9 @@ TEST_F(SchedulerFairnessTest, PrefersAPrefixOfATenantsOwnAmongEquals) {
   Sequence& cold = Add(1, 64);
   Sequence& warm = Add(2, 64);
   scheduler_->Finish(warm);  // To be queued anew with tokens that are cached.
-  requests_.push_back(MakeState(9, 64));
-  requests_.back()->tenant.id = requests_.back()->cache_salt = 2;
-  Sequence& cached = *requests_.back()->sequences[0];
-  cached.tokens = prompt;
-  cached.tokens.push_back(9);
-  scheduler_->Enqueue(cached);
+  auto request = MakeStateOf({.id = 2}, 65);
+  std::ranges::copy(prompt, request->sequences[0]->tokens.begin());
+  const Sequence& cached = Enqueue(std::move(request));
   const Schedule& schedule = scheduler_->Plan(absl::UnixEpoch());
   EXPECT_EQ(schedule.num_tokens, 64 + 1);
   EXPECT_GE(cached.num_computed, 64) << "its own pages were found";

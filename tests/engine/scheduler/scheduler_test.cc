@@ -1,11 +1,10 @@
 #include "engine/scheduler/scheduler.h"
 
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include <map>
 
-#include "tests/engine/scheduler/test_requests.h"
+#include "tests/engine/scheduler/scheduler_fixture.h"
 
 namespace quire {
 namespace {
@@ -13,48 +12,14 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::Pair;
 
-// A scheduler whose steps always succeed; every sampled token is 7.
-class SchedulerTest : public ::testing::Test {
+class SchedulerTest : public SchedulerFixture {
  protected:
-  void Start(const SchedulerOptions& options, const BlockManagerOptions& blocks) {
-    blocks_ = std::make_unique<BlockManager>(blocks);
-    scheduler_ = std::make_unique<Scheduler>(options, *blocks_);
-  }
-
   Sequence& Add(uint64_t ordinal, int num_tokens, int priority = 0) {
-    requests_[ordinal] = MakeState(ordinal, num_tokens, priority);
-    Sequence& sequence = *requests_[ordinal]->sequences[0];
-    scheduler_->Enqueue(sequence);
-    return sequence;
+    return Enqueue(MakeState(ordinal, num_tokens, priority));
   }
 
   // Who computed how many tokens, by ordinal.
-  std::map<uint64_t, int> Step() {
-    std::map<uint64_t, int> shares;
-    for (const ScheduledSequence& scheduled : scheduler_->Plan(absl::UnixEpoch()).sequences) {
-      Sequence& sequence = *scheduled.sequence;
-      shares[sequence.request->ordinal] = scheduled.num_tokens;
-      sequence.num_computed += scheduled.num_tokens;
-      blocks_->Commit(sequence.table, sequence.tokens, sequence.num_computed);
-      if (scheduled.num_sampled > 0) sequence.tokens.push_back(7);
-    }
-    blocks_->FinishCopies();
-    scheduler_->CheckInvariants();
-    return shares;
-  }
-
-  void TearDown() override {
-    for (auto& [ordinal, request] : requests_) {
-      for (auto& sequence : request->sequences) {
-        if (sequence->status != SequenceStatus::kFinished) scheduler_->Finish(*sequence);
-      }
-    }
-    EXPECT_EQ(blocks_->counts().used, 0);
-  }
-
-  std::unique_ptr<BlockManager> blocks_;
-  std::unique_ptr<Scheduler> scheduler_;
-  std::map<uint64_t, std::unique_ptr<RequestState>> requests_;
+  std::map<uint64_t, int> Step() { return StepBy(&RequestState::ordinal); }
 };
 
 TEST_F(SchedulerTest, GivesALonePromptTheWholeBudget) {
@@ -87,13 +52,13 @@ TEST_F(SchedulerTest, EndsChunksAtPagesWhereAnotherCanUseTheRest) {
 
 TEST_F(SchedulerTest, LetsNobodyOvertakeOneThatLacksRoom) {
   Start({.max_num_seqs = 4, .max_num_batched_tokens = 64}, {.num_blocks = 8, .block_size = 8});
-  Add(1, 30);
+  Sequence& first = Add(1, 30);
   Step();
   Add(2, 40);
   Add(3, 8);
   EXPECT_THAT(Step(), ElementsAre(Pair(1, 1)));
   EXPECT_EQ(scheduler_->waiting().size(), 2);
-  scheduler_->Finish(*requests_[1]->sequences[0]);
+  scheduler_->Finish(first);
   EXPECT_THAT(Step(), ElementsAre(Pair(2, 40), Pair(3, 8)));
 }
 
@@ -149,14 +114,15 @@ TEST_F(SchedulerTest, GivesWayItselfWhenItIsTheLast) {
 
 TEST_F(SchedulerTest, PreemptsForAHigherPriorityNoMoreThanItNeeds) {
   Start({.max_num_seqs = 8, .max_num_batched_tokens = 64}, {.num_blocks = 12, .block_size = 4});
-  for (uint64_t ordinal : {1, 2, 3, 4}) Add(ordinal, 6, 1);
+  for (uint64_t ordinal : {1, 2, 3}) Add(ordinal, 6, 1);
+  Sequence& last = Add(4, 6, 1);
   Step();
   ASSERT_EQ(scheduler_->running().size(), 4u);
   Sequence& urgent = Add(5, 10, 0);
   Step();
   EXPECT_EQ(urgent.status, SequenceStatus::kRunning);
   EXPECT_EQ(scheduler_->num_preemptions(), 1u);
-  EXPECT_EQ(requests_[4]->sequences[0]->status, SequenceStatus::kWaiting);
+  EXPECT_EQ(last.status, SequenceStatus::kWaiting);
 }
 
 TEST_F(SchedulerTest, PreemptsNobodyForOneThatWouldNotFitAnyway) {
