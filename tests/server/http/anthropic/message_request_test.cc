@@ -1,29 +1,19 @@
 #include "server/http/anthropic/message_request.h"
 
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
-#include <optional>
 #include <string>
 
 #include "server/status_details.h"
-#include "tests/server/letter_tokenizer.h"
+#include "tests/server/http/http_request_fixture.h"
 
 namespace quire {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::StartsWith;
 
-class MessageRequestTest : public ::testing::Test {
+class MessageRequestTest : public HttpRequestFixture {
  protected:
-  MessageRequestTest() {
-    model_.name = "letters";
-    model_.max_model_len = 100;
-    model_.tokenizer = &tokenizer_;
-    checks_.emplace(model_);
-  }
-
   // `fields` are those beside max_tokens.
   absl::StatusOr<MessageRequest> Parse(const std::string& fields) {
     return ParseMessageRequest(ParseJson("{\"max_tokens\": 5, " + fields + "}").value(), *checks_);
@@ -34,14 +24,8 @@ class MessageRequestTest : public ::testing::Test {
     return request.ok() ? std::get<Conversation>(request->generation.prompt) : Conversation();
   }
   void ExpectComplaint(const std::string& fields, const std::string& field) {
-    const absl::Status status = Parse(fields).status();
-    EXPECT_EQ(FieldOf(status), field) << status;
-    EXPECT_THAT(std::string(status.message()), StartsWith(field + " "));
+    ExpectComplaintAbout(field, Parse(fields).status());
   }
-
-  LetterTokenizer tokenizer_;
-  ServedModel model_;
-  std::optional<RequestChecks> checks_;
 };
 
 const char kHello[] = R"("messages": [{"role": "user", "content": "hello"}])";

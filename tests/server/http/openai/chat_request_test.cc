@@ -1,27 +1,19 @@
 #include "server/http/openai/chat_request.h"
 
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include <string>
 
 #include "engine/types/json.h"
-#include "tests/server/letter_tokenizer.h"
+#include "tests/server/http/http_request_fixture.h"
 
 namespace quire {
 namespace {
 
 using ::testing::HasSubstr;
 
-class ChatRequestTest : public ::testing::Test {
+class ChatRequestTest : public HttpRequestFixture {
  protected:
-  ChatRequestTest() {
-    model_.name = "letters";
-    model_.max_model_len = 100;
-    model_.tokenizer = &tokenizer_;
-    checks_.emplace(model_);
-  }
-
   // `fields` are those beside messages.
   absl::StatusOr<ChatRequest> Parse(const std::string& messages, const std::string& fields = "") {
     return ParseChatRequest(ParseJson("{\"messages\": " + messages + fields + "}").value(), *checks_);
@@ -34,10 +26,6 @@ class ChatRequestTest : public ::testing::Test {
   std::string Complaint(const std::string& messages, const std::string& fields = "") {
     return std::string(Parse(messages, fields).status().message());
   }
-
-  LetterTokenizer tokenizer_;
-  ServedModel model_;
-  std::optional<RequestChecks> checks_;
 };
 
 const char kHello[] = R"([{"role": "user", "content": "hello"}])";

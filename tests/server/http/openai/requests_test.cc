@@ -1,13 +1,12 @@
 // What bodies of /v1/completions and /v1/chat/completions are read as, and what is wrong with those that are not.
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/http/openai/chat_request.h"
 #include "server/http/openai/completion_request.h"
 #include "server/status_details.h"
-#include "tests/server/letter_tokenizer.h"
+#include "tests/server/http/http_request_fixture.h"
 
 namespace quire {
 namespace {
@@ -16,23 +15,17 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Pair;
 
-class OpenAiRequestsTest : public ::testing::Test {
+class OpenAiRequestsTest : public HttpRequestFixture {
  protected:
-  OpenAiRequestsTest() {
-    model_.name = "letters";
-    model_.max_model_len = 100;
-    model_.tokenizer = &tokenizer_;
-  }
-
   absl::StatusOr<ChatRequest> Chat(const std::string& fields) {
     return ParseChatRequest(Json::parse(R"({"messages": [{"role": "user", "content": "hi"}])" + fields + "}"),
-                            RequestChecks(model_));
+                            *checks_);
   }
   absl::StatusOr<ChatRequest> ChatOf(const std::string& messages) {
-    return ParseChatRequest(Json::parse("{\"messages\": " + messages + "}"), RequestChecks(model_));
+    return ParseChatRequest(Json::parse("{\"messages\": " + messages + "}"), *checks_);
   }
   absl::StatusOr<CompletionRequest> Completion(const std::string& fields) {
-    return ParseCompletionRequest(Json::parse("{" + fields + "}"), RequestChecks(model_));
+    return ParseCompletionRequest(Json::parse("{" + fields + "}"), *checks_);
   }
   template <typename Request>
   static std::string FieldAtFault(const absl::StatusOr<Request>& request) {
@@ -45,9 +38,6 @@ class OpenAiRequestsTest : public ::testing::Test {
     }
     return contents;
   }
-
-  LetterTokenizer tokenizer_;
-  ServedModel model_;
 };
 
 TEST_F(OpenAiRequestsTest, ReadsAllThatSamplingHas) {

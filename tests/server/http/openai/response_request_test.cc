@@ -1,29 +1,19 @@
 #include "server/http/openai/response_request.h"
 
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
-#include <optional>
 #include <string>
 
 #include "server/status_details.h"
-#include "tests/server/letter_tokenizer.h"
+#include "tests/server/http/http_request_fixture.h"
 
 namespace quire {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::StartsWith;
 
-class ResponseRequestTest : public ::testing::Test {
+class ResponseRequestTest : public HttpRequestFixture {
  protected:
-  ResponseRequestTest() {
-    model_.name = "letters";
-    model_.max_model_len = 100;
-    model_.tokenizer = &tokenizer_;
-    checks_.emplace(model_);
-  }
-
   absl::StatusOr<ResponseRequest> Parse(const std::string& fields) {
     return ParseResponseRequest(ParseJson("{" + fields + "}").value(), *checks_);
   }
@@ -32,14 +22,8 @@ class ResponseRequestTest : public ::testing::Test {
     return request.ok() ? std::get<Conversation>(request->generation.prompt).messages.dump() : "";
   }
   void ExpectComplaint(const std::string& fields, const std::string& field) {
-    const absl::Status status = Parse(fields).status();
-    EXPECT_EQ(FieldOf(status), field) << status;
-    EXPECT_THAT(std::string(status.message()), StartsWith(field + " "));
+    ExpectComplaintAbout(field, Parse(fields).status());
   }
-
-  LetterTokenizer tokenizer_;
-  ServedModel model_;
-  std::optional<RequestChecks> checks_;
 };
 
 TEST_F(ResponseRequestTest, PutsItemsIntoTheMessagesThatTemplatesKnow) {
