@@ -152,8 +152,8 @@ class BlockManager {
   int CountCached(std::span<const TokenId> tokens, uint64_t salt) const;
 
   // Keeps what is cached of `tokens`, up to a page that is covered in part, for options.owner, whose salt the prefix has.
-  // Nothing is held unless kLeased.
-  LeaseResult Pin(std::span<const TokenId> tokens, const LeaseOptions& options);
+  // Nothing is held unless kLeased. `limits` are the owner's.
+  LeaseResult Pin(std::span<const TokenId> tokens, const LeaseOptions& options, const LeaseLimits& limits = {});
   // False if this owner has no such lease.
   bool Unpin(uint64_t owner, LeaseId id);
   // Ends all leases that expire at `now` or before.

@@ -24,6 +24,12 @@ struct LeaseOptions {
   int64_t expires = std::numeric_limits<int64_t>::max();
 };
 
+// What all leases of one owner may have together, beside what those of all owners may.
+struct LeaseLimits {
+  int max_leases = std::numeric_limits<int>::max();
+  int max_pinned_blocks = std::numeric_limits<int>::max();
+};
+
 struct Lease {
   LeaseId id = kNoLease;
   LeaseOptions options;        // The kind is the one that it got.
@@ -37,6 +43,8 @@ enum class LeaseOutcome {
   kNothingCached,  // There is no page to hold.
   kTooMuchPinned,  // More than may be pinned.
   kTooManyLeases,
+  kOwnerPinsTooMuch,  // More than this owner may pin, and
+  kOwnerHasTooMany,   // as many leases as it may have.
 };
 
 }  // namespace quire

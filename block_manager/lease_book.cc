@@ -17,7 +17,7 @@ const LeaseBook::Entry& LeaseBook::Add(const LeaseOptions& options, std::vector<
       options.kind == LeaseKind::kPreferred || kPlantedBug == PlantedBug::kPinnedLikePreferred;
   if (may_be_given_up) preferred_.insert(WeaknessOf(entry.lease));
   by_end_.insert({options.expires, id});
-  by_owner_.insert({options.owner, id});
+  owners_[options.owner].leases.insert(id);
   return entry;
 }
 
@@ -40,7 +40,9 @@ void LeaseBook::Remove(LeaseId id) {
   const Lease& lease = found->second.lease;
   preferred_.erase(WeaknessOf(lease));
   by_end_.erase({lease.options.expires, id});
-  by_owner_.erase({lease.options.owner, id});
+  const auto owner = owners_.find(lease.options.owner);
+  owner->second.leases.erase(id);
+  if (owner->second.leases.empty()) owners_.erase(owner);
   entries_.erase(found);
 }
 
@@ -54,26 +56,44 @@ const LeaseBook::Entry* LeaseBook::first_to_end() const {
 
 std::vector<Lease> LeaseBook::List(uint64_t owner, size_t max_leases) const {
   std::vector<Lease> leases;
-  for (auto it = by_owner_.lower_bound({owner, 0}); it != by_owner_.end() && it->first == owner; ++it) {
+  const auto found = owners_.find(owner);
+  if (found == owners_.end()) return leases;
+  for (LeaseId id : found->second.leases) {
     if (leases.size() == max_leases) break;
-    leases.push_back(entries_.at(it->second).lease);
+    leases.push_back(entries_.at(id).lease);
   }
   return leases;
 }
 
+int LeaseBook::CountOf(uint64_t owner) const {
+  const auto found = owners_.find(owner);
+  return found == owners_.end() ? 0 : static_cast<int>(found->second.leases.size());
+}
+
+void LeaseBook::AddPinned(uint64_t owner, int num_blocks) { owners_.at(owner).num_pinned += num_blocks; }
+
+int LeaseBook::num_pinned_of(uint64_t owner) const {
+  const auto found = owners_.find(owner);
+  return found == owners_.end() ? 0 : found->second.num_pinned;
+}
+
 void LeaseBook::CheckInvariants() const {
-  size_t num_preferred = 0;
+  size_t num_preferred = 0, num_owned = 0;
   for (const auto& [id, entry] : entries_) {
     const Lease& lease = entry.lease;
     QUIRE_CHECK(lease.id == id && id <= last_id_);
     QUIRE_CHECK(lease.num_blocks >= 1 && lease.num_blocks == static_cast<int>(entry.blocks.size()));
     QUIRE_CHECK((lease.num_tokens + block_size_ - 1) / block_size_ == lease.num_blocks);
     QUIRE_CHECK(lease.num_tokens <= lease.num_tokens_at_first);
-    QUIRE_CHECK(by_end_.contains({lease.options.expires, id}) && by_owner_.contains({lease.options.owner, id}));
+    QUIRE_CHECK(by_end_.contains({lease.options.expires, id}) && owners_.at(lease.options.owner).leases.contains(id));
     num_preferred += preferred_.contains(WeaknessOf(lease));
   }
   QUIRE_CHECK(num_preferred == preferred_.size());
-  QUIRE_CHECK(by_end_.size() == entries_.size() && by_owner_.size() == entries_.size());
+  for (const auto& [id, owner] : owners_) {
+    QUIRE_CHECK(!owner.leases.empty() && owner.num_pinned >= 0);
+    num_owned += owner.leases.size();
+  }
+  QUIRE_CHECK(by_end_.size() == entries_.size() && num_owned == entries_.size());
 }
 
 }  // namespace quire

@@ -42,6 +42,12 @@ class LeaseBook {
   const Entry* first_to_end() const;
   // Those of one owner, oldest first; at most max_leases.
   std::vector<Lease> List(uint64_t owner, size_t max_leases) const;
+  int CountOf(uint64_t owner) const;
+
+  // Pages that an owner's pinned leases hold, each counted once. Told by the book's owner, who knows when a page is held
+  // first and last. REQUIRES: the owner has a lease.
+  void AddPinned(uint64_t owner, int num_blocks);
+  int num_pinned_of(uint64_t owner) const;
 
   const std::map<LeaseId, Entry>& entries() const { return entries_; }
   // That the orders agree with the leases. O(leases).
@@ -55,6 +61,10 @@ class LeaseBook {
     LeaseId id;
     auto operator<=>(const Weaker&) const = default;
   };
+  struct Owner {
+    std::set<LeaseId> leases;
+    int num_pinned = 0;
+  };
   static Weaker WeaknessOf(const Lease& lease) { return {lease.options.priority, lease.options.expires, lease.id}; }
 
   const int block_size_;
@@ -62,7 +72,7 @@ class LeaseBook {
   std::map<LeaseId, Entry> entries_;
   std::set<Weaker> preferred_;
   std::set<std::pair<int64_t, LeaseId>> by_end_;
-  std::set<std::pair<uint64_t, LeaseId>> by_owner_;
+  std::map<uint64_t, Owner> owners_;  // That have leases.
 };
 
 }  // namespace quire

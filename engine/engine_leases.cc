@@ -25,7 +25,8 @@ absl::StatusOr<Lease> Engine::Pin(std::span<const TokenId> tokens, uint64_t owne
                                                   .kind = request.kind,
                                                   .or_preferred = request.or_preferred,
                                                   .priority = request.priority,
-                                                  .expires = LeaseTime(lease_clock_ + request.ttl)});
+                                                  .expires = LeaseTime(lease_clock_ + request.ttl)},
+                                         request.limits);
   const BlockCounts counts = blocks_.counts();
   switch (result.outcome) {
     case LeaseOutcome::kLeased:
@@ -38,6 +39,13 @@ absl::StatusOr<Lease> Engine::Pin(std::span<const TokenId> tokens, uint64_t owne
     case LeaseOutcome::kTooManyLeases:
       return absl::ResourceExhaustedError(
           absl::StrCat("there are ", blocks_.num_leases(), " leases, as many as are accepted"));
+    case LeaseOutcome::kOwnerPinsTooMuch:
+      return absl::ResourceExhaustedError(absl::StrCat("the tenant's pinned leases may hold ",
+                                                       request.limits.max_pinned_blocks, " of ", counts.total,
+                                                       " pages (max_pinned_share)"));
+    case LeaseOutcome::kOwnerHasTooMany:
+      return absl::ResourceExhaustedError(absl::StrCat("the tenant has ", request.limits.max_leases,
+                                                       " leases, as many as it may have (max_leases)"));
   }
   return absl::InternalError("unknown outcome of a lease");
 }

@@ -52,12 +52,13 @@ std::vector<TokenId> MarkerTokens(const ServedModel& model) {
   return tokens;
 }
 
+int PagesOf(double share, const CacheConfig& cache) {
+  return std::max(1, static_cast<int>(share * static_cast<double>(cache.num_blocks)));
+}
+
 TenantShare ShareOf(const Tenant& tenant, uint64_t id, const CacheConfig& cache) {
   TenantShare share{.id = id, .weight = tenant.weight, .max_queued_tokens = tenant.limits.max_queued_tokens};
-  if (tenant.limits.max_page_share < 1) {
-    const double pages = tenant.limits.max_page_share * static_cast<double>(cache.num_blocks);
-    share.max_pages = std::max(1, static_cast<int>(pages));
-  }
+  if (tenant.limits.max_page_share < 1) share.max_pages = PagesOf(tenant.limits.max_page_share, cache);
   return share;
 }
 
@@ -110,6 +111,15 @@ uint64_t ServingPipeline::CacheSaltOf(const Tenant& tenant) const {
   return CacheSalt(model_.fingerprint, tenant.name);
 }
 
+LeaseLimits ServingPipeline::LeaseLimitsOf(const Tenant& tenant) const {
+  LeaseLimits limits;
+  if (tenant.limits.max_leases > 0) limits.max_leases = tenant.limits.max_leases;
+  if (tenant.limits.max_pinned_share < 1) {
+    limits.max_pinned_blocks = PagesOf(tenant.limits.max_pinned_share, model_.cache);
+  }
+  return limits;
+}
+
 absl::Status ServingPipeline::Admit(PipelineRequest& request, ResponseSink* sink, absl::Time now,
                                     std::shared_ptr<SessionRequest>& session) {
   TenantPtr& tenant = request.origin.tenant;
@@ -159,6 +169,7 @@ absl::StatusOr<RequestContextPtr> ServingPipeline::Start(PipelineRequest request
   request.generate.id = context->id;
   request.generate.arrival = now;
   request.generate.cache_salt = CacheSaltOf(*context->origin.tenant);
+  if (request.generate.lease) request.generate.lease->limits = LeaseLimitsOf(*context->origin.tenant);
   request.generate.tenant = ShareOf(*context->origin.tenant, request.generate.cache_salt, model_.cache);
   stream_thread_.Open(context);
   if (request.output_format.kind != OutputFormat::Kind::kFree) {

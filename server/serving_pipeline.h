@@ -85,6 +85,8 @@ class ServingPipeline {
   const TenantDirectory& tenants() const { return tenants_; }
   // Where the keys of the tenant's pages begin: the owner of its leases and sessions.
   uint64_t CacheSaltOf(const Tenant& tenant) const;
+  // Of leases that are not taken by requests: Start sees to theirs.
+  LeaseLimits LeaseLimitsOf(const Tenant& tenant) const;
   std::vector<TenantUsage> tenant_usage() const { return ledger_.usage(); }
 
   // Thread-safe and non-blocking, all that follow.

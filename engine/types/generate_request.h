@@ -24,6 +24,7 @@ struct LeaseRequest {
   bool or_preferred = false;  // Where no more can be pinned.
   int priority = 0;
   absl::Duration ttl = absl::InfiniteDuration();  // From the moment on that it is taken.
+  LeaseLimits limits = {};                        // Of the owner.
 };
 
 struct GenerateRequest {

@@ -81,15 +81,17 @@ grpc::ServerUnaryReactor* CacheService::List(grpc::CallbackServerContext* contex
 
 grpc::ServerUnaryReactor* CacheService::Pin(grpc::CallbackServerContext* context, const v1::PinRequest* request,
                                             v1::PinResponse* response) {
-  const absl::StatusOr<uint64_t> owner = OwnerOf(*context);
-  if (!owner.ok()) return Finished(context, owner.status());
-  const absl::StatusOr<LeaseRequest> lease = ParseLease(*request);
+  const absl::StatusOr<TenantPtr> tenant = IdentifyCaller(pipeline_.tenants(), *context);
+  if (!tenant.ok()) return Finished(context, tenant.status());
+  absl::StatusOr<LeaseRequest> lease = ParseLease(*request);
   if (!lease.ok()) return Finished(context, lease.status());
+  lease->limits = pipeline_.LeaseLimitsOf(**tenant);
   absl::StatusOr<ParsedPrompt> prompt = ParsePrompt(parser_, request->prompt(), "prompt");
   if (!request->compute() || !prompt.ok()) {
     return WithTokens(
         context, std::move(prompt),
-        [owner = *owner, lease = *lease, response](Engine& engine, const std::vector<TokenId>& tokens) {
+        [owner = pipeline_.CacheSaltOf(**tenant), lease = *lease, response](Engine& engine,
+                                                                            const std::vector<TokenId>& tokens) {
           const absl::StatusOr<Lease> taken = engine.Pin(tokens, owner, lease, absl::Now());
           if (taken.ok()) quire::Convert(*taken, *response->mutable_lease());
           return taken.status();

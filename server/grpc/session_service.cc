@@ -28,8 +28,9 @@ void Convert(const SessionInfo& info, v1::Session& proto) {
 
 // Of messages with idle_timeout, lease_kind and lease_priority.
 template <typename Request>
-absl::StatusOr<SessionTerms> ParseTerms(const Request& request, absl::Duration most) {
+absl::StatusOr<SessionTerms> ParseTerms(const Request& request, const Tenant& tenant, absl::Duration most) {
   SessionTerms terms;
+  terms.max_of_owner = tenant.limits.max_sessions;
   ASSIGN_OR_RETURN(terms.idle_timeout,
                    ParseDuration("idle_timeout", request.has_idle_timeout() ? &request.idle_timeout() : nullptr, most, most));
   ASSIGN_OR_RETURN(terms.lease.kind, ParseLeaseKind("lease_kind", request.lease_kind(), LeaseKind::kPinned));
@@ -58,12 +59,13 @@ absl::StatusOr<uint64_t> SessionService::OwnerOf(const grpc::CallbackServerConte
 
 grpc::ServerUnaryReactor* SessionService::Open(grpc::CallbackServerContext* context,
                                                const v1::OpenSessionRequest* request, v1::Session* response) {
-  const absl::StatusOr<uint64_t> owner = OwnerOf(*context);
-  if (!owner.ok()) return Finished(context, owner.status());
+  const absl::StatusOr<TenantPtr> tenant = IdentifyCaller(pipeline_.tenants(), *context);
+  if (!tenant.ok()) return Finished(context, tenant.status());
   SessionStore& sessions = pipeline_.sessions();
-  const absl::StatusOr<SessionTerms> terms = ParseTerms(*request, sessions.options().idle_timeout);
+  const absl::StatusOr<SessionTerms> terms = ParseTerms(*request, **tenant, sessions.options().idle_timeout);
   if (!terms.ok()) return Finished(context, terms.status());
-  return Answered(context, sessions.Open(*owner, *terms, /*history=*/nullptr, absl::Now()), response);
+  const uint64_t owner = pipeline_.CacheSaltOf(**tenant);
+  return Answered(context, sessions.Open(owner, *terms, /*history=*/nullptr, absl::Now()), response);
 }
 
 grpc::ServerUnaryReactor* SessionService::List(grpc::CallbackServerContext* context,
@@ -102,10 +104,10 @@ grpc::ServerUnaryReactor* SessionService::Snapshot(grpc::CallbackServerContext* 
 
 grpc::ServerUnaryReactor* SessionService::Restore(grpc::CallbackServerContext* context,
                                                   const v1::RestoreRequest* request, v1::Session* response) {
-  const absl::StatusOr<uint64_t> owner = OwnerOf(*context);
-  if (!owner.ok()) return Finished(context, owner.status());
+  const absl::StatusOr<TenantPtr> tenant = IdentifyCaller(pipeline_.tenants(), *context);
+  if (!tenant.ok()) return Finished(context, tenant.status());
   return OnDisk(context, SessionFolder::CheckName("name", request->name()),
-                [this, owner = *owner, request, response] { return ReadSnapshot(owner, *request, *response); });
+                [this, tenant = *tenant, request, response] { return ReadSnapshot(*tenant, *request, *response); });
 }
 
 absl::Status SessionService::WriteSnapshot(uint64_t owner, const v1::SnapshotRequest& request,
@@ -117,9 +119,11 @@ absl::Status SessionService::WriteSnapshot(uint64_t owner, const v1::SnapshotReq
   return folder_.Write(owner, request.name(), file);
 }
 
-absl::Status SessionService::ReadSnapshot(uint64_t owner, const v1::RestoreRequest& request, v1::Session& response) {
+absl::Status SessionService::ReadSnapshot(const Tenant& tenant, const v1::RestoreRequest& request,
+                                          v1::Session& response) {
   SessionStore& sessions = pipeline_.sessions();
-  ASSIGN_OR_RETURN(const SessionTerms terms, ParseTerms(request, sessions.options().idle_timeout));
+  const uint64_t owner = pipeline_.CacheSaltOf(tenant);
+  ASSIGN_OR_RETURN(const SessionTerms terms, ParseTerms(request, tenant, sessions.options().idle_timeout));
   ASSIGN_OR_RETURN(const std::string file, folder_.Read(owner, request.name()));
   ASSIGN_OR_RETURN(SessionRecord record, ReadSession(file));
   const ServedModel& model = pipeline_.model();

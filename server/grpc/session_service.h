@@ -32,7 +32,7 @@ class SessionService final : public v1::SessionService::CallbackService {
  private:
   absl::StatusOr<uint64_t> OwnerOf(const grpc::CallbackServerContext& context) const;
   absl::Status WriteSnapshot(uint64_t owner, const v1::SnapshotRequest& request, v1::SnapshotResponse& response);
-  absl::Status ReadSnapshot(uint64_t owner, const v1::RestoreRequest& request, v1::Session& response);
+  absl::Status ReadSnapshot(const Tenant& tenant, const v1::RestoreRequest& request, v1::Session& response);
   // Finishes the call with `checked` if that is an error, else with what `job` says, run where the disk may be waited for.
   grpc::ServerUnaryReactor* OnDisk(grpc::CallbackServerContext* context, const absl::Status& checked,
                                    std::function<absl::Status()> job);

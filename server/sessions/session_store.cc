@@ -1,5 +1,6 @@
 #include "server/sessions/session_store.h"
 
+#include <algorithm>
 #include <random>
 
 #include "absl/strings/str_cat.h"
@@ -65,6 +66,13 @@ absl::StatusOr<SessionInfo> SessionStore::AddLocked(Session session, absl::Time 
   if (static_cast<int>(sessions_.size()) >= options_.max_sessions) {
     return TryAgainLater(
         absl::StrCat("there are ", options_.max_sessions, " sessions, as many as are accepted: close some"));
+  }
+  const int most = session.terms.max_of_owner;
+  const auto is_owners = [&](const auto& entry) { return entry.second.owner == session.owner; };
+  if (most > 0 && std::ranges::count_if(sessions_, is_owners) >= most) {
+    return WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                          "the tenant has ", most, " sessions, as many as it may have (max_sessions): close some")),
+                      "MAX_SESSIONS");
   }
   session.expires = now + session.terms.idle_timeout;
   const auto [it, inserted] = sessions_.emplace(MakeId(), std::move(session));

@@ -19,10 +19,11 @@
 
 namespace quire {
 
-// How a session keeps its history's pages, and how long it lasts.
+// How a session keeps its history's pages, how long it lasts, and beside how many others.
 struct SessionTerms {
   absl::Duration idle_timeout;
   LeaseRequest lease;
+  int max_of_owner = 0;  // Sessions that its owner may have; 0: all that there may be.
 };
 
 struct SessionInfo {
@@ -56,7 +57,7 @@ class SessionStore {
 
   const SessionOptions& options() const { return options_; }
 
-  // `history` may be null. RESOURCE_EXHAUSTED when there are too many.
+  // `history` may be null. RESOURCE_EXHAUSTED when there are too many, or more of this owner's than it may have.
   absl::StatusOr<SessionInfo> Open(uint64_t owner, const SessionTerms& terms, SessionHistoryPtr history, absl::Time now);
   absl::StatusOr<SessionInfo> Fork(uint64_t owner, const std::string& id, absl::Time now);
   absl::Status Close(uint64_t owner, const std::string& id, absl::Time now);

@@ -73,6 +73,9 @@ absl::Status ReadField(const std::string& name, const YAML::Node& node, const st
   if (name == "max_queued_tokens") return ReadNumber(node, field, 1, kMaxInt, limits.max_queued_tokens);
   if (name == "tokens_per_minute") return ReadNumber<int64_t>(node, field, 1, kMaxCount, limits.tokens_per_minute);
   if (name == "max_page_share") return ReadNumber(node, field, 0.001, 1.0, limits.max_page_share);
+  if (name == "max_sessions") return ReadNumber(node, field, 1, kMaxInt, limits.max_sessions);
+  if (name == "max_leases") return ReadNumber(node, field, 1, kMaxInt, limits.max_leases);
+  if (name == "max_pinned_share") return ReadNumber(node, field, 0.001, 1.0, limits.max_pinned_share);
   if (name == "min_priority") {
     return ReadNumber(node, field, std::numeric_limits<int>::min(), kMaxInt, limits.min_priority);
   }

@@ -18,6 +18,9 @@ namespace quire {
 //       max_queued_tokens: 100000  # prompt tokens that wait
 //       tokens_per_minute: 200000  # prompt and answer
 //       max_page_share: 0.5        # of the KV pool
+//       max_sessions: 20           # open at once
+//       max_leases: 50             # on prefixes: those of sessions, and one more for each that has a request
+//       max_pinned_share: 0.1      # of the KV pool, for pinned leases
 //       min_priority: 0            # the most urgent that it may ask for
 //       admin: true                # metrics, statistics, cache events, flushing; default false
 //

@@ -164,6 +164,38 @@ TEST_F(Leases, EndWhenTheCacheIsCleared) {
   EXPECT_EQ(manager_.counts().free, 8);
 }
 
+TEST_F(Leases, OfOneOwnerAreBoundedByItsOwnLimits) {
+  Run(Range(0, 4), {.salt = 5});
+  Run(Range(100, 4), {.salt = 5});
+  Run(Range(0, 4), {.salt = 6});
+  const LeaseLimits limits = {.max_leases = 1};
+  EXPECT_EQ(manager_.Pin(Range(0, 4), {.owner = 5}, limits).outcome, LeaseOutcome::kLeased);
+  EXPECT_EQ(manager_.Pin(Range(100, 4), {.owner = 5}, limits).outcome, LeaseOutcome::kOwnerHasTooMany);
+  EXPECT_EQ(manager_.Pin(Range(0, 4), {.owner = 6}, limits).outcome, LeaseOutcome::kLeased);
+  CheckInvariants();
+}
+
+TEST_F(Leases, OfOneOwnerPinNoMoreThanItMay) {
+  Run(Range(0, 8), {.salt = 5});
+  Run(Range(100, 4), {.salt = 6});
+  const LeaseLimits limits = {.max_leases = 3, .max_pinned_blocks = 1};
+  const LeaseOptions pinned = {.owner = 5, .kind = LeaseKind::kPinned};
+  LeaseOptions yielding = pinned;
+  yielding.or_preferred = true;
+  EXPECT_EQ(manager_.Pin(Range(0, 8), pinned, limits).outcome, LeaseOutcome::kOwnerPinsTooMuch);
+  const LeaseResult one = manager_.Pin(Range(0, 4), pinned, limits);
+  EXPECT_EQ(one.outcome, LeaseOutcome::kLeased);
+  const LeaseResult same = manager_.Pin(Range(0, 4), pinned, limits);
+  EXPECT_EQ(same.outcome, LeaseOutcome::kLeased) << "the page counts once";
+  EXPECT_TRUE(manager_.Unpin(5, one.lease.id));
+  EXPECT_EQ(manager_.Pin(Range(0, 8), yielding, limits).lease.options.kind, LeaseKind::kPreferred);
+  EXPECT_EQ(manager_.Pin(Range(100, 4), {.owner = 6, .kind = LeaseKind::kPinned}, limits).outcome,
+            LeaseOutcome::kLeased);
+  EXPECT_TRUE(manager_.Unpin(5, same.lease.id));
+  CheckInvariants();
+  EXPECT_EQ(manager_.Pin(Range(0, 4), pinned, limits).outcome, LeaseOutcome::kLeased) << "there is room again";
+}
+
 TEST_F(Leases, AreSafeFromEviction) {
   Run(Range(0, 8));
   Run(Join(Range(0, 4), Range(50, 8)));

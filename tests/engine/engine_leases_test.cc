@@ -107,6 +107,21 @@ TEST(EngineLeases, GiveWayBeforeAnybodyIsPreempted) {
   EXPECT_EQ(harness.engine.stats().leases, 0);
 }
 
+TEST(EngineLeases, OfATenantAreRefusedByTheNameOfItsLimit) {
+  EngineHarness harness(TinyPool());
+  harness.Submit(LeasingRequest(1, Prompt(9), 1, {.limits = {.max_leases = 1}}));
+  ASSERT_TRUE(RunForLease(harness).ok());
+  harness.Submit(LeasingRequest(2, Prompt(9, 1), 1, {.limits = {.max_leases = 1}}));
+  const absl::StatusOr<Lease> second = RunForLease(harness);
+  EXPECT_TRUE(absl::IsResourceExhausted(second.status())) << second.status();
+  EXPECT_THAT(second.status().message(), HasSubstr("has 1 leases, as many as it may have (max_leases)"));
+  harness.Submit(
+      LeasingRequest(3, Prompt(9, 1), 1, {.kind = LeaseKind::kPinned, .limits = {.max_pinned_blocks = 2}}));
+  const absl::StatusOr<Lease> pinned = RunForLease(harness);
+  EXPECT_TRUE(absl::IsResourceExhausted(pinned.status())) << pinned.status();
+  EXPECT_THAT(pinned.status().message(), HasSubstr("may hold 2 of 16 pages (max_pinned_share)"));
+}
+
 TEST(EngineLeases, AreRefusedWithTheReason) {
   EngineHarness harness(TinyPool());
   EXPECT_TRUE(absl::IsNotFound(harness.engine.Pin(Prompt(8), 0, {}, harness.now).status()));

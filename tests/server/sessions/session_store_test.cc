@@ -9,6 +9,7 @@ namespace quire {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 constexpr absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
@@ -72,6 +73,21 @@ TEST_F(SessionStoreTest, ForksShareALeaseThatEndsWithTheLastOfThem) {
   EXPECT_THAT(ended_, IsEmpty());
   EXPECT_TRUE(store_.Close(kOwner, fork, kNow).ok());
   EXPECT_THAT(ended_, ElementsAre(5));
+}
+
+TEST_F(SessionStoreTest, AnOwnerHasNoMoreThanItMay) {
+  SessionTerms terms{absl::Minutes(10), {}};
+  terms.max_of_owner = 1;
+  const std::string first = store_.Open(kOwner, terms, nullptr, kNow)->id;
+  for (const absl::Status& refused :
+       {store_.Open(kOwner, terms, nullptr, kNow).status(), store_.Fork(kOwner, first, kNow).status()}) {
+    EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_EQ(ReasonOf(refused), "MAX_SESSIONS");
+    EXPECT_THAT(std::string(refused.message()), HasSubstr("max_sessions"));
+  }
+  EXPECT_TRUE(store_.Open(kOwner + 1, terms, nullptr, kNow).ok());
+  EXPECT_TRUE(store_.Close(kOwner, first, kNow).ok());
+  EXPECT_TRUE(store_.Open(kOwner, terms, nullptr, kNow).ok());
 }
 
 TEST_F(SessionStoreTest, NobodySeesAnothersSessions) {

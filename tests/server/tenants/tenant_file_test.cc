@@ -21,7 +21,8 @@ std::string WithLines(const std::string& lines) {
 TEST(TenantFile, ReadsEveryProperty) {
   const auto directory = ParseTenants(
       WithLines("    weight: 2.5\n    max_concurrency: 3\n    max_queued_tokens: 1000\n    tokens_per_minute: 60000\n"
-                "    max_page_share: 0.25\n    min_priority: -2\n    admin: true\n"));
+                "    max_page_share: 0.25\n    max_sessions: 4\n    max_leases: 5\n    max_pinned_share: 0.125\n"
+                "    min_priority: -2\n    admin: true\n"));
   ASSERT_TRUE(directory.ok()) << directory.status();
   const Credentials credentials{.authorization = "Bearer secret", .api_key = "", .tenant = ""};
   const auto tenant = directory->Identify(credentials, Access::kEverybody);
@@ -32,6 +33,9 @@ TEST(TenantFile, ReadsEveryProperty) {
   EXPECT_EQ((*tenant)->limits.max_queued_tokens, 1000);
   EXPECT_EQ((*tenant)->limits.tokens_per_minute, 60000);
   EXPECT_EQ((*tenant)->limits.max_page_share, 0.25);
+  EXPECT_EQ((*tenant)->limits.max_sessions, 4);
+  EXPECT_EQ((*tenant)->limits.max_leases, 5);
+  EXPECT_EQ((*tenant)->limits.max_pinned_share, 0.125);
   EXPECT_EQ((*tenant)->limits.min_priority, -2);
 }
 
@@ -47,6 +51,8 @@ TEST(TenantFile, NamesWhatIsWrongAndNeverAKey) {
   EXPECT_THAT(ErrorOf(WithLines("    wieght: 2\n")), HasSubstr("tenants[0].wieght is not a tenant's property"));
   EXPECT_THAT(ErrorOf(WithLines("    weight: 0\n")), HasSubstr("tenants[0].weight must be in [0.001, 1000]"));
   EXPECT_THAT(ErrorOf(WithLines("    weight: .nan\n")), HasSubstr("tenants[0].weight must be in"));
+  EXPECT_THAT(ErrorOf(WithLines("    max_pinned_share: 0\n")), HasSubstr("max_pinned_share must be in [0.001, 1]"));
+  EXPECT_THAT(ErrorOf(WithLines("    max_sessions: 0\n")), HasSubstr("max_sessions must be in [1, "));
   EXPECT_THAT(ErrorOf(WithLines("    max_concurrency: many\n")), HasSubstr("max_concurrency must be a number"));
   EXPECT_THAT(ErrorOf(WithLines("    admin: perhaps\n")), HasSubstr("admin must be true or false"));
   EXPECT_THAT(ErrorOf(WithLines("    weight: 2\n    weight: 3\n")), HasSubstr("weight is there twice"));
