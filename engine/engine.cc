@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <iterator>
-#include <limits>
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "engine/runner/batch_builder.h"
 #include "engine/types/status_macros.h"
 #include "kernels/check.h"
 
@@ -68,48 +66,15 @@ Engine::Engine(const EngineOptions& options, ModelRunner& runner, TierOptions ti
       scheduler_({.max_num_seqs = options.max_num_seqs,
                   .max_num_batched_tokens = options.max_num_batched_tokens,
                   .kv_window = options.kv_window},
-                 blocks_, tiers_.get()) {
+                 blocks_, tiers_.get()),
+      // Where everything is computed again, a step never only goes on.
+      pipeline_(runner, options.recompute_always ? 1 : options.pipeline_depth) {
   QUIRE_CHECK(tiers_ == nullptr || BlockOptions(options).enable_prefix_caching);
 }
 
 Engine::~Engine() {
   // A block table must be given back before it is destroyed.
   while (!requests_.empty()) Cancel(requests_.begin()->first);
-}
-
-absl::Status Engine::ValidateOptions(const EngineOptions& options) {
-  const auto at_least = [](const char* name, int64_t value, int64_t minimum) {
-    if (value >= minimum) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat(name, " must be at least ", minimum, ", got ", value));
-  };
-  RETURN_IF_ERROR(at_least("vocab_size", options.vocab_size, 1));
-  RETURN_IF_ERROR(at_least("num_blocks", options.blocks.num_blocks, 1));
-  RETURN_IF_ERROR(at_least("block_size", options.blocks.block_size, 1));
-  RETURN_IF_ERROR(at_least("max_model_len", options.max_model_len, 2));
-  RETURN_IF_ERROR(at_least("max_num_seqs", options.max_num_seqs, 1));
-  RETURN_IF_ERROR(at_least("max_num_batched_tokens", options.max_num_batched_tokens,
-                           options.max_num_seqs + options.kv_window.sink_tokens));
-  RETURN_IF_ERROR(at_least("max_waiting_requests", options.max_waiting_requests, 1));
-  RETURN_IF_ERROR(at_least("max_waiting_tokens", options.max_waiting_tokens, options.max_model_len));
-  if (!(options.max_pinned_share >= 0 && options.max_pinned_share <= 1)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("max_pinned_share must be in [0, 1], got ", options.max_pinned_share));
-  }
-  const int64_t pool = int64_t{options.blocks.num_blocks} * options.blocks.block_size;
-  if (pool > std::numeric_limits<int32_t>::max()) {
-    return absl::InvalidArgumentError(absl::StrCat("num_blocks x block_size must be below 2^31 tokens, got ", pool));
-  }
-  RETURN_IF_ERROR(Validate(options.kv_window, options.blocks.block_size));
-  if (options.kv_window.bounded()) {
-    RETURN_IF_ERROR(at_least("num_blocks x block_size", pool, options.kv_window.capacity()));
-    if (options.recompute_always) return absl::InvalidArgumentError("recompute_always needs every token to be kept");
-  }
-  for (TokenId token : options.eos_token_ids) {
-    if (token < 0 || token >= options.vocab_size) {
-      return absl::InvalidArgumentError(absl::StrCat("eos_token_ids: ", token, " is not in the vocabulary"));
-    }
-  }
-  return absl::OkStatus();
 }
 
 int Engine::MaxSequenceLength(const TenantShare& tenant) const {
@@ -152,7 +117,7 @@ bool Engine::Cancel(RequestId id) {
   const auto it = requests_.find(id);
   if (it == requests_.end()) return false;
   EndRequest(*it->second, absl::CancelledError("the request was cancelled"));
-  retired_.clear();
+  pipeline_.Keep(retired_);
   return true;
 }
 
@@ -168,47 +133,71 @@ bool Engine::FinishSample(RequestId id, int index) {
   output.index = index;
   output.usage = UsageOf(request);
   FinishSequence(sequence, FinishReason::kStop, output);
-  retired_.clear();
+  pipeline_.Keep(retired_);
   return true;
 }
 
 StepOutput Engine::Step(absl::Time now) {
   SetLeaseClock(now);
   EndExpired(now);
-  absl::Status model_status;
-  StepTimings timings;
   const absl::Time begun = options_.clock();
   if (tiers_ != nullptr) tiers_->BeginStep(now);
-  const Schedule& schedule = scheduler_.Plan(now);
+  PlanSteps(now);
+  // Behind both plans: neither step writes to what is saved meanwhile.
   if (tiers_ != nullptr) tiers_->StartSaving();
-  awaits_tier_ = schedule.num_tokens == 0 && !requests_.empty() && tiers_ != nullptr && tiers_->IsFetching() &&
+  awaits_tier_ = pipeline_.empty() && !requests_.empty() && tiers_ != nullptr && tiers_->IsFetching() &&
                  !tiers_->HasWork();
-  if (schedule.num_tokens > 0) {
-    BuildBatch(schedule, blocks_, batch_);
-    const absl::Time planned = options_.clock();
-    runner_.Launch(batch_);
-    const auto results = runner_.Await();
-    const absl::Time computed = options_.clock();
-    if (tiers_ != nullptr) {
-      tiers_->FinishSaving(/*idle=*/false);
-      tiers_->NoteStep(schedule.num_tokens, computed - planned);
-    }
-    if (results.ok()) {
-      blocks_.FinishCopies();  // Before pages that they filled are released, and cached.
-      Commit(schedule, *results, computed);
-    } else {
-      model_status = results.status();
-      for (const ScheduledSequence& scheduled : schedule.sequences) {
-        EndRequest(*scheduled.sequence->request, model_status);
-      }
-    }
-    if (results.ok()) MeasureSpeed(schedule.num_tokens, Between(begun, computed));
-    timings = {Between(begun, planned), Between(planned, computed), Between(computed, options_.clock())};
+  StepOutput output;
+  if (!pipeline_.empty()) {
+    FinishStep(begun, output);
   } else if (tiers_ != nullptr) {
     tiers_->FinishSaving(/*idle=*/true);
   }
-  retired_.clear();
-  return {std::exchange(outputs_, {}), schedule.num_tokens, timings, std::move(model_status)};
+  pipeline_.Keep(retired_);
+  output.outputs = std::exchange(outputs_, {});
+  return output;
+}
+
+void Engine::PlanSteps(absl::Time now) {
+  if (pipeline_.empty()) {
+    const Schedule& schedule = scheduler_.Plan(now);
+    if (schedule.num_tokens == 0) return;
+    pipeline_.next_schedule() = schedule;
+    pipeline_.Add(blocks_);
+  }
+  if (pipeline_.has_room() && scheduler_.PlanAhead(pipeline_.schedule(), pipeline_.next_schedule())) {
+    pipeline_.Add(blocks_);
+  }
+}
+
+void Engine::FinishStep(absl::Time begun, StepOutput& output) {
+  const Schedule& schedule = pipeline_.schedule();
+  const bool was_ahead = pipeline_.was_ahead();
+  output.num_scheduled_tokens = schedule.num_tokens;
+  ++totals_.steps_total;
+  totals_.steps_ahead_total += was_ahead;
+  const absl::Time planned = options_.clock();
+  pipeline_.Launch();
+  const auto results = pipeline_.Await();
+  const absl::Time computed = options_.clock();
+  if (tiers_ != nullptr) tiers_->FinishSaving(/*idle=*/false);
+  if (!was_ahead) {  // Of another it is not known when the device began with it.
+    if (tiers_ != nullptr) tiers_->NoteStep(schedule.num_tokens, computed - planned);
+    if (results.ok()) MeasureSpeed(schedule.num_tokens, Between(begun, computed));
+  }
+  if (results.ok()) {
+    blocks_.FinishCopies();  // Before pages that they filled are released, and cached.
+    Commit(schedule, *results, computed);
+  } else {
+    for (const ScheduledSequence& scheduled : schedule.sequences) {
+      EndRequest(*scheduled.sequence->request, results.status());
+    }
+  }
+  output.timings = {Between(begun, planned), Between(planned, computed), Between(computed, options_.clock())};
+  output.model_status = results.status();
+  pipeline_.Remove();
+  // A step that goes on with one that failed has only sequences that ended with it.
+  for (; !results.ok() && !pipeline_.empty(); pipeline_.Remove()) (void)pipeline_.Await();
 }
 
 // The fastest, since a deadline is refused only where nothing could be quick enough; and forgotten in time, since a
@@ -226,7 +215,6 @@ void Engine::EndExpired(absl::Time now) {
 }
 
 void Engine::Commit(const Schedule& schedule, std::span<const SampledToken> results, absl::Time when) {
-  QUIRE_CHECK(results.size() == batch_.logit_rows.size());
   outputs_.reserve(outputs_.size() + results.size());
   for (const ScheduledSequence& scheduled : schedule.sequences) {
     const int num_rows = scheduled.num_scored + scheduled.num_sampled;
@@ -239,11 +227,13 @@ void Engine::CommitSequence(const ScheduledSequence& scheduled, std::span<const 
                             absl::Time when) {
   Sequence& sequence = *scheduled.sequence;
   RequestState& request = *sequence.request;
-  if (request.ended) return;  // Another of its samples failed just now.
+  // Another of its samples failed just now, or it ended before the step did, which was launched ahead.
+  if (request.ended || Scheduler::IsWasted(scheduled)) return;
   const auto failed =
       std::find_if(results.begin(), results.end(), [](const SampledToken& sampled) { return !sampled.status.ok(); });
   if (failed != results.end()) return EndRequest(request, failed->status);
   sequence.num_computed += scheduled.num_tokens;
+  scheduler_.ChargeComputed(sequence);
   blocks_.Commit(sequence.table, sequence.tokens, sequence.num_computed);
 
   for (const SampledToken& scored : results.first(scheduled.num_scored)) {
@@ -415,7 +405,7 @@ void Engine::CheckInvariants() const {
   QUIRE_CHECK(num_waiting == static_cast<size_t>(scheduler_.waiting().size()));
   QUIRE_CHECK(num_running == scheduler_.running().size());
   QUIRE_CHECK(num_deadlines == deadlines_.size());
-  QUIRE_CHECK(retired_.empty());
+  QUIRE_CHECK(retired_.empty() && pipeline_.size() <= 1);
   // Performed, or withdrawn with the sequences that they were for.
   QUIRE_CHECK(blocks_.pending_copies().empty());
   if (tiers_ != nullptr) {

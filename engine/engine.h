@@ -21,6 +21,7 @@
 #include "absl/time/time.h"
 #include "block_manager/block_manager.h"
 #include "engine/runner/model_runner.h"
+#include "engine/runner/step_pipeline.h"
 #include "engine/scheduler/scheduler.h"
 #include "engine/tiers/page_tiers.h"
 #include "engine/types/generate_request.h"
@@ -43,6 +44,9 @@ struct EngineOptions {
   // beside them. In [0, 1].
   double max_pinned_share = 0.5;
   bool recompute_always = false;  // --no-kv-cache: every token recomputes its whole sequence. For comparison only.
+  // Steps that may be under way at once, 1 or 2, as far as the runner can. With 2 the next step is launched while one
+  // runs where it only goes on with what that one does. Tokens do not depend on it.
+  int pipeline_depth = 2;
   // Asked within a step, for Timings and StepTimings only: everything that is decided depends on the `now` given to
   // Step.
   std::function<absl::Time()> clock = absl::Now;
@@ -57,6 +61,8 @@ struct EngineStats {
   uint64_t cached_tokens_total = 0;
   uint64_t completion_tokens_total = 0;
   uint64_t preemptions_total = 0;
+  uint64_t steps_total = 0;        // That computed something;
+  uint64_t steps_ahead_total = 0;  // of these, those that were launched while the one before them was under way.
   TierStats host_tier;
   TierStats disk_tier;
 };
@@ -97,13 +103,15 @@ class Engine {
   // comes from the next Step. False if it has ended already or has no token yet.
   bool FinishSample(RequestId id, int index);
 
-  // Schedules, runs and commits one step. Leases that are over end first. Requests whose deadline lies before `now` end with DEADLINE_EXCEEDED. If the
-  // model fails, the requests in the step end with its status and the others go on.
+  // Schedules, runs and commits one step. Leases that are over end first. Requests whose deadline lies before `now` end
+  // with DEADLINE_EXCEEDED. If the model fails, the requests in the step end with its status and the others go on.
+  // Behind it the next step may be under way when this returns, and then be the one that the next call commits. It is
+  // launched only while nobody waits who could start, so that whoever comes waits for one step more at most.
   StepOutput Step(absl::Time now);
 
   // Whether Step would do anything; false means: sleep until the next Submit, or until a tier wakes.
   bool HasWork() const {
-    return !requests_.empty() || !outputs_.empty() || (tiers_ != nullptr && tiers_->HasWork());
+    return !requests_.empty() || !outputs_.empty() || !pipeline_.empty() || (tiers_ != nullptr && tiers_->HasWork());
   }
   // Whether the last step found nothing to run because all that lives waits for a tier, which wakes when it has news.
   // Deadlines and patience pass meanwhile: step again before long.
@@ -150,6 +158,9 @@ class Engine {
   absl::Status CheckDeadline(const GenerateRequest& request, absl::Time now) const;
   void MeasureSpeed(int num_tokens, absl::Duration took);
   void EndExpired(absl::Time now);
+  void PlanSteps(absl::Time now);
+  // Waits for the oldest step under way and commits it, or ends its requests.
+  void FinishStep(absl::Time begun, StepOutput& output);
   void Commit(const Schedule& schedule, std::span<const SampledToken> results, absl::Time when);
   void CommitSequence(const ScheduledSequence& scheduled, std::span<const SampledToken> results, absl::Time when);
   void Fork(RequestState& request);
@@ -169,8 +180,8 @@ class Engine {
   absl::flat_hash_map<RequestId, std::unique_ptr<RequestState>> requests_;
   std::set<std::pair<absl::Time, RequestId>> deadlines_;  // Of the live requests that have one.
   std::vector<std::unique_ptr<RequestState>> retired_;    // Ended in this step, which may still point to them.
+  StepPipeline pipeline_;                                 // Behind what its steps may point to.
   absl::Time lease_clock_ = absl::InfinitePast();
-  Batch batch_;
   std::vector<SequenceOutput> outputs_;  // For the end of this step, or of the next one.
   uint64_t num_submitted_ = 0;
   bool awaits_tier_ = false;

@@ -1,5 +1,6 @@
-// Which requests the engine takes on.
+// Which options the engine can work with, and which requests it takes on.
 #include <algorithm>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "engine/engine.h"
@@ -22,6 +23,45 @@ absl::Status CheckEmbedding(const GenerateRequest& request, int max_length) {
 }
 
 }  // namespace
+
+absl::Status Engine::ValidateOptions(const EngineOptions& options) {
+  const auto at_least = [](const char* name, int64_t value, int64_t minimum) {
+    if (value >= minimum) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(name, " must be at least ", minimum, ", got ", value));
+  };
+  RETURN_IF_ERROR(at_least("vocab_size", options.vocab_size, 1));
+  RETURN_IF_ERROR(at_least("num_blocks", options.blocks.num_blocks, 1));
+  RETURN_IF_ERROR(at_least("block_size", options.blocks.block_size, 1));
+  RETURN_IF_ERROR(at_least("max_model_len", options.max_model_len, 2));
+  RETURN_IF_ERROR(at_least("max_num_seqs", options.max_num_seqs, 1));
+  RETURN_IF_ERROR(at_least("max_num_batched_tokens", options.max_num_batched_tokens,
+                           options.max_num_seqs + options.kv_window.sink_tokens));
+  RETURN_IF_ERROR(at_least("pipeline_depth", options.pipeline_depth, 1));
+  if (options.pipeline_depth > 2) {
+    return absl::InvalidArgumentError(absl::StrCat("pipeline_depth must be at most 2, got ", options.pipeline_depth));
+  }
+  RETURN_IF_ERROR(at_least("max_waiting_requests", options.max_waiting_requests, 1));
+  RETURN_IF_ERROR(at_least("max_waiting_tokens", options.max_waiting_tokens, options.max_model_len));
+  if (!(options.max_pinned_share >= 0 && options.max_pinned_share <= 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_pinned_share must be in [0, 1], got ", options.max_pinned_share));
+  }
+  const int64_t pool = int64_t{options.blocks.num_blocks} * options.blocks.block_size;
+  if (pool > std::numeric_limits<int32_t>::max()) {
+    return absl::InvalidArgumentError(absl::StrCat("num_blocks x block_size must be below 2^31 tokens, got ", pool));
+  }
+  RETURN_IF_ERROR(Validate(options.kv_window, options.blocks.block_size));
+  if (options.kv_window.bounded()) {
+    RETURN_IF_ERROR(at_least("num_blocks x block_size", pool, options.kv_window.capacity()));
+    if (options.recompute_always) return absl::InvalidArgumentError("recompute_always needs every token to be kept");
+  }
+  for (TokenId token : options.eos_token_ids) {
+    if (token < 0 || token >= options.vocab_size) {
+      return absl::InvalidArgumentError(absl::StrCat("eos_token_ids: ", token, " is not in the vocabulary"));
+    }
+  }
+  return absl::OkStatus();
+}
 
 absl::Status Engine::CheckRequest(const GenerateRequest& request, absl::Time now) const {
   const SamplingParams& sampling = request.sampling;

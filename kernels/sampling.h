@@ -38,6 +38,10 @@ struct SampleRow {
   std::span<const uint32_t> allowed = {};  // Bit t % 32 of word t / 32: token t is not forbidden. Empty: none is.
 };
 
+// Where an embedding asks for a token id: the token that was chosen for this row of the step before, which the host need
+// not know yet.
+constexpr int32_t ChosenForRow(int row) { return ~row; }
+
 struct SampledRow {
   int32_t token = 0;
   float logprob = 0;  // Of the token, under the log-softmax of the logits before any adjustment.

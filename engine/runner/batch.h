@@ -9,18 +9,21 @@
 #include "engine/sampling/sampling_params.h"
 #include "engine/sampling/token_constraint.h"
 #include "kernels/paged_kv.h"
+#include "kernels/sampling.h"
 
 namespace quire {
 
 // A row of the step of which something is wanted: its logits, to sample the next token or to score a known one (prompt
 // log-probabilities), or its hidden state.
-// Several may name the same row (the n samples of a prompt part ways there). Pointers and spans outlive the step.
+// Several may name the same row (the n samples of a prompt part ways there). Pointers outlive the step, and spans that
+// are needed after its launch as well.
 struct LogitRow {
   int32_t row = 0;                         // Into token_ids.
   const SamplingParams* params = nullptr;
   uint64_t seed = 0;                       // The sample's own: derived from params->seed and the sample's index.
   int position = 0;                        // Of the token to be chosen, in its sequence: keys the random draw.
-  std::span<const TokenId> tokens = {};    // The sequence so far, prompt and output: what penalties look at.
+  // The sequence so far, prompt and output: what penalties look at. Empty in a step that is launched ahead.
+  std::span<const TokenId> tokens = {};
   int num_prompt_tokens = 0;
   bool forbid_stop = false;                // Below min_tokens: end-of-sequence and stop tokens cannot be chosen.
   TokenConstraint* constraint = nullptr;   // Of the sample's output; null: none. Never with `score`.
@@ -32,7 +35,8 @@ struct LogitRow {
 
 struct Batch {
   std::vector<PageCopy> page_copies;       // Done before anything else.
-  std::vector<TokenId> token_ids;          // [T]
+  std::vector<TokenId> token_ids;          // [T] Or, in a step that is launched ahead, ChosenForRow(r) for what
+                                           // logit_rows[r] of the step before chooses.
   std::vector<int32_t> positions;          // [T] In the context, which has gaps where pages were dropped,
   std::vector<int32_t> rotary_positions;   // [T] and in the sequence.
   std::vector<int32_t> slot_mapping;       // [T]

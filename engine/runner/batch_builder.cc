@@ -36,8 +36,11 @@ void AppendTokens(const ScheduledSequence& scheduled, int block_size, Batch& bat
   if (const int num = scheduled.num_refreshed; num > 0) {
     AppendStretch({tokens.first(num), 0, num, gap}, sequence.table.blocks, block_size, batch);
   }
-  const int begin = sequence.PlaceOf(sequence.num_computed);
-  AppendStretch({tokens.subspan(sequence.num_computed, scheduled.num_tokens), begin, begin + scheduled.num_tokens, gap},
+  const TokenId to_be_chosen = ChosenForRow(scheduled.follows_row);
+  const int begin = sequence.PlaceOf(scheduled.first_position());
+  AppendStretch({scheduled.follows_row >= 0 ? std::span(&to_be_chosen, 1)
+                                            : tokens.subspan(sequence.num_computed, scheduled.num_tokens),
+                 begin, begin + scheduled.num_tokens, gap},
                 sequence.table.blocks, block_size, batch);
 }
 
@@ -45,13 +48,14 @@ void AppendTokens(const ScheduledSequence& scheduled, int block_size, Batch& bat
 void AppendLogitRows(const ScheduledSequence& scheduled, Batch& batch) {
   const Sequence& sequence = *scheduled.sequence;
   const RequestState& request = *sequence.request;
+  const bool is_known = scheduled.follows_row < 0;
   const int first_row = batch.num_tokens() - scheduled.num_tokens;
   const auto row_after = [&](int position) {
-    return LogitRow{.row = first_row + position - sequence.num_computed,
+    return LogitRow{.row = first_row + position - scheduled.first_position(),
                     .params = &request.sampling,
                     .seed = sequence.seed,
                     .position = position + 1,
-                    .tokens = std::span(sequence.tokens).first(position + 1),
+                    .tokens = std::span(sequence.tokens).first(is_known ? position + 1 : 0),
                     .num_prompt_tokens = request.num_prompt_tokens};
   };
   for (int i = 0; i < scheduled.num_scored; ++i) {
@@ -61,11 +65,11 @@ void AppendLogitRows(const ScheduledSequence& scheduled, Batch& batch) {
     batch.logit_rows.push_back(row);
   }
   for (int i = 0; i < scheduled.num_sampled; ++i) {
-    LogitRow row = row_after(static_cast<int>(sequence.tokens.size()) - 1);
+    LogitRow row = row_after(scheduled.first_position() + scheduled.num_tokens - 1);
     if (!request.forked()) row.seed = SampleSeed(request.sampling.seed, i);
     row.embed = request.embed;
     row.constraint = sequence.constraint.get();
-    row.forbid_stop = sequence.num_output_tokens() < request.sampling.min_tokens;
+    row.forbid_stop = row.position - request.num_prompt_tokens < request.sampling.min_tokens;
     batch.logit_rows.push_back(row);
   }
 }

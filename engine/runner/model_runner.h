@@ -27,14 +27,20 @@ class ModelRunner {
  public:
   virtual ~ModelRunner() = default;
 
-  // Starts a step. The batch must stay alive and unchanged until Await returns. At most one step is in flight.
+  // How many steps may be under way, launched and not awaited: 1, or 2 where a step may be launched ahead of the tokens
+  // of the one before it. Steps run one after another in any case.
+  virtual int max_steps_under_way() const { return 1; }
+  // Starts a step. The batch must stay alive and unchanged until its Await returns. One that is launched ahead may name
+  // tokens that the step before it chooses. Then all rows of both are sampled, each for a sequence of its own, without
+  // penalties, constraints and alternatives, and the second copies no pages.
   virtual void Launch(const Batch& batch) = 0;
-  // Waits for it; one SampledToken for each of batch.logit_rows, valid until the next Launch. An error means that nothing the
-  // step wrote may be relied upon.
+  // Waits for the oldest step under way; one SampledToken for each of its batch.logit_rows, valid until the next Launch.
+  // An error means that nothing the step wrote may be relied upon, nor what a step launched ahead of it writes.
   virtual absl::StatusOr<std::span<const SampledToken>> Await() = 0;
 
   // Pages between the pool and the host's memory, beside steps: see Ops, whose calls these are. A transfer out may be
-  // started before a step's Launch and be awaited behind its Await, if the step does not write to its pages.
+  // started before a step's Launch and be awaited behind its Await, if the step does not write to its pages. One in
+  // begins when all steps that have been launched are done.
   virtual absl::StatusOr<std::unique_ptr<HostPages>> AllocateHostPages(int /*num_pages*/) {
     return absl::UnimplementedError("this model keeps no pages beside the pool");
   }

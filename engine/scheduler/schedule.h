@@ -16,6 +16,14 @@ struct ScheduledSequence {
   int num_scored = 0;
   // Tokens sampled from the last row: none while more is to be computed; the first time one for each sample.
   int num_sampled = 0;
+  // In a step that was planned ahead: the row of the step before it whose choice is the token to be computed, the first
+  // that the sequence does not know yet. -1: the tokens are known.
+  int follows_row = -1;
+
+  // Of the first token that is computed.
+  int first_position() const {
+    return follows_row < 0 ? sequence->num_computed : static_cast<int>(sequence->tokens.size());
+  }
 };
 
 struct Schedule {

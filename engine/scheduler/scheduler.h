@@ -60,9 +60,21 @@ class Scheduler {
   // Ends a waiting or running sequence and gives its pages back.
   void Finish(Sequence& sequence);
 
-  // Plans a step; valid until the next call. The plan holds something whenever anything runs, or waits for something
-  // else than a fetch from a tier.
+  // Plans a step while no other is under way; valid until the next call. The plan holds something whenever anything runs,
+  // or waits for something else than a fetch from a tier.
   const Schedule& Plan(absl::Time now);
+
+  // Plans the step behind `under_way`, the last one that was planned, while its tokens are not known: each of its
+  // sequences goes on by the token that will be chosen for it. False, and nothing is to be launched, unless all that runs
+  // is in it, nobody who waits could start, and no page has to be taken from anybody that runs. A sequence that is going
+  // to end by its length has no part in the new step; one that ends by a token has, in vain: see IsWasted.
+  // Until `under_way` is committed nothing else may be planned. `ahead` is not `under_way`.
+  bool PlanAhead(const Schedule& under_way, Schedule& ahead);
+  // Whether the sequence ended after the step was planned: what the step computes for it is nobody's. Its pages were
+  // given back, and whoever has them now writes to them in a later step, which the device runs later.
+  static bool IsWasted(const ScheduledSequence& scheduled);
+  // Counts what a step planned ahead has computed, for which nobody pays before it is committed.
+  void ChargeComputed(Sequence& sequence);
 
   const FairQueue& waiting() const { return waiting_; }
   // In the order of ServedBefore.
@@ -100,6 +112,9 @@ class Scheduler {
   bool AwaitsFetch(Sequence& sequence, absl::Time now);
   void CountCached(Sequence& sequence);
   bool CanMakeRoomFor(const Sequence& sequence) const;
+  bool SomebodyMayStart() const;
+  bool MayStart(const Sequence& sequence) const;
+  bool GrowAhead(Sequence& sequence);
   // Whether `more` pages would take the sequence's tenant beyond its share.
   bool ExceedsShare(const Sequence& sequence, int more) const;
   bool MayTakeFrom(const Sequence& taker, const Sequence& victim, bool to_grow) const;

@@ -26,6 +26,13 @@ inline EngineOptions SmallEngine() {
   return options;
 }
 
+// For tests that count steps: whoever comes is in the next.
+inline EngineOptions OneStepAtATime() {
+  EngineOptions options = SmallEngine();
+  options.pipeline_depth = 1;
+  return options;
+}
+
 // A prompt of `length` tokens that begins differently for each `seed`.
 inline std::vector<TokenId> Prompt(int length, int seed = 0) {
   std::vector<TokenId> prompt;

@@ -32,7 +32,7 @@ TEST(Engine, GivesBatchedRequestsTheStreamsOfLoneOnes) {
 }
 
 TEST(Engine, DecodesWhileALongPromptIsComputed) {
-  EngineHarness harness;
+  EngineHarness harness(OneStepAtATime());
   harness.Submit(Request(1, Prompt(4, 1), 40));
   harness.Step();
   harness.Submit(Request(2, Prompt(120, 2), 1));
@@ -136,7 +136,7 @@ TEST(Engine, ServesPrioritiesInOrder) {
 }
 
 TEST(Engine, PreemptsForAHigherPriorityOnly) {
-  EngineOptions options = SmallEngine();
+  EngineOptions options = OneStepAtATime();
   options.max_num_seqs = 2;
   EngineHarness harness(options);
   harness.Submit(Request(1, Prompt(5, 1), 20));
@@ -211,7 +211,7 @@ TEST(Engine, EndsRequestsWhoseDeadlinePassed) {
 }
 
 TEST(Engine, OutlivesAFailedStep) {
-  EngineHarness harness;
+  EngineHarness harness(OneStepAtATime());
   harness.Submit(Request(1, Prompt(10, 1), 20));
   harness.Submit(Request(2, Prompt(10, 2), 20));
   harness.Step();

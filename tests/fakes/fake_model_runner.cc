@@ -163,25 +163,63 @@ FakeModelRunner::FakeModelRunner(const FakeModel& model, int num_blocks, int blo
       slots_(static_cast<size_t>(num_blocks) * block_size),
       tenants_(num_blocks, kUnknownTenant) {}
 
-absl::StatusOr<std::span<const SampledToken>> FakeModelRunner::Await() {
+void FakeModelRunner::Launch(const Batch& batch) {
+  Expect(static_cast<int>(steps_.size()) < max_steps_under_way(), "too many steps are under way");
   ++num_steps_;
+  Step& step = steps_.emplace_back();
+  step.batch = &batch;
+  if (runs_at_launch_) Run(step);
+}
+
+absl::StatusOr<std::span<const SampledToken>> FakeModelRunner::Await() {
+  Step& step = steps_.front();
+  const bool goes_on = std::ranges::any_of(step.batch->token_ids, [](TokenId token) { return token < 0; });
+  if (!goes_on) status_ = absl::OkStatus();
+  status_.Update(std::exchange(next_failure_, absl::OkStatus()));
+  if (status_.ok()) {
+    Run(step);
+  } else {
+    Spoil(*step.batch);
+  }
+  awaited_ = std::move(step.results);
+  steps_.pop_front();
+  if (!violation_.empty()) return absl::InternalError(violation_);
+  if (!status_.ok()) return status_;
+  return std::span<const SampledToken>(awaited_);
+}
+
+void FakeModelRunner::Run(Step& step) {
+  if (std::exchange(step.has_run, true)) return;
+  batch_ = step.batch;
   results_.clear();
   next_row_ = 0;
+  ResolveTokens();
   CheckShape();
   CheckOwnership();
-  if (!violation_.empty()) return absl::InternalError(violation_);
-  if (!next_failure_.ok()) {
-    for (const PageCopy& copy : batch_->page_copies) {
-      std::fill_n(slots_.begin() + copy.destination * block_size_, block_size_, Slot{-1, kGarbage});
-    }
-    WriteGarbage(0, batch_->token_ids.size());
-    return std::exchange(next_failure_, absl::OkStatus());
-  }
+  if (!violation_.empty()) return;
   CopyPages();
   for (size_t i = 0; i < batch_->context_lens.size(); ++i) RunSequence(static_cast<int>(i));
   Expect(next_row_ == batch_->logit_rows.size(), "a logit row names no row of the step, or comes out of order");
-  if (!violation_.empty()) return absl::InternalError(violation_);
-  return std::span<const SampledToken>(results_);
+  chosen_.clear();
+  for (const SampledToken& sampled : results_) chosen_.push_back(sampled.token);
+  step.results = std::move(results_);
+}
+
+void FakeModelRunner::Spoil(const Batch& batch) {
+  for (const PageCopy& copy : batch.page_copies) {
+    std::fill_n(slots_.begin() + copy.destination * block_size_, block_size_, Slot{-1, kGarbage});
+  }
+  WriteGarbage(batch, 0, batch.token_ids.size());
+}
+
+void FakeModelRunner::ResolveTokens() {
+  token_ids_ = batch_->token_ids;
+  for (TokenId& token : token_ids_) {
+    if (token >= 0) continue;
+    const auto row = static_cast<size_t>(~token);
+    Expect(row < chosen_.size(), "a token is that of a row that the step before did not have");
+    token = row < chosen_.size() ? chosen_[row] : 0;
+  }
 }
 
 absl::StatusOr<std::unique_ptr<HostPages>> FakeModelRunner::AllocateHostPages(int num_pages) {
@@ -202,6 +240,7 @@ absl::StatusOr<uint64_t> FakeModelRunner::StartToHost(std::span<const PageTransf
 }
 
 absl::StatusOr<uint64_t> FakeModelRunner::StartFromHost(std::span<const PageTransfer> pages, const HostPages& host) {
+  for (Step& step : steps_) Run(step);
   ++num_transfers_;
   for (const PageTransfer& page : pages) {
     transfers_.push_back({page, host.page(page.host_page).data(), false, num_transfers_});
@@ -302,8 +341,11 @@ void FakeModelRunner::CopyPages() {
   }
 }
 
-void FakeModelRunner::WriteGarbage(size_t first_token, size_t last_token) {
-  for (size_t i = first_token; i < last_token; ++i) slots_[batch_->slot_mapping[i]] = {-1, kGarbage};
+void FakeModelRunner::WriteGarbage(const Batch& batch, size_t first_token, size_t last_token) {
+  for (size_t i = first_token; i < last_token; ++i) {
+    Slot& slot = slots_[batch.slot_mapping[i]];
+    slot = {-1, kGarbage, slot.rotary_position};  // What goes on with it is read by nobody, but goes on.
+  }
 }
 
 void FakeModelRunner::RunSequence(int sequence) {
@@ -320,8 +362,7 @@ void FakeModelRunner::RunSequence(int sequence) {
     Slot& slot = slots_[page * block_size_ + position % block_size_];
     const int token = first + position - batch.positions[first];
     if (token >= first) {
-      slot = {batch.token_ids[token], FakeModel::Extend(previous, batch.token_ids[token]),
-              batch.rotary_positions[token]};
+      slot = {token_ids_[token], FakeModel::Extend(previous, token_ids_[token]), batch.rotary_positions[token]};
       if (position % block_size_ == 0) tenants_[page] = kUnknownTenant;
     }
     Expect(slot.rotary_position == position + gap, "a token was rotated for another position");
@@ -331,21 +372,23 @@ void FakeModelRunner::RunSequence(int sequence) {
     for (; next_row_ < batch.logit_rows.size() && batch.logit_rows[next_row_].row == token; ++next_row_) {
       const LogitRow& row = batch.logit_rows[next_row_];
       Answer(row, attended, read_back);
+      if (!violation_.empty()) return;
       CheckTenant(row, pages.first(position / block_size_ + 1));
       poisoned |= !results_.back().status.ok();
     }
   }
-  if (poisoned) WriteGarbage(first, last);
+  if (poisoned) WriteGarbage(batch, first, last);
 }
 
 void FakeModelRunner::Answer(const LogitRow& row, uint64_t attended, std::span<const TokenId> read_back) {
-  const auto num_dropped = std::ssize(row.tokens) - std::ssize(read_back);
-  Expect(row.position == std::ssize(row.tokens) && num_dropped >= 0, "a logit row has the wrong position");
-  if (num_dropped < 0) return;
+  const bool ahead = row.tokens.empty();
+  const auto num_dropped = row.position - std::ssize(read_back);
+  Expect((ahead || row.position == std::ssize(row.tokens)) && num_dropped >= 0, "a logit row has the wrong position");
+  if (!violation_.empty()) return;
   const size_t num_kept = num_dropped == 0 ? 0 : model_.window().sink_tokens;
   Expect(num_dropped == 0 || num_dropped == model_.window().NumDropped(row.position - 1), "the wrong pages were dropped");
-  Expect(std::ranges::equal(row.tokens.first(num_kept), read_back.first(num_kept)) &&
-             std::ranges::equal(row.tokens.subspan(num_kept + num_dropped), read_back.subspan(num_kept)),
+  Expect(ahead || (std::ranges::equal(row.tokens.first(num_kept), read_back.first(num_kept)) &&
+                   std::ranges::equal(row.tokens.subspan(num_kept + num_dropped), read_back.subspan(num_kept))),
          "the pages of a sequence do not hold its tokens");
   SampledToken& sampled = results_.emplace_back();
   if (poisoned_ && poisoned_(row)) sampled.status = absl::InternalError("planned");

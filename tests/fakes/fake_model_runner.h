@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <span>
 #include <string>
@@ -59,8 +60,11 @@ class FakeModelRunner : public ModelRunner {
  public:
   FakeModelRunner(const FakeModel& model, int num_blocks, int block_size);
 
-  void Launch(const Batch& batch) override { batch_ = &batch; }
+  int max_steps_under_way() const override { return 2; }
+  void Launch(const Batch& batch) override;
   absl::StatusOr<std::span<const SampledToken>> Await() override;
+  // Steps run as late as may be, when they are awaited; or, with this, as early.
+  void RunAtLaunch() { runs_at_launch_ = true; }
 
   // Transfers are done as late as may be: those out when they are awaited, and those in when they are said to be done.
   absl::StatusOr<std::unique_ptr<HostPages>> AllocateHostPages(int num_pages) override;
@@ -100,13 +104,23 @@ class FakeModelRunner : public ModelRunner {
     uint64_t number = 0;
   };
 
+  // Launched and not awaited.
+  struct Step {
+    const Batch* batch = nullptr;
+    bool has_run = false;
+    std::vector<SampledToken> results;
+  };
+
   void Expect(bool condition, const char* what);
+  void Run(Step& step);
+  void Spoil(const Batch& batch);
+  void ResolveTokens();
   void Perform(const Transfer& transfer);
   void CheckShape();
   void CheckOwnership();
   bool IsRefreshed(size_t sequence) const;
   void CopyPages();
-  void WriteGarbage(size_t first_token, size_t last_token);
+  void WriteGarbage(const Batch& batch, size_t first_token, size_t last_token);
   void RunSequence(int sequence);
   void Answer(const LogitRow& row, uint64_t attended, std::span<const TokenId> read_back);
   void CheckTenant(const LogitRow& row, std::span<const BlockId> pages);
@@ -115,7 +129,14 @@ class FakeModelRunner : public ModelRunner {
   const int block_size_;
   std::vector<Slot> slots_;
   std::vector<int> tenants_;  // Of each page's reader, as far as known.
+  std::deque<Step> steps_;  // The oldest first.
+  bool runs_at_launch_ = false;
+  std::vector<SampledToken> awaited_;  // Of the step awaited last.
+  absl::Status status_;                // What it ended with.
+  std::vector<TokenId> chosen_;        // Of the step that ran last, row by row.
+  // Of the step that runs.
   const Batch* batch_ = nullptr;
+  std::vector<TokenId> token_ids_;  // All known.
   size_t next_row_ = 0;
   std::vector<SampledToken> results_;
   std::vector<uint32_t> mask_;

@@ -105,6 +105,8 @@ SimConfig DrawConfig(SimRandom& random) {
   DrawTiers(random, config);
   config.percent_leased = Sometimes(random, 40, 60);
   config.percent_disturb_leases = Sometimes(random, 40, 60);
+  config.engine.pipeline_depth = random.Chance(70) ? 2 : 1;
+  config.runs_at_launch = random.Chance(50);
   return config;
 }
 
@@ -123,7 +125,8 @@ std::string ToString(const SimConfig& config) {
                       config.endless_flood ? " of which one floods, " : ", ", config.num_priorities,
                       " priorities, leases of ", config.percent_leased, " % of the requests and in ",
                       config.percent_disturb_leases, " % of the steps, ", config.host_pages, " pages on the host, ",
-                      config.disk_pages, " on disk", engine.recompute_always ? ", recomputing always" : "",
+                      config.disk_pages, " on disk, ", engine.pipeline_depth, " steps under way, run ",
+                      config.runs_at_launch ? "early" : "late", engine.recompute_always ? ", recomputing always" : "",
                       engine.kv_window.bounded()
                           ? absl::StrCat(", window of ", engine.kv_window.sink_tokens, " + ",
                                          engine.kv_window.recent_tokens, " by ", engine.kv_window.stride_tokens)

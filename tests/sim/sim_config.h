@@ -33,6 +33,7 @@ struct SimConfig {
   int percent_poisoned = 0;  // Requests one of whose rows is not finite.
   int percent_leased = 0;    // Requests that ask for a lease.
   int page_events_from = 0;  // The step at which somebody asks for page events.
+  bool runs_at_launch = false;  // See FakeModelRunner.
 
   // What goes wrong, percent of steps.
   int percent_cancel = 0;

@@ -89,6 +89,7 @@ void Simulation::StartEngine() {
   runner_->TellTenantsApart(TenantOf);
   runner_->PoisonRows([this](const LogitRow& row) { return IsPoisoned(row); });
   runner_->SlowTransfersDown(config_.transfer_period);
+  if (config_.runs_at_launch) runner_->RunAtLaunch();
   if (!tiers_) tiers_.emplace(config_, runner_->page_bytes(), random_);
   engine_.emplace(WithClock(config_.engine), *runner_, tiers_->Start(*runner_));
   leases_.emplace(config_, random_, workload_, *engine_);
@@ -112,6 +113,7 @@ void Simulation::Restart() {
 void Simulation::NoteTotals() {
   const EngineStats stats = engine_->stats();
   report_.num_preemptions += static_cast<int64_t>(stats.preemptions_total);
+  report_.num_steps_ahead += static_cast<int64_t>(stats.steps_ahead_total);
   report_.num_leases += leases_->num_taken();
   report_.num_leases_shortened += leases_->num_shortened();
   report_.num_fetched_pages += static_cast<int64_t>(stats.host_tier.pages_read + stats.disk_tier.pages_read);

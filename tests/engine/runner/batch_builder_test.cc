@@ -29,6 +29,23 @@ class BatchBuilderTest : public ::testing::Test {
   Batch batch_;
 };
 
+TEST_F(BatchBuilderTest, NamesTheRowWhoseTokenIsNotKnownYet) {
+  Sequence& a = Admit(1, 7);
+  a.num_computed = 6;
+  a.request->sampling.min_tokens = 2;
+  Schedule schedule;
+  schedule.sequences = {{.sequence = &a, .num_tokens = 1, .num_sampled = 1, .follows_row = 5}};
+  BuildBatch(schedule, blocks_, batch_);
+  EXPECT_THAT(batch_.token_ids, ElementsAre(ChosenForRow(5)));
+  EXPECT_THAT(batch_.positions, ElementsAre(7));
+  EXPECT_THAT(batch_.slot_mapping, ElementsAre(a.table.blocks[1] * 4 + 3));
+  EXPECT_THAT(batch_.context_lens, ElementsAre(8));
+  ASSERT_EQ(batch_.logit_rows.size(), 1u);
+  EXPECT_EQ(batch_.logit_rows[0].position, 8);
+  EXPECT_THAT(batch_.logit_rows[0].tokens, IsEmpty());
+  EXPECT_TRUE(batch_.logit_rows[0].forbid_stop) << "one token is on its way, and two are wanted";
+}
+
 TEST_F(BatchBuilderTest, LaysTokensOutSequenceBySequence) {
   Sequence& a = Admit(1, 10);
   Sequence& b = Admit(2, 3);
