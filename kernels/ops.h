@@ -159,11 +159,12 @@ class Ops {
   // over activations of num_rows rows. These are the batch's tokens and, behind them, up to max_rows, rows that mean
   // nothing: they may be computed with, and no other row's bits depend on them. Where the step has a recording, a
   // backend may repeat what it has recorded of an earlier step instead of calling `layers`. All is about this batch
-  // until Synchronize ends the step.
+  // until Synchronize or EndStep ends the step.
   virtual void RunStep(const StepArgs& step, absl::FunctionRef<void(int num_rows)> layers) {
     layers(step.batch.num_tokens());
   }
-  // output[t] = row ids[t] of table, dequantised. Ids are in range.
+  // output[t] = row ids[t] of table, dequantised. Ids are in range, or ChosenForRow(r) of a row of the step before, which
+  // EndStep ended: the r-th that it had Sample choose for, in all calls together. Where that step failed, so does this.
   virtual void Embed(const PackedMatrix& table, std::span<const int32_t> ids, MatrixView<float> output) = 0;
   virtual void MatMul(const MatMulArgs& args) = 0;
   virtual void RopeAppend(const RopeAppendArgs& args) = 0;
@@ -203,8 +204,17 @@ class Ops {
     return {};
   }
   // Waits for all calls before it. UNAVAILABLE when the device has failed since the last time: nothing that was
-  // computed in between may be relied upon.
+  // computed in between may be relied upon. REQUIRES: AwaitStep has been called for each step that EndStep ended.
   virtual absl::Status Synchronize() = 0;
+
+  // Instead of Synchronize, so that a step can be put on its way while the one before it is at work. EndStep ends the
+  // calls of a step none of whose results come by ToHost; AwaitStep waits for the oldest that was ended and not awaited,
+  // with Synchronize's errors, those of its own calls only. What Sample returned may then be read until the next but one
+  // EndStep. REQUIRES: at most kMostQueuedSteps are ended and not awaited, one where the backend cannot queue them.
+  static constexpr int kMostQueuedSteps = 2;
+  virtual bool can_queue_steps() const { return false; }
+  virtual void EndStep() {}
+  virtual absl::Status AwaitStep() { return Synchronize(); }
 
   // Calls fn(index, worker) for every index in [0, count) and returns when all are done: work of the host's, such as
   // sampling, for the threads that the backend has anyway. Calls of one worker, in [0, num_host_workers()), come one

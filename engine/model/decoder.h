@@ -27,7 +27,7 @@ class Decoder {
 
   // Runs all layers over the batch's tokens, appending their K and V to the cache. Of the batch it takes the tokens and
   // where they lie; page copies and logit rows are the caller's. REQUIRES: 1 <= batch.num_tokens() <= max_tokens; the
-  // Ops's last step has been ended by Synchronize.
+  // Ops's last step has been ended.
   void Forward(const Batch& batch);
 
   // Hidden states of these tokens of the last Forward, before the final norm: [rows, hidden_size], in memory that kernels

@@ -37,35 +37,48 @@ LocalModelRunner::LocalModelRunner(std::unique_ptr<Decoder> decoder, std::vector
       kv_cache_(kv_cache) {}
 
 void LocalModelRunner::Launch(const Batch& batch) {
-  QUIRE_CHECK(batch_ == nullptr);
-  batch_ = &batch;
+  QUIRE_CHECK(num_under_way_ < max_steps_under_way() && (num_under_way_ == 0 || steps_[oldest_].has_ended));
+  Step& step = steps_[(oldest_ + num_under_way_++) % Ops::kMostQueuedSteps];
+  step.batch = &batch;
   if (!batch.page_copies.empty()) ops_.CopyPages(kv_cache_, batch.page_copies);
   if (batch.num_tokens() > 0) decoder_->Forward(batch);
   const std::vector<LogitRow>& logit_rows = batch.logit_rows;
   order_.clear();
   to_embed_.clear();
   for (size_t i = 0; i < logit_rows.size(); ++i) (logit_rows[i].embed ? to_embed_ : order_).push_back(i);
+  // Rows that a step launched ahead may name are in order already, so that they are chosen as they are numbered.
   std::sort(order_.begin(), order_.end(),
             [&](size_t a, size_t b) { return std::pair(logit_rows[a].row, a) < std::pair(logit_rows[b].row, b); });
   if (sampled_.size() < logit_rows.size()) sampled_.resize(logit_rows.size());
   masks_.Fill(logit_rows, ops_);  // While a device may be computing.
   num_launched_ = 0;
-  LaunchSlices();
+  LaunchSlices(step);
+  step.has_ended = to_embed_.empty() && by_host_.empty() && num_launched_ == order_.size();
+  if (step.has_ended) ops_.EndStep();
 }
 
 absl::StatusOr<std::span<const SampledToken>> LocalModelRunner::Await() {
-  QUIRE_CHECK(batch_ != nullptr);
-  absl::Status status = ops_.Synchronize();
-  while (status.ok()) {
-    CollectSlices();
-    if (num_launched_ == order_.size()) break;
-    LaunchSlices();
-    status = ops_.Synchronize();
+  QUIRE_CHECK(num_under_way_ > 0);
+  Step& step = steps_[oldest_];
+  oldest_ = (oldest_ + 1) % Ops::kMostQueuedSteps;
+  --num_under_way_;
+  if (step.has_ended) {
+    RETURN_IF_ERROR(ops_.AwaitStep());
+    CollectSlices(step);
+  } else {
+    RETURN_IF_ERROR(FinishWithHost(step));
   }
-  if (status.ok()) status = EmbedRows(batch_->logit_rows);
-  const size_t num_rows = std::exchange(batch_, nullptr)->logit_rows.size();
-  RETURN_IF_ERROR(status);
-  return std::span<const SampledToken>(sampled_).first(num_rows);
+  return std::span<const SampledToken>(sampled_).first(step.batch->logit_rows.size());
+}
+
+absl::Status LocalModelRunner::FinishWithHost(Step& step) {
+  for (;;) {
+    RETURN_IF_ERROR(ops_.Synchronize());
+    CollectSlices(step);
+    if (num_launched_ == order_.size()) break;
+    LaunchSlices(step);
+  }
+  return EmbedRows(step.batch->logit_rows);
 }
 
 absl::Status LocalModelRunner::EmbedRows(const std::vector<LogitRow>& logit_rows) {
@@ -89,13 +102,14 @@ bool LocalModelRunner::IsForDevice(const LogitRow& row) const {
   return ops_.can_sample() && row.score < 0 && row.params->logprobs <= 0;
 }
 
-void LocalModelRunner::LaunchSlices() {
-  const std::vector<LogitRow>& logit_rows = batch_->logit_rows;
-  by_device_.clear();
-  slices_.clear();
+void LocalModelRunner::LaunchSlices(Step& step) {
+  const std::vector<LogitRow>& logit_rows = step.batch->logit_rows;
+  std::vector<Choice>& by_device = step.by_device;
+  by_device.clear();
+  step.slices.clear();
   by_host_.clear();
   while (num_launched_ < order_.size() && by_host_.empty()) {
-    const size_t first = by_device_.size();
+    const size_t first = by_device.size();
     rows_.clear();
     for (; num_launched_ < order_.size(); ++num_launched_) {
       const size_t index = order_[num_launched_];
@@ -108,13 +122,13 @@ void LocalModelRunner::LaunchSlices() {
         if (rows_.size() == Decoder::kMaxLogitRows) break;
         rows_.push_back(row.row);
       }
-      (IsForDevice(row) ? by_device_ : by_host_).push_back({index, static_cast<int>(rows_.size()) - 1});
+      (IsForDevice(row) ? by_device : by_host_).push_back({index, static_cast<int>(rows_.size()) - 1});
     }
     if (rows_.empty()) continue;  // Their constraints failed.
     const MatrixView<const float> logits = decoder_->Logits(rows_);
-    if (const size_t count = by_device_.size() - first; count > 0) {
-      slices_.push_back({first, ops_.Sample(logits, static_cast<int>(count), [&](int i) {
-                           const Choice& choice = by_device_[first + i];
+    if (const size_t count = by_device.size() - first; count > 0) {
+      step.slices.push_back({first, ops_.Sample(logits, static_cast<int>(count), [&](int i) {
+                           const Choice& choice = by_device[first + i];
                            return row_builder_.Build(masks_.Constrained(choice.index), choice.slot);
                          })});
     }
@@ -122,16 +136,17 @@ void LocalModelRunner::LaunchSlices() {
   }
 }
 
-void LocalModelRunner::CollectSlices() {
-  for (const DeviceSlice& slice : slices_) {
+void LocalModelRunner::CollectSlices(const Step& step) {
+  for (const DeviceSlice& slice : step.slices) {
     for (size_t i = 0; i < slice.chosen.size(); ++i) {
-      SampledToken& sampled = sampled_[by_device_[slice.first + i].index];
+      SampledToken& sampled = sampled_[step.by_device[slice.first + i].index];
       sampled.status = slice.chosen[i].ok ? absl::OkStatus() : LogitsNotFinite();
       sampled.token = slice.chosen[i].token;
       sampled.logprob = slice.chosen[i].logprob;
       sampled.top.clear();
     }
   }
+  if (step.has_ended) return;
   ops_.ForEach(static_cast<int64_t>(by_host_.size()), [&](int64_t i, int worker) {
     const Choice& choice = by_host_[i];
     const std::span<const float> row_logits(host_logits_.Row(choice.slot), host_logits_.cols);

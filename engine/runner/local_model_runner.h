@@ -24,6 +24,7 @@ class LocalModelRunner : public ModelRunner {
   static absl::StatusOr<std::unique_ptr<LocalModelRunner>> Make(const LoadedModel& model, Ops& ops, KvCache& kv_cache,
                                                                 int max_num_batched_tokens);
 
+  int max_steps_under_way() const override { return ops_.can_queue_steps() ? Ops::kMostQueuedSteps : 1; }
   void Launch(const Batch& batch) override;
   absl::StatusOr<std::span<const SampledToken>> Await() override;
 
@@ -42,12 +43,31 @@ class LocalModelRunner : public ModelRunner {
   LocalModelRunner(std::unique_ptr<Decoder> decoder, std::vector<Sampler> samplers, SampleRowBuilder row_builder,
                    ConstraintMasks masks, RowEmbedder embedder, Ops& ops, KvCache& kv_cache);
 
+  // Launched and not collected.
+  struct Choice {
+    size_t index;  // Into the batch's logit_rows.
+    int slot;      // Of its token among the slice's.
+  };
+  struct DeviceSlice {
+    size_t first;  // In by_device.
+    std::span<const SampledRow> chosen;
+  };
+  // A step under way.
+  struct Step {
+    const Batch* batch = nullptr;
+    bool has_ended = false;  // All of it has been put on the device's way, and the host has no part in it.
+    std::vector<Choice> by_device;
+    std::vector<DeviceSlice> slices;
+  };
+
   // Puts the logits of the next of order_ on the device's way, and its choices, one call of Decoder::Logits after the
   // other; up to the end, or to the first call some of whose rows are the host's, since their logits are read before
   // they are overwritten.
-  void LaunchSlices();
+  void LaunchSlices(Step& step);
   // What has been launched is there: takes the device's choices and makes the host's.
-  void CollectSlices();
+  void CollectSlices(const Step& step);
+  // The step in which the host has a part, to its end.
+  absl::Status FinishWithHost(Step& step);
   // Answers logit_rows[to_embed_[...]].
   absl::Status EmbedRows(const std::vector<LogitRow>& logit_rows);
   // A matter of the row alone, so that neighbours do not change who rounds its sums.
@@ -56,28 +76,21 @@ class LocalModelRunner : public ModelRunner {
   const std::unique_ptr<Decoder> decoder_;
   std::vector<Sampler> samplers_;  // One for each of the host workers of ops_.
   SampleRowBuilder row_builder_;
-  ConstraintMasks masks_;  // Of the step in flight.
+  ConstraintMasks masks_;  // Of the step launched last, as all below.
   const RowEmbedder embedder_;
   Ops& ops_;
   KvCache& kv_cache_;
 
-  const Batch* batch_ = nullptr;   // The step in flight.
-  std::vector<size_t> to_embed_;   // Of batch_->logit_rows, those whose hidden state is wanted.
+  Step steps_[Ops::kMostQueuedSteps];
+  int oldest_ = 0;
+  int num_under_way_ = 0;
+
+  // Of a step that has not ended there is no other behind it.
+  std::vector<size_t> to_embed_;   // Of its logit_rows, those whose hidden state is wanted.
   std::vector<size_t> order_;      // Of the others, those of one token side by side.
   size_t num_launched_ = 0;        // Of order_.
 
-  // Launched and not collected.
-  struct Choice {
-    size_t index;  // Into batch_->logit_rows.
-    int slot;      // Of its token among the slice's.
-  };
-  struct DeviceSlice {
-    size_t first;  // In by_device_.
-    std::span<const SampledRow> chosen;
-  };
-  std::vector<int32_t> rows_;  // Tokens of a slice.
-  std::vector<Choice> by_device_;
-  std::vector<DeviceSlice> slices_;
+  std::vector<int32_t> rows_;            // Tokens of a slice.
   std::vector<Choice> by_host_;          // Of the last slice,
   MatrixView<const float> host_logits_;  // which has these.
 

@@ -19,6 +19,7 @@ namespace quire {
 namespace {
 
 constexpr int kLeastComputeCapability = 8;
+constexpr char kWaiting[] = "wait for the GPU";
 
 class CudaBuffer : public Buffer {
  public:
@@ -49,6 +50,10 @@ absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Create(CudaOptions options) {
   absl::StatusOr<std::unique_ptr<PageTransfers>> transfers = PageTransfers::Create(stream);
   if (!transfers.ok()) return transfers.status();
   ops->transfers_ = *std::move(transfers);
+  for (Exchange& exchange : ops->exchanges_) {
+    error = cudaEventCreateWithFlags(&exchange.done, cudaEventDisableTiming);
+    if (error != cudaSuccess) return ToStatus(error, "make an event");
+  }
   ops->num_multiprocessors_ = properties.multiProcessorCount;
   ops->description_ = absl::StrCat("cuda, ", properties.name, ", ", properties.multiProcessorCount, " multiprocessors");
   return ops;
@@ -60,10 +65,13 @@ CudaOps::CudaOps(CudaOptions options, CudaStream stream)
       pool_(DefaultWorkerCount()),
       work_loop_(pool_),
       staging_(stream),
-      arena_(stream) {}
+      exchanges_{Exchange(stream), Exchange(stream)} {}
 
 CudaOps::~CudaOps() {
   cudaStreamSynchronize(stream_);
+  for (const Exchange& exchange : exchanges_) {
+    if (exchange.done != nullptr) cudaEventDestroy(exchange.done);
+  }
   cudaStreamDestroy(stream_);
 }
 
@@ -78,7 +86,7 @@ template <typename T>
 const T* CudaOps::ToDevice(std::span<const T> values) {
   QUIRE_CHECK(!is_recording_);
   if (!status_.ok()) return nullptr;
-  absl::StatusOr<const T*> copy = arena_.Copy(values);
+  absl::StatusOr<const T*> copy = exchange().arena.Copy(values);
   return Note(copy.status()) ? *copy : nullptr;
 }
 
@@ -149,9 +157,14 @@ absl::StatusOr<std::unique_ptr<Buffer>> CudaOps::Upload(std::span<const float> v
 void CudaOps::Embed(const PackedMatrix& table, std::span<const int32_t> ids, MatrixView<float> output) {
   const auto& rows = static_cast<const CudaPackedMatrix&>(table);
   QUIRE_CHECK(output.rows == static_cast<int64_t>(ids.size()) && output.cols == rows.cols());
+  if (std::ranges::any_of(ids, [](int32_t id) { return id < 0; })) {
+    const Exchange& before = exchanges_[1 - current_];
+    for (const int32_t id : ids) QUIRE_CHECK(id >= 0 || ~id < before.num_chosen);
+    Note(before.status);  // Where it failed, nothing was chosen.
+  }
   const int32_t* device_ids = ToDevice(ids);
   if (!status_.ok()) return;
-  quire::Embed(rows, device_ids, output, stream_);
+  quire::Embed(rows, device_ids, reinterpret_cast<const int32_t*>(chosen_.data()), output, stream_);
   NoteLaunches("embed tokens");
 }
 
@@ -216,24 +229,25 @@ std::span<const SampledRow> CudaOps::Sample(MatrixView<const float> logits, int 
   const std::byte* plan = ToDevice(sample_plan_.bytes());
 
   const auto round_up = [](size_t bytes) { return (bytes + 255) / 256 * 256; };
-  const size_t token_bytes = round_up(num_rows * sizeof(int32_t));
   const size_t sampled_bytes = round_up(num_rows * sizeof(SampledRow));
   const size_t scratch_bytes = CudaSampleScratchBytes(num_rows, vocab_size);
-  if (num_sample_calls_ == host_sampled_.size()) host_sampled_.emplace_back();
-  PinnedMemory& on_host = host_sampled_[num_sample_calls_++];
-  if (!Grow(token_bytes + sampled_bytes + scratch_bytes, "sampling", sample_memory_) ||
+  Exchange& step = exchange();
+  if (step.num_sample_calls == step.sampled.size()) step.sampled.emplace_back();
+  PinnedMemory& on_host = step.sampled[step.num_sample_calls++];
+  const int first = std::exchange(step.num_chosen, step.num_chosen + num_rows);
+  if (!Grow(sampled_bytes + scratch_bytes, "sampling", sample_memory_) || !GrowChosen(step.num_chosen) ||
       !Grow(sampled_bytes, "sampled tokens on the host", on_host)) {
     return {};
   }
   std::byte* const memory = sample_memory_.data();
-  auto* const sampled = reinterpret_cast<SampledRow*>(memory + token_bytes);
+  auto* const sampled = reinterpret_cast<SampledRow*>(memory);
   SampleOnCuda({.logits = logits.data,
                 .logits_stride = logits.stride,
                 .vocab_size = vocab_size,
                 .plan = plan,
                 .num_rows = num_rows,
-                .scratch = memory + token_bytes + sampled_bytes,
-                .tokens = reinterpret_cast<int32_t*>(memory),
+                .scratch = memory + sampled_bytes,
+                .tokens = reinterpret_cast<int32_t*>(chosen_.data()) + first,
                 .sampled = sampled},
                stream_);
   NoteLaunches("sample");
@@ -243,18 +257,65 @@ std::span<const SampledRow> CudaOps::Sample(MatrixView<const float> logits, int 
   return {reinterpret_cast<const SampledRow*>(on_host.data()), static_cast<size_t>(num_rows)};
 }
 
+bool CudaOps::GrowChosen(int num_tokens) {
+  const size_t bytes = static_cast<size_t>(num_tokens) * sizeof(int32_t);
+  if (chosen_.size() >= bytes) return status_.ok();
+  constexpr size_t kLeastBytes = 4096;
+  const DeviceMemory before = std::exchange(chosen_, DeviceMemory());
+  if (!Grow(std::max({bytes, 2 * before.size(), kLeastBytes}), "sampled tokens", chosen_)) return false;
+  if (before.size() == 0) return true;
+  return Note(ToStatus(
+      cudaMemcpyAsync(chosen_.data(), before.data(), before.size(), cudaMemcpyDeviceToDevice, stream_),
+      "move sampled tokens"));
+}
+
 absl::Status CudaOps::Synchronize() {
-  const absl::Status waited = ToStatus(cudaStreamSynchronize(stream_), "wait for the GPU");
+  QUIRE_CHECK(num_ended_ == 0);
+  const absl::Status waited = ToStatus(cudaStreamSynchronize(stream_), kWaiting);
   // A lost device says so first where it is waited for; what comes later fails for its sake.
   if (absl::IsUnavailable(waited)) status_ = waited;
   status_.Update(waited);
-  arena_.Reset();
-  num_sample_calls_ = 0;
+  exchange().Reset();
+  exchange().num_chosen = 0;
   arrays_ = {};  // There is no step any more.
+  return TakeStatus();
+}
+
+absl::Status CudaOps::TakeStatus() {
   const absl::Status status = status_;
   if (!status.ok()) (void)cudaGetLastError();  // It is told here, and the next step must not take it for its own.
   if (!absl::IsUnavailable(status_)) status_ = absl::OkStatus();
   return status;
+}
+
+CudaOps::Exchange& CudaOps::exchange() {
+  QUIRE_CHECK(num_ended_ < kMostQueuedSteps);
+  return exchanges_[current_];
+}
+
+void CudaOps::EndStep() {
+  Exchange& step = exchange();
+  step.is_marked = Note(ToStatus(cudaEventRecord(step.done, stream_), kWaiting));
+  step.status = TakeStatus();
+  arrays_ = {};
+  ++num_ended_;
+  current_ = 1 - current_;
+  exchanges_[current_].num_chosen = 0;
+}
+
+// Waiting for the step alone leaves the device what was put on its way behind it.
+absl::Status CudaOps::AwaitStep() {
+  QUIRE_CHECK(num_ended_ > 0);
+  Exchange& step = exchanges_[(current_ + num_ended_) % kMostQueuedSteps];
+  const cudaError_t error = step.is_marked ? cudaEventSynchronize(step.done) : cudaStreamSynchronize(stream_);
+  const absl::Status waited = ToStatus(error, kWaiting);
+  if (!waited.ok()) (void)cudaGetLastError();
+  // A lost device says so first where it is waited for; what comes later fails for its sake.
+  if (absl::IsUnavailable(waited)) step.status = status_ = waited;
+  step.status.Update(waited);
+  step.Reset();
+  --num_ended_;
+  return step.status;
 }
 
 void CudaOps::ForEach(int64_t count, absl::FunctionRef<void(int64_t index, int worker)> fn) {

@@ -3,6 +3,7 @@
 // second such step of a size on: kernels/cuda/step_graphs.h.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -24,6 +25,8 @@
 #include "kernels/cuda/stream.h"
 #include "kernels/cuda/upload_arena.h"
 #include "kernels/ops.h"
+
+struct CUevent_st;
 
 namespace quire {
 
@@ -72,6 +75,9 @@ class CudaOps : public Ops {
   std::span<const SampledRow> Sample(MatrixView<const float> logits, int num_rows,
                                      absl::FunctionRef<SampleRow(int index)> row) override;
   absl::Status Synchronize() override;
+  bool can_queue_steps() const override { return true; }
+  void EndStep() override;
+  absl::Status AwaitStep() override;
   int num_host_workers() const override { return pool_.size(); }
   void ForEach(int64_t count, absl::FunctionRef<void(int64_t index, int worker)> fn) override;
 
@@ -86,11 +92,30 @@ class CudaOps : public Ops {
     const int32_t* slot_mapping = nullptr;
     const int32_t* block_indices = nullptr;
   };
+  // What a step's copies between host and device use on the host, and how it ended. Two in turns, since one step is put
+  // on its way while another is at work; on the device there is but one of everything, used by one step after the other.
+  struct Exchange {
+    explicit Exchange(CudaStream stream) : arena(stream) {}
+
+    UploadArena arena;
+    std::vector<PinnedMemory> sampled;  // One for each call of Sample in the step, or more.
+    size_t num_sample_calls = 0;
+    int num_chosen = 0;                 // Rows of all these calls.
+    CUevent_st* done = nullptr;         // Recorded behind the step, if that did not fail.
+    bool is_marked = false;
+    absl::Status status;                // Of the step's calls, once EndStep has ended it.
+
+    // Once the step has been waited for.
+    void Reset() {
+      arena.Reset();
+      num_sample_calls = 0;
+    }
+  };
 
   CudaOps(CudaOptions options, CudaStream stream);
 
   absl::StatusOr<std::unique_ptr<PackedMatrix>> PackParts(std::span<const RawMatrix> parts, bool gated);
-  // Keeps the first error until Synchronize reports it. What comes after it computes nothing, or nonsense that is never
+  // Keeps the first error until Synchronize or EndStep takes it. What comes after it computes nothing, or nonsense that is never
   // read. True where there is none.
   bool Note(const absl::Status& status);
   // Of launches, which leave theirs with the runtime.
@@ -103,6 +128,12 @@ class CudaOps : public Ops {
   bool Grow(size_t bytes, const char* what, Memory& memory);
   // The same for memory that graphs refer to: when it moves, they are of no use any more.
   bool GrowForGraphs(size_t bytes, const char* what, DeviceMemory& memory);
+  // Of the step that is being put on its way.
+  Exchange& exchange();
+  // Takes the error since it was last taken; that of a lost device stays for all that comes.
+  absl::Status TakeStatus();
+  // Room for so many tokens in chosen_, which keeps what it has. False after an error.
+  bool GrowChosen(int num_tokens);
 
   // Of a step: in cuda_ops_step.cc.
   const int32_t* CopyToBlock(int64_t num_words, absl::FunctionRef<void(std::span<int32_t>)> write, StepBlock& block);
@@ -125,8 +156,7 @@ class CudaOps : public Ops {
   WeightStaging staging_;
   std::unique_ptr<PageTransfers> transfers_;
 
-  absl::Status status_;  // Since the last Synchronize, or for ever where the device is lost.
-  UploadArena arena_;
+  absl::Status status_;  // Of the step at hand, or for ever where the device is lost.
   MatMulScratch mat_mul_scratch_;
   CudaStepCounts step_counts_;
 
@@ -146,10 +176,12 @@ class CudaOps : public Ops {
   const float* rotated_frequencies_ = nullptr;  // Whose rotations of this step there are.
   DeviceMemory partials_;
   SamplePlan sample_plan_;
-  DeviceMemory sample_memory_;  // Tokens, sampled rows, then scratch.
+  DeviceMemory sample_memory_;  // Sampled rows, then scratch.
+  DeviceMemory chosen_;         // The step's tokens, until the next step, whose embedding reads them, chooses others.
   PinnedMemory host_matrix_;
-  std::vector<PinnedMemory> host_sampled_;  // One for each call of Sample since the last Synchronize, or more.
-  size_t num_sample_calls_ = 0;             // Since then.
+  std::array<Exchange, kMostQueuedSteps> exchanges_;
+  int current_ = 0;    // Of exchanges_.
+  int num_ended_ = 0;  // Steps that have not been awaited.
 };
 
 // Whether there is a device that CudaOps::Create would try.

@@ -1,4 +1,6 @@
 // CudaOps: a step's layers, by launches or by graphs.
+#include <cuda_runtime.h>
+
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -7,6 +9,7 @@
 #include "kernels/check.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/cuda_status.h"
 #include "kernels/cuda/kv_cache.h"
 #include "kernels/cuda/rope_append.h"
 
@@ -47,7 +50,8 @@ const int32_t* CudaOps::CopyToBlock(int64_t num_words, absl::FunctionRef<void(st
   if (!status_.ok()) return nullptr;
   if (!block.HasRoomFor(num_words)) {
     ++num_moves_;
-    if (!Note(block.Reserve(num_words))) return nullptr;
+    // The step before may be at work with it.
+    if (!Note(ToStatus(cudaStreamSynchronize(stream_), "wait for the GPU")) || !Note(block.Reserve(num_words))) return nullptr;
   }
   write(block.host_words(num_words));
   return Note(block.Copy(num_words, stream_)) ? block.device_words() : nullptr;

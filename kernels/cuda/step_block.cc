@@ -23,26 +23,29 @@ bool StepBlock::HasRoomFor(int64_t num_words) const { return BytesOf(num_words) 
 // At least twice as much as before: whoever grows step by step moves a few times only.
 absl::Status StepBlock::Reserve(int64_t num_words) {
   const size_t bytes = std::max({BytesOf(num_words), 2 * device_.size(), kLeastBytes});
-  host_ = PinnedMemory();
+  for (PinnedMemory& host : host_) host = PinnedMemory();
   device_ = DeviceMemory();
-  absl::StatusOr<PinnedMemory> host = PinnedMemory::Allocate(bytes, kWhat);
-  if (!host.ok()) return host.status();
+  for (PinnedMemory& host : host_) {
+    absl::StatusOr<PinnedMemory> memory = PinnedMemory::Allocate(bytes, kWhat);
+    if (!memory.ok()) return memory.status();
+    host = *std::move(memory);
+  }
   absl::StatusOr<DeviceMemory> device = DeviceMemory::Allocate(bytes, kWhat);
   if (!device.ok()) return device.status();
-  host_ = *std::move(host);
   device_ = *std::move(device);
   return absl::OkStatus();
 }
 
 std::span<int32_t> StepBlock::host_words(int64_t num_words) const {
   QUIRE_CHECK(HasRoomFor(num_words));
-  return {reinterpret_cast<int32_t*>(host_.data()), static_cast<size_t>(num_words)};
+  return {reinterpret_cast<int32_t*>(host_[turn_].data()), static_cast<size_t>(num_words)};
 }
 
-absl::Status StepBlock::Copy(int64_t num_words, CudaStream stream) const {
+absl::Status StepBlock::Copy(int64_t num_words, CudaStream stream) {
   QUIRE_CHECK(HasRoomFor(num_words));
-  return ToStatus(cudaMemcpyAsync(device_.data(), host_.data(), BytesOf(num_words), cudaMemcpyHostToDevice, stream),
-                  kWhat);
+  const std::byte* const from = host_[turn_].data();
+  turn_ = 1 - turn_;
+  return ToStatus(cudaMemcpyAsync(device_.data(), from, BytesOf(num_words), cudaMemcpyHostToDevice, stream), kWhat);
 }
 
 }  // namespace quire

@@ -19,14 +19,16 @@ class StepBlock {
   // memory cannot be had; then there is no room for anything. REQUIRES: the device has done all that uses the block.
   absl::Status Reserve(int64_t num_words);
 
-  // To be filled in by the host. REQUIRES: there is room; the stream has done the last Copy.
+  // To be filled in by the host for the next Copy. REQUIRES: there is room; the stream has done the last Copy but one.
   std::span<int32_t> host_words(int64_t num_words) const;
   // Puts a copy of the first words, as they are now, on the stream.
-  absl::Status Copy(int64_t num_words, CudaStream stream) const;
+  absl::Status Copy(int64_t num_words, CudaStream stream);
   const int32_t* device_words() const { return reinterpret_cast<const int32_t*>(device_.data()); }
 
  private:
-  PinnedMemory host_;
+  // Two in turns: one is filled in while the stream may be reading the other.
+  PinnedMemory host_[2];
+  int turn_ = 0;
   DeviceMemory device_;
 };
 

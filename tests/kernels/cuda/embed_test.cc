@@ -30,7 +30,7 @@ TEST(CudaEmbed, GivesTheFloatsThatTheFileMeans) {
       const std::vector<int32_t> ids = {36, 0, 15, 16, 7, 8, 31, 32, 0};
       Matrix output(static_cast<int64_t>(ids.size()), cols + 3);
       const auto packed = PackOnDevice(weights);
-      Embed(*packed, ids.data(), {output.data.data(), output.rows, cols, cols + 3}, nullptr);
+      Embed(*packed, ids.data(), nullptr, {output.data.data(), output.rows, cols, cols + 3}, nullptr);
       ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
       for (size_t i = 0; i < ids.size(); ++i) {
         const float* const row = output.Row(static_cast<int64_t>(i));
@@ -44,7 +44,7 @@ TEST(CudaEmbed, GivesTheFloatsThatTheFileMeans) {
 TEST(CudaEmbed, DoesNothingWithNoIds) {
   std::mt19937 random(20261124);
   const RandomWeights weights(DType::kQ4_1, 32, 64, random);
-  Embed(*PackOnDevice(weights), nullptr, {nullptr, 0, 64, 64}, nullptr);
+  Embed(*PackOnDevice(weights), nullptr, nullptr, {nullptr, 0, 64, 64}, nullptr);
 }
 
 TEST(CudaGatherRows, CopiesRowsInAnyOrder) {
