@@ -10,8 +10,8 @@ namespace quire {
 
 enum class PlantedSchedulerBug {
   kNone = 0,
-  kUnpaidService = 1,   // What a tenant is served is not counted.
-  kEndlessVictim = 2,   // No sequence is exempt from preemption.
+  kUnpaidService = 1,      // What a tenant is served is not counted.
+  kEndlessVictim = 2,      // No sequence is exempt from preemption.
   kAheadOfAnotherRow = 3,  // A step planned ahead forgets that those that have ended had rows.
   kWastedRowCounts = 4,    // What a step planned ahead computes for those that have ended is taken for theirs.
 };

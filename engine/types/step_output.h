@@ -52,10 +52,10 @@ struct SequenceOutput {
   Timings timings;                         // With `last`.
 };
 
-// Where a step's time went; all zero when nothing could run.
+// Where the time of an Engine::Step went; all zero when nothing could run.
 struct StepTimings {
-  absl::Duration schedule;  // Planning the step and building its batch.
-  absl::Duration model;     // From handing the batch to the model until its tokens were there.
+  absl::Duration schedule;  // Planning steps and building their batches.
+  absl::Duration model;     // Handing these to the model, and waiting for the tokens of the oldest step under way.
   absl::Duration commit;
 
   absl::Duration total() const { return schedule + model + commit; }

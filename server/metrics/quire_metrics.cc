@@ -83,6 +83,8 @@ QuireMetrics::QuireMetrics(prometheus::Registry& registry, const MetricsOptions&
       host_tier_(registry, "host"),
       disk_tier_(registry, "disk"),
       step_seconds_(AddHistogram(registry, "quire_step_seconds", "Time of a step of the engine", {}, kStepSeconds)),
+      steps_ahead_(AddCounter(registry, "quire_steps_ahead_total",
+                              "Steps that were launched while the one before them was under way", {})),
       schedule_seconds_(AddStepPart(registry, "schedule")),
       model_seconds_(AddStepPart(registry, "model")),
       commit_seconds_(AddStepPart(registry, "commit")) {
@@ -117,6 +119,7 @@ void QuireMetrics::StepDone(const StepReport& report) {
   disk_tier_.Follow(report.stats.disk_tier);
   if (report.num_scheduled_tokens == 0) return;
   Observe(step_seconds_, report.timings.total());
+  steps_ahead_.Follow(report.stats.steps_ahead_total);
   schedule_seconds_.Increment(absl::ToDoubleSeconds(report.timings.schedule));
   model_seconds_.Increment(absl::ToDoubleSeconds(report.timings.model));
   commit_seconds_.Increment(absl::ToDoubleSeconds(report.timings.commit));

@@ -58,6 +58,7 @@ class QuireMetrics {
   TierMetrics host_tier_;
   TierMetrics disk_tier_;
   prometheus::Histogram& step_seconds_;
+  TotalCounter steps_ahead_;
   prometheus::Counter& schedule_seconds_;
   prometheus::Counter& model_seconds_;
   prometheus::Counter& commit_seconds_;
