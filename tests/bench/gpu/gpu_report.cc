@@ -60,11 +60,12 @@ std::string AttentionTable(const GpuReport& report) {
 std::string MatMulTable(const GpuReport& report) {
   std::string text =
       "## Matrix products\n\n"
-      "GB/s of weights; a multiply-add is two operations.\n\n"
-      "| weights | matrix | rows | us | GB/s | TFLOPS |\n|---|---|---|---|---|---|\n";
+      "GB/s of weights, launched one by one and replayed as a graph; a multiply-add is two operations.\n\n"
+      "| weights | matrix | rows | us | GB/s | graph: us | GB/s | TFLOPS |\n|---|---|---|---|---|---|---|---|\n";
   for (const MatMulTiming& t : report.matmul) {
-    absl::StrAppendFormat(&text, "| %s | %s | %d | %.1f | %.0f | %.1f |\n", NameOf(t.dtype), t.matrix, t.rows,
-                          1e6 * t.seconds, t.gigabytes_per_second, t.teraflops);
+    absl::StrAppendFormat(&text, "| %s | %s | %d | %.1f | %.0f | %.1f | %.0f | %.1f |\n", NameOf(t.dtype), t.matrix,
+                          t.rows, 1e6 * t.seconds, t.gigabytes_per_second, 1e6 * t.graph_seconds,
+                          t.graph_gigabytes_per_second, t.teraflops);
   }
   return text;
 }
@@ -88,6 +89,8 @@ std::string ToJson(const GpuReport& report) {
                               {"rows", t.rows},
                               {"seconds", t.seconds},
                               {"gb_per_s", t.gigabytes_per_second},
+                              {"graph_seconds", t.graph_seconds},
+                              {"graph_gb_per_s", t.graph_gigabytes_per_second},
                               {"tflops", t.teraflops}});
   }
   for (const ThroughputTiming& t : report.throughput) {

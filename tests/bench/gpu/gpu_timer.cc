@@ -45,4 +45,20 @@ absl::StatusOr<double> GpuTimer::MedianSeconds(absl::FunctionRef<void(CudaStream
   return seconds[repeats_ / 2];
 }
 
+absl::StatusOr<double> GpuTimer::MedianSecondsOfGraph(absl::FunctionRef<void(CudaStream)> enqueue) {
+  cudaError_t error = cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal);
+  if (error != cudaSuccess) return ToStatus(error, "record a graph");
+  enqueue(stream_);
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t executable = nullptr;
+  error = cudaStreamEndCapture(stream_, &graph);
+  if (error == cudaSuccess) error = cudaGraphInstantiate(&executable, graph);
+  if (graph != nullptr) cudaGraphDestroy(graph);
+  if (error != cudaSuccess) return ToStatus(error, "record a graph");
+  const absl::StatusOr<double> seconds =
+      MedianSeconds([&](CudaStream stream) { cudaGraphLaunch(executable, stream); });
+  cudaGraphExecDestroy(executable);
+  return seconds;
+}
+
 }  // namespace quire

@@ -17,6 +17,8 @@ class GpuTimer {
 
   // The median of the seconds that the GPU takes for what `enqueue` puts on the stream, or what went wrong with it.
   absl::StatusOr<double> MedianSeconds(absl::FunctionRef<void(CudaStream stream)> enqueue);
+  // The same when it is recorded as a graph, and the graph replayed: without what launches cost the host.
+  absl::StatusOr<double> MedianSecondsOfGraph(absl::FunctionRef<void(CudaStream stream)> enqueue);
 
  private:
   const int repeats_;

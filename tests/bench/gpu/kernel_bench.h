@@ -29,7 +29,9 @@ struct MatMulTiming {
   int64_t rows = 0;  // Of the input.
   double seconds = 0;
   double gigabytes_per_second = 0;  // Of weights.
-  double teraflops = 0;             // A multiply-add counts as two.
+  double graph_seconds = 0;         // The same replayed as a graph, as steps of generated tokens are.
+  double graph_gigabytes_per_second = 0;
+  double teraflops = 0;  // A multiply-add counts as two.
 };
 
 // Points for which memory cannot be had are left out, and named on stderr. Any other error ends the measurement.

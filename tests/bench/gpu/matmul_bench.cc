@@ -57,15 +57,19 @@ absl::Status Measure(const BenchPlan& plan, const MatrixShape& shape, DType dtyp
     args.input = {input->data(), rows, shape.inputs, shape.inputs};
     args.epilogue = shape.gated ? Epilogue::kGate : Epilogue::kStore;
     args.output = {output->data(), rows, shape.outputs, shape.outputs};
-    ASSIGN_OR_RETURN(const double seconds_of_all, timer.MedianSeconds([&](CudaStream stream) {
+    const auto multiply_with_all = [&](CudaStream stream) {
       for (const auto& weights : copies) {
         args.weights = weights.get();
         MatMul(args, scratch, stream);
       }
-    }));
-    const double seconds = seconds_of_all / static_cast<double>(copies.size());
+    };
+    ASSIGN_OR_RETURN(const double seconds_of_all, timer.MedianSeconds(multiply_with_all));
+    ASSIGN_OR_RETURN(const double graph_seconds_of_all, timer.MedianSecondsOfGraph(multiply_with_all));
+    const auto num_copies = static_cast<double>(copies.size());
+    const double seconds = seconds_of_all / num_copies, graph_seconds = graph_seconds_of_all / num_copies;
+    const auto gigabytes = 1e-9 * static_cast<double>(copies[0]->bytes());
     const double multiply_adds = static_cast<double>(rows * shape.inputs) * static_cast<double>(copies[0]->rows());
-    timings.push_back({shape.name, dtype, rows, seconds, static_cast<double>(copies[0]->bytes()) / seconds * 1e-9,
+    timings.push_back({shape.name, dtype, rows, seconds, gigabytes / seconds, graph_seconds, gigabytes / graph_seconds,
                        2 * multiply_adds / seconds * 1e-12});
   }
   return absl::OkStatus();
