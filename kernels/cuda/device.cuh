@@ -66,6 +66,25 @@ __device__ __forceinline__ void FenceDevice() {
 #endif
 }
 
+// For a kernel that is launched to overlap (LaunchShape::overlaps), and for one in front of such a kernel. Where the
+// device cannot do that, kernels follow each other, and these do nothing.
+//
+// AllowNextKernel: the next kernel on the stream may start when all blocks of this one have called it or have ended. It
+// sees nothing of what this one writes before its own WaitForEarlierKernels.
+__device__ __forceinline__ void AllowNextKernel() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;\n" : : : "memory");
+#endif
+}
+
+// Waits until all kernels in front of this one on the stream have ended, and sees what they wrote. A kernel that is
+// launched to overlap calls it in every block, before it reads what others may have written, and before it writes.
+__device__ __forceinline__ void WaitForEarlierKernels() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;\n" : : : "memory");
+#endif
+}
+
 // The x of lane `lane`; of the lane whose number differs in the bits of `mask`; of the lane `delta` above, or the own x
 // where there is none. T is int, unsigned, float, double or a 64-bit integer. Warp collectives.
 template <typename T>
@@ -213,13 +232,23 @@ __device__ __forceinline__ void LoadMatrix4Transposed(uint32_t (&r)[4], const vo
 __device__ __forceinline__ void MmaBFloat16(float (&d)[4], const uint32_t (&a)[4],
                                             const uint32_t (&b)[2] QUIRE_AND_CALLER) {
 #ifdef __CUDACC__
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
       "{%0, %1, %2, %3};\n"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
   cuda_shim::MmaBFloat16(d, a, b, caller);
+#endif
+}
+
+// x & mask | bits, in one instruction, which the compiler does not find where both are constants.
+__device__ __forceinline__ uint32_t MaskAndSet(uint32_t x, uint32_t mask, uint32_t bits) {
+#ifdef __CUDACC__
+  uint32_t result;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(result) : "r"(x), "r"(mask), "r"(bits));
+  return result;
+#else
+  return (x & mask) | bits;
 #endif
 }
 

@@ -15,7 +15,12 @@ struct LaunchShape {
   size_t shared_bytes = 0;  // What SharedMemory() has, for each block.
   unsigned cluster = 1;     // Blocks beside each other (x) that form a cluster: compute capability 9.0.
   CudaStream stream = nullptr;
+  // The kernel may start before those in front of it on the stream have ended, and calls WaitForEarlierKernels.
+  bool overlaps = false;
 };
+
+// Whether the device and the code for it are of compute capability 9.0 or later, which overlapping takes.
+bool KernelsMayOverlap();
 
 // What a block may have without asking for more, on all devices.
 constexpr size_t kDefaultSharedBytes = size_t{48} << 10;
@@ -37,12 +42,17 @@ cudaError_t Launch(void (*kernel)(Parameters...), const LaunchShape& shape, Argu
   config.blockDim = shape.block;
   config.dynamicSmemBytes = shape.shared_bytes;
   config.stream = shape.stream;
-  cudaLaunchAttribute cluster = {};
+  cudaLaunchAttribute attributes[2] = {};
+  config.attrs = attributes;
   if (shape.cluster > 1) {
+    cudaLaunchAttribute& cluster = attributes[config.numAttrs++];
     cluster.id = cudaLaunchAttributeClusterDimension;
     cluster.val.clusterDim = {shape.cluster, 1, 1};
-    config.attrs = &cluster;
-    config.numAttrs = 1;
+  }
+  if (shape.overlaps && KernelsMayOverlap()) {
+    cudaLaunchAttribute& overlap = attributes[config.numAttrs++];
+    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    overlap.val.programmaticStreamSerializationAllowed = 1;
   }
   return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(args)...);
 }

@@ -13,7 +13,7 @@ enum class RowOrder { kPlain, kHopper };
 
 // rows[m] = norm(input row m) in bfloat16 (to nearest even), followed by zeros up to `padded_cols` elements, on the
 // device. The norm's sum of squares is added up in an order that depends on input.cols alone. REQUIRES: padded_cols is
-// even and at least input.cols; input.rows > 0.
+// a multiple of 4 and at least input.cols; input.rows > 0.
 void PrepareRows(MatrixView<const float> input, const RmsNorm& norm, uint16_t* rows, int64_t padded_cols,
                  RowOrder order, CudaStream stream);
 

@@ -329,6 +329,11 @@ cudaError_t cudaFreeHost(void* pointer) {
   return quire::cuda_shim::Free(pointer, state.pinned_memory, state.pinned_bytes_in_use);
 }
 
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
+  *attributes = {.ptxVersion = 90, .binaryVersion = 90};
+  return cudaSuccess;
+}
+
 cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribute, int value) {
   RuntimeState& state = RuntimeState::Get();
   const std::lock_guard lock(state.mutex);
