@@ -41,8 +41,9 @@ class MatMulScratch {
   int64_t max_rows_ = 0;
 };
 
-// All that args refers to is in device memory. REQUIRES: args.weights is a CudaPackedMatrix, gated if and only if the
-// epilogue is kGate, and the scratch memory has been reserved.
+// All that args refers to is in device memory. The weights, and those of the norm, are not written by kernels: they are
+// read before the kernels in front of this on the stream have ended. REQUIRES: args.weights is a CudaPackedMatrix,
+// gated if and only if the epilogue is kGate, and the scratch memory has been reserved.
 void MatMul(const MatMulArgs& args, MatMulScratch& scratch, CudaStream stream);
 
 }  // namespace quire

@@ -15,25 +15,20 @@
 
 namespace quire {
 
-template <WeightFormat kFormat, int kTokens>
+template <WeightFormat kFormat, int kTokens, bool kSerial>
 class Multiplier {
  public:
   static constexpr int kTokenTiles = kTokens / 8;  // What one instruction has columns for.
+  // Few tokens give a warp little to do at once: there are to be many warps.
+  static constexpr int kPanelsPerWarp = kTokens <= 16 ? 1 : 2;
+  static constexpr int kWarps = kPanelsPerBlock / kPanelsPerWarp;
+  static constexpr int kThreads = kWarps * kLanes;
 
   // Products of a lane: of its warp's panels and the block's tokens, as the instruction lays them out.
   struct Sums {
     float values[kPanelsPerWarp][kTokenTiles][4];
 
-    __device__ __forceinline__ void Clear() {
-#pragma unroll
-      for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
-#pragma unroll
-        for (int tile = 0; tile < kTokenTiles; ++tile) {
-#pragma unroll
-          for (int i = 0; i < 4; ++i) values[panel][tile][i] = 0;
-        }
-      }
-    }
+    __device__ __forceinline__ void Clear() { *this = Sums{}; }
     __device__ __forceinline__ void Add(const Sums& other) {
 #pragma unroll
       for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
@@ -46,14 +41,21 @@ class Multiplier {
     }
   };
 
-  // Of all stages; the launch asks for it.
+  // Codes of 4 bits come two tiles at a time, for barriers to be few beside the work between them.
+  static constexpr int kTilesPerStage = kTokens <= 16 && LayoutOf(kFormat).code_bits == 4 ? 2 : 1;
   static constexpr int kTileBytes = LayoutOf(kFormat).tile_bytes();
-  static constexpr int kStageBytes = kPanelsPerBlock * kTileBytes + kTokens * kTileFeatures * 2;
-  static constexpr int kWantedBytes = 44 << 10;
-  static constexpr int kStages = kWantedBytes / kStageBytes < 3   ? 3
-                                 : kWantedBytes / kStageBytes > 8 ? 8
-                                                                  : kWantedBytes / kStageBytes;
-  static constexpr int kSharedBytes = kStages * kStageBytes;
+  static constexpr int kPanelStageBytes = kTilesPerStage * kTileBytes;
+  static constexpr int kWeightBytes = kPanelsPerBlock * kPanelStageBytes;
+  static constexpr int kTokenVectorsOfTile = kTokens * kTileFeatures * 2 / kVectorBytes;
+  static constexpr int kStageBytes = kWeightBytes + kTilesPerStage * kTokenVectorsOfTile * kVectorBytes;
+  // With so much four blocks fit beside each other into a multiprocessor of compute capability 9.0: as many as a split
+  // matrix has at most, so that none is left to begin when the others end.
+  static constexpr int kWantedBytes = 56 << 10;
+  static constexpr int kFewestStages = kSerial ? 3 : 2;
+  static constexpr int kStages = kWantedBytes / kStageBytes < kFewestStages ? kFewestStages
+                                 : kWantedBytes / kStageBytes > 8           ? 8
+                                                                            : kWantedBytes / kStageBytes;
+  static constexpr int kSharedBytes = kStages * kStageBytes;  // The launch asks for it.
 
   __device__ __forceinline__ explicit Multiplier(const MultiplyArgs& args)
       : args_(args),
@@ -66,8 +68,7 @@ class Multiplier {
   __device__ __forceinline__ void MultiplySlice(int begin, int end, Sums& sums) {
     sums.Clear();
     MultiplyTiles(begin, end, [&](int tile, const std::byte* stage) {
-      static_cast<void>(tile);
-      MultiplyStage(stage, sums);
+      MultiplyTile(stage, (tile - begin) % kTilesPerStage, sums);
     });
   }
 
@@ -79,7 +80,7 @@ class Multiplier {
     int slice = 0;
     int last = SliceBegin(1) - 1;
     MultiplyTiles(0, args_.num_tiles, [&](int tile, const std::byte* stage) {
-      MultiplyStage(stage, sums);
+      MultiplyTile(stage, tile % kTilesPerStage, sums);
       if (tile != last) return;
       totals.Add(sums);
       sums.Clear();
@@ -96,33 +97,40 @@ class Multiplier {
     const int tile = static_cast<int>(blockIdx.y * gridDim.x + blockIdx.x);
     constexpr int kFragments = kPanelsPerWarp * kTokenTiles;
     float4* const partial = reinterpret_cast<float4*>(args_.partial_sums) +
-                            int64_t{tile} * args_.num_slices * kFragments * kMultiplyThreads + threadIdx.x;
+                            int64_t{tile} * args_.num_slices * kFragments * kThreads + threadIdx.x;
     const auto at = [&](int slice, int panel, int token_tile) -> float4& {
-      return partial[((slice * kPanelsPerWarp + panel) * kTokenTiles + token_tile) * kMultiplyThreads];
+      return partial[((slice * kPanelsPerWarp + panel) * kTokenTiles + token_tile) * kThreads];
     };
 #pragma unroll
     for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
 #pragma unroll
       for (int token_tile = 0; token_tile < kTokenTiles; ++token_tile) {
-        if (!HasTokens(token_tile)) break;
         const float(&values)[4] = sums.values[panel][token_tile];
-        at(static_cast<int>(blockIdx.z), panel, token_tile) = make_float4(values[0], values[1], values[2], values[3]);
+        if (HasTokens(token_tile)) {
+          at(static_cast<int>(blockIdx.z), panel, token_tile) = make_float4(values[0], values[1], values[2], values[3]);
+        }
       }
     }
     if (!IsLastOfTile(tile)) return false;
     sums.Clear();
-    for (int slice = 0; slice < args_.num_slices; ++slice) {
+    // Many loads at once, before the first of them is needed.
+    constexpr int kSlicesAtOnce = kTokenTiles >= 8 ? 1 : 8 / kTokenTiles;
 #pragma unroll
-      for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
+    for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
+#pragma unroll 1
+      for (int first = 0; first < args_.num_slices; first += kSlicesAtOnce) {
+        float4 parts[kSlicesAtOnce][kTokenTiles];
 #pragma unroll
-        for (int token_tile = 0; token_tile < kTokenTiles; ++token_tile) {
-          if (!HasTokens(token_tile)) break;
-          const float4 sum = at(slice, panel, token_tile);
-          float(&values)[4] = sums.values[panel][token_tile];
-          values[0] += sum.x;
-          values[1] += sum.y;
-          values[2] += sum.z;
-          values[3] += sum.w;
+        for (int i = 0; i < kSlicesAtOnce; ++i) {
+#pragma unroll
+          for (int token_tile = 0; token_tile < kTokenTiles; ++token_tile) {
+            const bool exists = first + i < args_.num_slices && HasTokens(token_tile);
+            parts[i][token_tile] = exists ? __ldcg(&at(first + i, panel, token_tile)) : float4{};
+          }
+        }
+#pragma unroll
+        for (int i = 0; i < kSlicesAtOnce; ++i) {
+          if (first + i < args_.num_slices) AddPart(parts[i], sums.values[panel]);
         }
       }
     }
@@ -130,27 +138,14 @@ class Multiplier {
   }
 
   __device__ __forceinline__ void StoreAll(const Sums& sums) const {
+    if (args_.gated) return StoreAllGated(sums);
+    ForEachSum([&](int token, int token_tile, int i, int channel_of_panel) {
 #pragma unroll
-    for (int token_tile = 0; token_tile < kTokenTiles; ++token_tile) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int token = first_token_ + 8 * token_tile + 2 * (lane_ % 4) + i % 2;
-        const int channel_of_panel = lane_ / 4 + 8 * (i / 2);
-        if (token >= args_.num_tokens) continue;
-        if (args_.gated) {
-          const int channel = first_panel_ / 2 * kPanelRows + channel_of_panel;
-          if (channel < args_.num_channels) {
-            StoreGatedProduct(args_, token, channel, sums.values[0][token_tile][i], sums.values[1][token_tile][i]);
-          }
-        } else {
-#pragma unroll
-          for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
-            const int channel = (first_panel_ + panel) * kPanelRows + channel_of_panel;
-            if (channel < args_.num_channels) StoreProduct(args_, token, channel, sums.values[panel][token_tile][i]);
-          }
-        }
+      for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
+        const int channel = (first_panel_ + panel) * kPanelRows + channel_of_panel;
+        if (channel < args_.num_channels) StoreProduct(args_, token, channel, sums.values[panel][token_tile][i]);
       }
-    }
+    });
   }
 
  private:
@@ -158,75 +153,220 @@ class Multiplier {
     return first_token_ + 8 * token_tile < args_.num_tokens;
   }
 
+  // fn(token, its tile, index in the sums of a tile, channel of the panel) for all sums of the lane that tokens have.
+  template <typename Fn>
+  __device__ __forceinline__ void ForEachSum(const Fn& fn) const {
+#pragma unroll
+    for (int token_tile = 0; token_tile < kTokenTiles; ++token_tile) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int token = first_token_ + 8 * token_tile + 2 * (lane_ % 4) + i % 2;
+        if (token < args_.num_tokens) fn(token, token_tile, i, lane_ / 4 + 8 * (i / 2));
+      }
+    }
+  }
+
+  // A gate and its up-projection are the two panels of a warp, or those of two warps beside each other.
+  __device__ __forceinline__ void StoreAllGated(const Sums& sums) const {
+    const int first_channel = first_panel_ / 2 * kPanelRows;
+    if constexpr (kPanelsPerWarp == 2) {
+      ForEachSum([&](int token, int token_tile, int i, int channel_of_panel) {
+        const int channel = first_channel + channel_of_panel;
+        if (channel >= args_.num_channels) return;
+        StoreGatedProduct(args_, token, channel, sums.values[0][token_tile][i], sums.values[1][token_tile][i]);
+      });
+    } else {
+      const int pair = static_cast<int>(threadIdx.x) / (2 * kWarpSize);
+      auto* const ups = reinterpret_cast<float*>(SharedMemory());
+      const auto at = [&](int token_tile, int i) -> float& {
+        return ups[((pair * kTokenTiles + token_tile) * 4 + i) * kWarpSize + lane_];
+      };
+      SyncBlock();  // Behind the last reading of the stages.
+      if (warp_ % 2 == 1) {
+        ForEachSum([&](int, int token_tile, int i, int) { at(token_tile, i) = sums.values[0][token_tile][i]; });
+      }
+      SyncBlock();
+      if (warp_ % 2 == 1) return;
+      ForEachSum([&](int token, int token_tile, int i, int channel_of_panel) {
+        const int channel = first_channel + channel_of_panel;
+        if (channel < args_.num_channels) {
+          StoreGatedProduct(args_, token, channel, sums.values[0][token_tile][i], at(token_tile, i));
+        }
+      });
+    }
+  }
+
+  static __device__ __forceinline__ void AddPart(const float4 (&part)[kTokenTiles], float (&sums)[kTokenTiles][4]) {
+#pragma unroll
+    for (int token_tile = 0; token_tile < kTokenTiles; ++token_tile) {
+      sums[token_tile][0] += part[token_tile].x;
+      sums[token_tile][1] += part[token_tile].y;
+      sums[token_tile][2] += part[token_tile].z;
+      sums[token_tile][3] += part[token_tile].w;
+    }
+  }
+
+  // What a thread copies next: the first of its vectors of its warp's first panel, and of activations.
+  struct Source {
+    const std::byte* weights;
+    const uint4* tokens;
+    int num_tiles;  // From there on.
+
+    __device__ __forceinline__ void Advance() {
+      weights += kPanelStageBytes;
+      tokens += kTilesPerStage * kVectorsOfToken;
+      num_tiles -= kTilesPerStage;
+    }
+  };
+
+  __device__ __forceinline__ Source SourceAt(int begin, int end) const {
+    const int64_t tile = int64_t{first_panel_} * args_.num_tiles + begin;
+    const int64_t tile_of_token = int64_t{first_token_ + token_of_thread()} * args_.num_tiles + begin;
+    return {args_.panels + tile * kTileBytes + lane_ * kVectorBytes,
+            reinterpret_cast<const uint4*>(args_.tokens) + tile_of_token * kVectorsOfToken + vector_of_token(),
+            end - begin};
+  }
+
   // Calls multiply(tile, its stage) for the tiles in order, while the next ones are being copied. A stage is written
-  // again only after the barrier behind its last reading.
+  // again only after the barrier behind its last reading. Weights are there before the kernel starts, so the first of
+  // them are on their way while it waits for the activations.
   template <typename Multiply>
   __device__ __forceinline__ void MultiplyTiles(int begin, int end, const Multiply& multiply) {
+    Source source = SourceAt(begin, end);
+    const Source first = source;
 #pragma unroll 1
     for (int i = 0; i < kStages - 1; ++i) {
-      if (begin + i < end) CopyStage(begin + i, Stage(i));
+      CopyWeights(source, Stage(i));
       CommitCopies();
+      source.Advance();
     }
+    WaitForEarlierKernels();
+    LoadFirstTokens(first);
     int reading = 0, writing = kStages - 1;
 #pragma unroll 1
-    for (int tile = begin; tile < end; ++tile) {
+    for (int tile = begin; tile < end; tile += kTilesPerStage) {
       WaitCopies<kStages - 2>();
       SyncBlock();
-      if (tile + kStages - 1 < end) CopyStage(tile + kStages - 1, Stage(writing));
+      CopyWeights(source, Stage(writing));
+      ForEachTokenVector(source, Stage(writing),
+                         [](int, uint4* to, const uint4* from) { CopyAsync16(to, from, /*valid=*/true); });
       CommitCopies();
-      multiply(tile, Stage(reading));
+      source.Advance();
+#pragma unroll 1
+      for (int i = 0; i < kTilesPerStage; ++i) {
+        if (tile + i < end) multiply(tile + i, Stage(reading));
+      }
       reading = reading + 1 == kStages ? 0 : reading + 1;
       writing = writing + 1 == kStages ? 0 : writing + 1;
     }
   }
 
-  // A stage: the tiles of the block's panels, then [token][8 vectors] of activations.
+  // A stage: [panel of the block][tile] of weights, then [tile][token][8 vectors] of activations.
   static __device__ __forceinline__ std::byte* Stage(int stage) { return SharedMemory() + stage * kStageBytes; }
 
   // In every other row the halves change places, so that 8 lanes that read 4 vectors each of two rows, together, touch
   // all banks once.
   static __device__ __forceinline__ int ActivationVector(int token, int vector) {
-    return token * 8 + (vector ^ (token % 2 * 4));
+    return token * kVectorsOfToken + (vector ^ (token % 2 * 4));
   }
 
-  __device__ __forceinline__ void CopyStage(int tile, std::byte* stage) const {
-    constexpr int kTileVectors = kTileBytes / kVectorBytes;
-    std::byte* const weights = stage + warp_ * kPanelsPerWarp * kTileBytes;
-    for (int i = lane_; i < kPanelsPerWarp * kTileVectors; i += kWarpSize) {
-      const int panel = first_panel_ + i / kTileVectors;
-      const bool valid = panel < args_.num_panels;
-      const int64_t from = (int64_t{panel} * args_.num_tiles + tile) * kTileBytes + i % kTileVectors * kVectorBytes;
-      CopyAsync16(weights + i * kVectorBytes, args_.panels + (valid ? from : 0), valid);
-    }
-    auto* const activations = reinterpret_cast<uint4*>(stage + kPanelsPerBlock * kTileBytes);
-    const auto* const tokens = reinterpret_cast<const uint4*>(args_.tokens);
-    for (int i = static_cast<int>(threadIdx.x); i < kTokens * 8; i += kMultiplyThreads) {
-      const int token = first_token_ + i / 8;
-      const bool valid = token < args_.num_tokens;
-      const int64_t from = (int64_t{token} * args_.num_tiles + tile) * 8 + i % 8;
-      CopyAsync16(activations + ActivationVector(i / 8, i % 8), tokens + (valid ? from : 0), valid);
+  // The weights of a stage, as far as there are tiles and panels.
+  __device__ __forceinline__ void CopyWeights(const Source& source, std::byte* stage) const {
+    constexpr int kStageVectors = kPanelStageBytes / kVectorBytes;
+    const int num_vectors = min(kTilesPerStage, source.num_tiles) * (kTileBytes / kVectorBytes);
+#pragma unroll
+    for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
+      if (first_panel_ + panel >= args_.num_panels) break;
+      const std::byte* const from = source.weights + int64_t{panel} * args_.num_tiles * kTileBytes;
+      std::byte* const to = stage + (warp_ * kPanelsPerWarp + panel) * kPanelStageBytes + lane_ * kVectorBytes;
+#pragma unroll
+      for (int i = 0; i < kStageVectors; i += kWarpSize) {
+        if (i + lane_ < num_vectors) CopyAsync16(to + i * kVectorBytes, from + i * kVectorBytes, /*valid=*/true);
+      }
     }
   }
 
-  __device__ __forceinline__ void MultiplyStage(const std::byte* stage, Sums& sums) const {
+  // How a stage's activations are shared out: kTokensAtOnce tokens, one vector of all their tiles for each thread.
+  static constexpr int kVectorsOfToken = kTileFeatures * 2 / kVectorBytes;  // Of a tile.
+  static constexpr int kTokensAtOnce = kThreads / (kTilesPerStage * kVectorsOfToken);
+  static constexpr int kTokenVectorsOfThread = (kTokens + kTokensAtOnce - 1) / kTokensAtOnce;
+  static __device__ __forceinline__ int token_of_thread() {
+    return static_cast<int>(threadIdx.x) / (kTilesPerStage * kVectorsOfToken);
+  }
+  static __device__ __forceinline__ int vector_of_token() {
+    return static_cast<int>(threadIdx.x) % (kTilesPerStage * kVectorsOfToken);
+  }
+
+  // Calls fn(index, to, from) for the thread's vectors of a stage's activations. What there is no token for is left
+  // undefined: it is of no consequence to other tokens' sums.
+  template <typename Fn>
+  __device__ __forceinline__ void ForEachTokenVector(const Source& source, std::byte* stage, const Fn& fn) const {
+    const int tile = vector_of_token() / kVectorsOfToken, vector = vector_of_token() % kVectorsOfToken;
+    if (tile >= source.num_tiles) return;
+    auto* const to = reinterpret_cast<uint4*>(stage + kWeightBytes) + tile * kTokenVectorsOfTile;
+#pragma unroll
+    for (int i = 0; i < kTokenVectorsOfThread; ++i) {
+      const int token = i * kTokensAtOnce + token_of_thread();
+      if (token >= kTokens || first_token_ + token >= args_.num_tokens) break;
+      fn(i, to + ActivationVector(token, vector),
+         source.tokens + int64_t{i} * kTokensAtOnce * args_.num_tiles * kVectorsOfToken);
+    }
+  }
+
+  // The activations of the first stages. Asynchronous copies would end behind those of weights that are under way.
+  __device__ __forceinline__ void LoadFirstTokens(const Source& first) const {
+    uint4 vectors[kStages - 1][kTokenVectorsOfThread];
+    Source source = first;
+#pragma unroll
+    for (int stage = 0; stage < kStages - 1; ++stage, source.Advance()) {
+      ForEachTokenVector(source, Stage(stage),
+                         [&](int i, uint4*, const uint4* from) { vectors[stage][i] = __ldcg(from); });
+    }
+    source = first;
+#pragma unroll
+    for (int stage = 0; stage < kStages - 1; ++stage, source.Advance()) {
+      ForEachTokenVector(source, Stage(stage), [&](int i, uint4* to, const uint4*) { *to = vectors[stage][i]; });
+    }
+  }
+
+  __device__ __forceinline__ void MultiplyTile(const std::byte* stage, int tile_of_stage, Sums& sums) const {
     if (first_panel_ >= args_.num_panels) return;  // The whole warp.
-    const std::byte* const weights = stage + warp_ * kPanelsPerWarp * kTileBytes;
-    const auto* const activations = reinterpret_cast<const uint4*>(stage + kPanelsPerBlock * kTileBytes);
-    const LaneOfTile<kFormat> lanes[kPanelsPerWarp] = {{weights, lane_}, {weights + kTileBytes, lane_}};
+    const std::byte* const weights = stage + warp_ * kPanelsPerWarp * kPanelStageBytes + tile_of_stage * kTileBytes;
+    const auto* const activations =
+        reinterpret_cast<const uint4*>(stage + kWeightBytes) + tile_of_stage * kTokenVectorsOfTile;
+    LaneOfTile<kFormat> lanes[kPanelsPerWarp];
+#pragma unroll
+    for (int panel = 0; panel < kPanelsPerWarp; ++panel) lanes[panel] = {weights + panel * kPanelStageBytes, lane_};
 #pragma unroll
     for (int group = 0; group < kTileFeatures / kGroupSize; ++group) {
       uint32_t first[kPanelsPerWarp][4], second[kPanelsPerWarp][4];
 #pragma unroll
       for (int panel = 0; panel < kPanelsPerWarp; ++panel) lanes[panel].Expand(group, first[panel], second[panel]);
+      // Where there are no more tokens is asked once for a few tiles of them, which do not wait for each other.
+      constexpr int kTilesAtOnce = kTokenTiles < 2 ? kTokenTiles : 2;
 #pragma unroll
-      for (int token_tile = 0; token_tile < kTokenTiles; ++token_tile) {
-        if (!HasTokens(token_tile)) break;
-        const uint4 vector = activations[ActivationVector(8 * token_tile + lane_ / 4, 4 * group + lane_ % 4)];
-        const uint32_t of_first[2] = {vector.x, vector.y}, of_second[2] = {vector.z, vector.w};
+      for (int begin = 0; begin < kTokenTiles; begin += kTilesAtOnce) {
+        if (!HasTokens(begin)) break;
+        uint4 vectors[kTilesAtOnce];
 #pragma unroll
-        for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
-          MmaBFloat16(sums.values[panel][token_tile], first[panel], of_first);
-          MmaBFloat16(sums.values[panel][token_tile], second[panel], of_second);
+        for (int i = 0; i < kTilesAtOnce; ++i) {
+          vectors[i] = activations[ActivationVector(8 * (begin + i) + lane_ / 4, 4 * group + lane_ % 4)];
+        }
+#pragma unroll
+        for (int i = 0; i < kTilesAtOnce; ++i) {
+          const uint32_t features[2] = {vectors[i].x, vectors[i].y};
+#pragma unroll
+          for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
+            MmaBFloat16(sums.values[panel][begin + i], first[panel], features);
+          }
+        }
+#pragma unroll
+        for (int i = 0; i < kTilesAtOnce; ++i) {
+          const uint32_t features[2] = {vectors[i].z, vectors[i].w};
+#pragma unroll
+          for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
+            MmaBFloat16(sums.values[panel][begin + i], second[panel], features);
+          }
         }
       }
     }
@@ -252,9 +392,14 @@ class Multiplier {
   int first_panel_, first_token_;
 };
 
+// How many blocks of a variant are to fit into a multiprocessor's registers.
+constexpr int BlocksWanted(bool serial) { return serial ? 2 : 4; }
+
 template <WeightFormat kFormat, int kTokens, bool kSerial>
-__global__ void __launch_bounds__(kMultiplyThreads) MultiplyKernel(const MultiplyArgs args) {
-  using BlockMultiplier = Multiplier<kFormat, kTokens>;
+__global__ void __launch_bounds__(Multiplier<kFormat, kTokens, kSerial>::kThreads, BlocksWanted(kSerial))
+    MultiplyKernel(const MultiplyArgs args) {
+  using BlockMultiplier = Multiplier<kFormat, kTokens, kSerial>;
+  AllowNextKernel();
   BlockMultiplier multiplier(args);
   typename BlockMultiplier::Sums sums;
   if constexpr (kSerial) {
@@ -273,9 +418,10 @@ void LaunchVariant(const MultiplyArgs& args, CudaStream stream) {
   const LaunchShape shape = {
       .grid = dim3(divide_up(args.num_panels, kPanelsPerBlock), divide_up(args.num_tokens, kTokens),
                    kSerial ? 1u : static_cast<unsigned>(args.num_slices)),
-      .block = kMultiplyThreads,
-      .shared_bytes = Multiplier<kFormat, kTokens>::kSharedBytes,
-      .stream = stream};
+      .block = Multiplier<kFormat, kTokens, kSerial>::kThreads,
+      .shared_bytes = Multiplier<kFormat, kTokens, kSerial>::kSharedBytes,
+      .stream = stream,
+      .overlaps = true};
   Launch(MultiplyKernel<kFormat, kTokens, kSerial>, shape, args);
 }
 

@@ -1,9 +1,9 @@
 // The kernel behind MatMul: what it is told, and how its work is cut up.
 //
-// A block of 4 warps multiplies 8 panels of weights with up to 64 rows of activations ("tokens" here, since a weight
-// matrix has rows as well), tile by tile along the features. Weights and activations are copied to shared memory a few
-// tiles ahead; each warp expands two panels to bfloat16 in registers and multiplies them with all of the block's
-// tokens.
+// A block multiplies 8 panels of weights with up to 64 rows of activations ("tokens" here, since a weight matrix has
+// rows as well), tile by tile along the features. Weights and activations are copied to shared memory a few tiles
+// ahead, the first weights while the kernels in front of this one still run; each warp expands one panel (two, with
+// more than 16 tokens) to bfloat16 in registers and multiplies it with all of the block's tokens.
 //
 // The features are cut into slices, as many as follow from the shape of the weights alone. The products of a slice are
 // added up in one chain of matrix instructions, features ascending, and the slices' sums in ascending order, from 0. It
@@ -21,10 +21,7 @@
 
 namespace quire {
 
-inline constexpr int kMultiplyWarps = 4;
-inline constexpr int kMultiplyThreads = kMultiplyWarps * kLanes;
-inline constexpr int kPanelsPerWarp = 2;  // Of a gated matrix: 16 channels of the gate, and of up.
-inline constexpr int kPanelsPerBlock = kMultiplyWarps * kPanelsPerWarp;
+inline constexpr int kPanelsPerBlock = 8;  // Of a gated matrix: by turns 16 channels of the gate, and of up.
 inline constexpr int kMostTokensPerBlock = 64;
 
 struct MultiplyArgs {
@@ -51,9 +48,11 @@ struct MultiplyArgs {
   int64_t output_stride = 0;
 };
 
+inline constexpr int kMostSlices = 8;
+
 // How many slices the features of a matrix (of a segment of one) are cut into.
 constexpr int SlicesOf(int64_t num_panels, int64_t num_tiles) {
-  constexpr int64_t kBlocksWanted = 384, kFewestTiles = 2, kMostSlices = 8;
+  constexpr int64_t kBlocksWanted = 384, kFewestTiles = 2;
   const int64_t blocks = (num_panels + kPanelsPerBlock - 1) / kPanelsPerBlock;
   int64_t slices = (kBlocksWanted + blocks - 1) / blocks;
   if (slices > num_tiles / kFewestTiles) slices = num_tiles / kFewestTiles;

@@ -1,5 +1,3 @@
-#include "kernels/cuda/prepare_rows.h"
-
 #include <cuda_runtime.h>
 
 #include <cmath>
@@ -8,6 +6,7 @@
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/matmul_hopper.h"
+#include "kernels/cuda/prepare_rows.h"
 #include "kernels/cuda/weight_fragments.cuh"
 
 namespace quire {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/cuda/device.cuh"
 #include "kernels/cuda/weight_format.h"
 
 namespace quire {
@@ -57,6 +58,7 @@ class LaneOfTile {
  public:
   static constexpr WeightLayout kLayout = LayoutOf(kFormat);
 
+  LaneOfTile() = default;
   // `tile` is in shared memory; scales, and weights that need no expansion, are read when they are needed.
   __device__ __forceinline__ LaneOfTile(const std::byte* tile, int lane) : tile_(tile), lane_(lane) {
     constexpr int kVectors = kFormat == WeightFormat::kBFloat16 ? 0 : kLayout.vectors();
@@ -101,16 +103,25 @@ class LaneOfTile {
     }
   }
 
-  // code - zero_point, exactly: as the lowest bits of a float of 2^23 a code becomes 2^23 + code.
+  // code - zero_point, exactly: at the end of the mantissa of a power of two a code adds itself to that. Codes of 4
+  // bits stay where they are in their word as far as that has room for smaller powers; the last three are moved
+  // together.
   __device__ __forceinline__ float CenteredCode(int fragment, int index) const {
-    constexpr uint32_t kTwoTo23 = 0x4b000000;
-    uint32_t bits;
     if constexpr (kLayout.code_bits == 4) {
-      bits = (words_[fragment] >> 4 * index & 15) | kTwoTo23;
+      const uint32_t word = index < 5 ? words_[fragment] : words_[fragment] >> 12;
+      const int shift = 4 * (index < 5 ? index : index - 3);
+      return Centered(MaskAndSet(word, 15u << shift, PowerOfTwo(23 - shift)), 23 - shift);
     } else {
-      bits = __byte_perm(words_[2 * fragment + index / 4], kTwoTo23, 0x7440 | index % 4);
+      return Centered(__byte_perm(words_[2 * fragment + index / 4], PowerOfTwo(23), 0x7440 | index % 4), 23);
     }
-    return __uint_as_float(bits) - static_cast<float>((1 << 23) + kLayout.zero_point());
+  }
+
+  // The bits of 2^exponent as a float.
+  static __device__ __forceinline__ constexpr uint32_t PowerOfTwo(int exponent) {
+    return static_cast<uint32_t>(127 + exponent) << 23;
+  }
+  static __device__ __forceinline__ float Centered(uint32_t bits, int exponent) {
+    return __uint_as_float(bits) - static_cast<float>((1 << exponent) + kLayout.zero_point());
   }
 
   const std::byte* tile_;

@@ -55,8 +55,7 @@ absl::StatusOr<double> GpuTimer::MedianSecondsOfGraph(absl::FunctionRef<void(Cud
   if (error == cudaSuccess) error = cudaGraphInstantiate(&executable, graph);
   if (graph != nullptr) cudaGraphDestroy(graph);
   if (error != cudaSuccess) return ToStatus(error, "record a graph");
-  const absl::StatusOr<double> seconds =
-      MedianSeconds([&](CudaStream stream) { cudaGraphLaunch(executable, stream); });
+  const absl::StatusOr<double> seconds = MedianSeconds([&](CudaStream stream) { cudaGraphLaunch(executable, stream); });
   cudaGraphExecDestroy(executable);
   return seconds;
 }
