@@ -134,11 +134,17 @@ class Engine {
   std::vector<Lease> ListLeases(uint64_t owner, size_t max_leases, absl::Time now);
   // How much of `tokens` would be found: in the pool, and what tiers have beyond that.
   CachedTokens Probe(std::span<const TokenId> tokens, uint64_t salt) const;
-  // What else may be asked of the cache between steps, and how it is told to give pages up; EvictAll speaks for the tiers
-  // as well.
+  // What else may be asked of the cache between steps, and how it is told to give pages up, in the pool and in tiers. Each
+  // returns how many the pool gave up.
   const BlockManager& blocks() const { return blocks_; }
-  int EvictPrefix(std::span<const TokenId> tokens, uint64_t salt) { return blocks_.EvictPrefix(tokens, salt); }
-  int EvictOwner(uint64_t salt) { return blocks_.EvictOwner(salt); }
+  int EvictPrefix(std::span<const TokenId> tokens, uint64_t salt) {
+    if (tiers_ != nullptr) tiers_->Evict({salt, {tokens.begin(), tokens.end()}});
+    return blocks_.EvictPrefix(tokens, salt);
+  }
+  int EvictOwner(uint64_t salt) {
+    if (tiers_ != nullptr) tiers_->Evict({salt, {}});
+    return blocks_.EvictOwner(salt);
+  }
   int EvictAll();
   // See BlockManager: what of the cache can be shared, and how that changes.
   void RecordPageEvents() { blocks_.RecordEvents(); }

@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <limits>
+#include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
@@ -130,8 +131,8 @@ std::vector<FoundPage> DiskSlots::FindPages() {
     if (!ReadAll(file_, EntryOffset(first), entries).ok()) break;
     for (int i = 0; i < kSlotsPerGroup; ++i) {
       const auto bytes = std::span<const std::byte>(entries).subspan(i * entry_bytes, entry_bytes);
-      const auto entry = DecodePageEntry(bytes, page_tokens_);
-      if (entry) found.push_back({first + i, entry->page.key, entry->sequence});
+      auto entry = DecodePageEntry(bytes, page_tokens_);
+      if (entry) found.push_back({first + i, std::move(entry->page), entry->sequence});
     }
   }
   return found;
@@ -159,6 +160,10 @@ absl::Status DiskSlots::Read(SlotId slot, const PageRecord& page, uint64_t seque
   EncodePageEntry(*entry, entry_bytes);
   WriteAll(file_, EntryOffset(slot), entry_bytes).IgnoreError();
   return absl::OkStatus();
+}
+
+absl::Status DiskSlots::Erase(SlotId slot) {
+  return WriteAll(file_, EntryOffset(slot), std::vector<std::byte>(PageEntryBytes(page_tokens_)));
 }
 
 absl::Status DiskSlots::Clear() {

@@ -39,6 +39,7 @@ class DiskSlots : public PageSlots {
   absl::Status Write(SlotId slot, const PageRecord& page, uint64_t sequence,
                      std::span<const std::byte> bytes) override;
   absl::Status Read(SlotId slot, const PageRecord& page, uint64_t sequence, std::span<std::byte> bytes) override;
+  absl::Status Erase(SlotId slot) override;
   absl::Status Clear() override;
 
   // Where things lie in the file, for tests that damage it.

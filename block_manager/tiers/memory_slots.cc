@@ -38,8 +38,8 @@ std::vector<FoundPage> MemorySlots::FindPages() {
   std::vector<FoundPage> found;
   for (SlotId slot = 0; slot < num_slots_; ++slot) {
     if (!written_[slot]) continue;
-    const auto entry = DecodePageEntry(Raw(slot).first(PageEntryBytes(page_tokens_)), page_tokens_);
-    if (entry) found.push_back({slot, entry->page.key, entry->sequence});
+    auto entry = DecodePageEntry(Raw(slot).first(PageEntryBytes(page_tokens_)), page_tokens_);
+    if (entry) found.push_back({slot, std::move(entry->page), entry->sequence});
   }
   return found;
 }
@@ -67,6 +67,11 @@ absl::Status MemorySlots::Read(SlotId slot, const PageRecord& page, uint64_t seq
   if (ChecksumOf(bytes) != entry->payload) return absl::DataLossError("the page is not what its checksum says");
   entry->sequence = sequence;
   EncodePageEntry(*entry, entry_bytes);
+  return absl::OkStatus();
+}
+
+absl::Status MemorySlots::Erase(SlotId slot) {
+  written_[slot] = false;
   return absl::OkStatus();
 }
 

@@ -19,6 +19,7 @@ class MemorySlots : public PageSlots {
   absl::Status Write(SlotId slot, const PageRecord& page, uint64_t sequence,
                      std::span<const std::byte> bytes) override;
   absl::Status Read(SlotId slot, const PageRecord& page, uint64_t sequence, std::span<std::byte> bytes) override;
+  absl::Status Erase(SlotId slot) override;
   absl::Status Clear() override;
 
   // What lies in a slot: its entry, then its page.

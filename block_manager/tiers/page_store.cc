@@ -17,7 +17,7 @@ PageStore::PageStore(std::string name, std::unique_ptr<PageSlots> slots, TaskQue
       index_(slots_->num_slots()) {
   std::vector<FoundPage> found = slots_->FindPages();
   std::ranges::stable_sort(found, {}, &FoundPage::sequence);
-  for (const FoundPage& page : found) index_.Adopt(page.slot, page.key);
+  for (const FoundPage& page : found) index_.Adopt(page.slot, page.page.key);
   if (!found.empty()) next_sequence_ = found.back().sequence + 1;
 }
 
@@ -46,6 +46,22 @@ bool PageStore::Read(const PageRecord& page, std::span<std::byte> bytes, Ticket 
     Report(std::move(done));
   });
   return true;
+}
+
+void PageStore::Evict(PageChoice choice) {
+  queue_.Post([this, choice = std::move(choice)] { Report(EraseChosen(choice)); });
+}
+
+// On the queue's thread, where entries tell more than the index knows.
+PageStore::Done PageStore::EraseChosen(const PageChoice& choice) {
+  Done done{Kind::kEvict, 0, kNoBlock, {}, 0, {}};
+  const std::vector<FoundPage> pages = slots_->FindPages();
+  for (size_t i : ChoosePages(choice, pages)) {
+    done.status = slots_->Erase(pages[i].slot);
+    if (!done.status.ok()) break;
+    done.erased.emplace_back(pages[i].slot, pages[i].page.key);
+  }
+  return done;
 }
 
 void PageStore::Clear() {
@@ -79,14 +95,16 @@ std::vector<PageStore::Completion> PageStore::TakeCompletions() {
   std::vector<Completion> completions;
   for (Done& done : all) {
     Settle(done);
-    if (done.kind != Kind::kClear) completions.push_back({done.ticket, std::move(done.status)});
+    const bool has_ticket = done.kind == Kind::kRead || done.kind == Kind::kWrite;
+    if (has_ticket) completions.push_back({done.ticket, std::move(done.status)});
   }
   return completions;
 }
 
 void PageStore::Settle(const Done& done) {
   if (!done.status.ok()) NoteFailure(done);
-  if (done.kind == Kind::kClear) return;
+  for (const auto& [slot, key] : done.erased) index_.Drop(slot, key);
+  if (done.kind == Kind::kClear || done.kind == Kind::kEvict) return;
   if (!done.status.ok() || done.epoch != epoch_) return index_.Abandon(done.slot);
   index_.Keep(done.slot, done.key);
   ++(done.kind == Kind::kRead ? totals_.pages_read : totals_.pages_written);
@@ -94,13 +112,14 @@ void PageStore::Settle(const Done& done) {
 
 void PageStore::NoteFailure(const Done& done) {
   if (absl::IsDataLoss(done.status)) {
-    // What was cleared while it was to be read is no damage.
-    totals_.pages_refused += done.epoch == epoch_;
+    // What was given up while it was to be read is no damage.
+    totals_.pages_refused += done.epoch == epoch_ && index_.Contains(done.key);
     return;
   }
   ++totals_.failures;
   if (done.kind != Kind::kRead) writes_ = false;
-  if (done.kind == Kind::kClear) reads_ = false;  // What is there now must not come back.
+  // What is there now must not come back.
+  if (done.kind == Kind::kClear || done.kind == Kind::kEvict) reads_ = false;
   if (done.kind == Kind::kRead && ++num_failed_reads_ >= kMaxFailedReads) writes_ = reads_ = false;
   if (!reads_) index_.Clear();
   if (std::exchange(warned_, true)) return;

@@ -14,9 +14,11 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "block_manager/tiers/page_choice.h"
 #include "block_manager/tiers/page_slots.h"
 #include "block_manager/tiers/task_queue.h"
 #include "block_manager/tiers/tier_index.h"
@@ -70,6 +72,8 @@ class PageStore {
   // called with null.
   void OnCompletions(std::function<void()> wake);
 
+  // Starts to forget what is chosen, also of pages being written. No read that starts afterwards gives one of them.
+  void Evict(PageChoice choice);
   // Forgets all pages, also those being written.
   void Clear();
   // Returns when no bytes that were given will be touched any more.
@@ -79,7 +83,7 @@ class PageStore {
   void CheckInvariants() const { index_.CheckInvariants(); }
 
  private:
-  enum class Kind { kRead, kWrite, kClear };
+  enum class Kind { kRead, kWrite, kEvict, kClear };
   struct Done {
     Kind kind = Kind::kRead;
     Ticket ticket = 0;
@@ -87,8 +91,10 @@ class PageStore {
     PageKey key;
     uint64_t epoch = 0;
     absl::Status status;
+    std::vector<std::pair<SlotId, PageKey>> erased = {};  // By kEvict.
   };
 
+  Done EraseChosen(const PageChoice& choice);
   void Report(Done done);
   void Settle(const Done& done);
   void NoteFailure(const Done& done);

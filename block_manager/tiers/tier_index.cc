@@ -50,6 +50,13 @@ void TierIndex::Forget(SlotId slot) {
   if (known != by_key_.end() && known->second == slot) by_key_.erase(known);
 }
 
+void TierIndex::Drop(SlotId slot, const PageKey& key) {
+  const auto known = by_key_.find(key);
+  if (known == by_key_.end() || known->second != slot) return;
+  by_key_.erase(known);
+  if (slots_.is_cached(slot)) slots_.Discard(slot);
+}
+
 void TierIndex::Clear() {
   by_key_.clear();
   while (slots_.oldest_cached() != kNoBlock) slots_.Discard(slots_.oldest_cached());

@@ -28,6 +28,8 @@ class TierIndex {
   void Keep(SlotId slot, const PageKey& key);
   // The slot holds nothing. Ends Take or Hold.
   void Abandon(SlotId slot);
+  // The slot does not hold this page any more, if it did. One that is busy stays so until it is given back.
+  void Drop(SlotId slot, const PageKey& key);
   // Slots that are busy stay so until they are given back.
   void Clear();
 

@@ -325,6 +325,16 @@ bool PageTiers::HasWork() const {
                              [](const PageStore* store) { return store != nullptr && store->HasCompletions(); });
 }
 
+void PageTiers::Evict(const PageChoice& choice) {
+  for (Fetch& fetch : fetches_) {
+    const auto common = std::ranges::mismatch(choice.prefix, fetch.tokens).in1;
+    if (fetch.salt == choice.salt && common == choice.prefix.end()) fetch.cleared = true;
+  }
+  for (PageStore* store : options_.stores) {
+    if (store != nullptr) store->Evict(choice);
+  }
+}
+
 void PageTiers::Clear() {
   for (Fetch& fetch : fetches_) fetch.cleared = true;
   for (PageStore* store : options_.stores) {

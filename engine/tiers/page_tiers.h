@@ -77,7 +77,9 @@ class PageTiers {
   bool IsFetching() const { return !fetches_.empty(); }
   // See PageStore.
   void OnCompletions(const std::function<void()>& wake);
-  // Forgets all pages, in the tiers too.
+  // The tiers forget what is chosen, and
+  void Evict(const PageChoice& choice);
+  // everything.
   void Clear();
 
   TierStats stats(KvTier tier) const;

@@ -69,7 +69,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (auto slots = DiskSlots::Open(options); slots.ok()) {
     for (const FoundPage& found : (*slots)->FindPages()) {
       const auto entry = EntryIn(file, **slots, found.slot);
-      QUIRE_CHECK(entry && entry->page.key == found.key);
+      QUIRE_CHECK(entry && entry->page == found.page);
       std::vector<std::byte> page(kPageBytes);
       const absl::Status status = (*slots)->Read(found.slot, entry->page, 1, page);
       QUIRE_CHECK(status.ok() ? ChecksumOf(page) == entry->payload : absl::IsDataLoss(status));

@@ -34,6 +34,7 @@ class SimTiers::Slots : public PageSlots {
     }
     return medium_.Read(slot, page, sequence, bytes);
   }
+  absl::Status Erase(SlotId slot) override { return medium_.Erase(slot); }
   absl::Status Clear() override { return medium_.Clear(); }
 
  private:

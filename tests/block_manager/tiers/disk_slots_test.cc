@@ -58,12 +58,24 @@ TEST_F(DiskSlotsTest, KeepsPagesOverRestarts) {
   const std::vector<FoundPage> found = slots->FindPages();
   ASSERT_EQ(found.size(), 2u);
   EXPECT_EQ(found[0].slot, 3);
-  EXPECT_EQ(found[0].key, Page(10).key);
+  EXPECT_EQ(found[0].page, Page(10));
   EXPECT_EQ(found[1].slot, 20);
   EXPECT_EQ(found[1].sequence, 42u);
   EXPECT_EQ(Read(*slots, 20, Page(20)), absl::OkStatus());
   EXPECT_EQ(read_, Contents(2));
   EXPECT_EQ(slots->FindPages()[1].sequence, 100u);
+}
+
+TEST_F(DiskSlotsTest, ForgetsASlotForGood) {
+  {
+    const auto slots = Open();
+    for (int i = 0; i < 2; ++i) ASSERT_EQ(slots->Write(i, Page(10 * i), 1, Contents(i)), absl::OkStatus());
+    EXPECT_EQ(slots->Erase(0), absl::OkStatus());
+    EXPECT_TRUE(absl::IsDataLoss(Read(*slots, 0, Page(0))));
+  }
+  const std::vector<FoundPage> found = Open()->FindPages();
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].slot, 1);
 }
 
 TEST_F(DiskSlotsTest, IsForItsOwnerOnly) {

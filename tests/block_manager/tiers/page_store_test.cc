@@ -26,6 +26,7 @@ class FailingSlots : public PageSlots {
   absl::Status Read(SlotId slot, const PageRecord& page, uint64_t sequence, std::span<std::byte> bytes) override {
     return fail_reads ? absl::UnknownError("input/output error") : slots_->Read(slot, page, sequence, bytes);
   }
+  absl::Status Erase(SlotId slot) override { return fail_clear ? absl::UnknownError("cannot") : slots_->Erase(slot); }
   absl::Status Clear() override { return fail_clear ? absl::UnknownError("cannot") : slots_->Clear(); }
   std::span<std::byte> Raw(SlotId slot) { return slots_->Raw(slot); }
 
@@ -135,6 +136,37 @@ TEST_F(PageStoreTest, ReadsNothingMoreFromAMediumThatKeepsFailing) {
   }
   EXPECT_FALSE(store_->Write(Page(10), Contents(10), 1));
   EXPECT_EQ(warnings_.size(), 1u);
+}
+
+TEST_F(PageStoreTest, ForgetsWhatIsChosenAlsoWhileItIsBeingWritten) {
+  Write(10);
+  Complete();
+  Write(20);
+  store_->Evict({.salt = 7, .prefix = {20}});
+  Complete();
+  EXPECT_TRUE(store_->Contains(Page(10).key));
+  EXPECT_FALSE(store_->Contains(Page(20).key));
+  store_->Evict({.salt = 8, .prefix = {}});
+  Complete();
+  EXPECT_TRUE(store_->Contains(Page(10).key));
+  store_->Evict({.salt = 7, .prefix = {}});
+  ASSERT_TRUE(store_->Read(Page(10), read_, 1)) << "it is not known yet what will be chosen";
+  EXPECT_EQ(Complete(), Codes{absl::StatusCode::kDataLoss});
+  EXPECT_FALSE(store_->Contains(Page(10).key));
+  EXPECT_TRUE(slots_->FindPages().empty());
+  EXPECT_EQ(store_->stats().pages_refused, 0u) << "nothing was damaged";
+  for (TokenId first : {10, 20, 30}) Write(first);
+  EXPECT_EQ(Complete(), Codes(3, kOk));
+}
+
+TEST_F(PageStoreTest, IsNotUsedAnyMoreWhenWhatIsChosenCannotBeErased) {
+  Write(10);
+  Complete();
+  slots_->fail_clear = true;
+  store_->Evict({.salt = 7, .prefix = {}});
+  Complete();
+  EXPECT_FALSE(store_->Contains(Page(10).key));
+  EXPECT_FALSE(store_->Write(Page(20), Contents(20), 1));
 }
 
 TEST_F(PageStoreTest, ForgetsWhatIsBeingWrittenWhenItIsCleared) {

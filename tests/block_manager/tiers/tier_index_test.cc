@@ -20,6 +20,23 @@ TEST(TierIndex, GivesUpWhatWasUsedLeastRecently) {
   index.CheckInvariants();
 }
 
+TEST(TierIndex, DropsAPageOnlyFromTheSlotThatHasIt) {
+  TierIndex index(2);
+  const SlotId slot = index.Take();
+  index.Keep(slot, Key(1));
+  index.Drop(slot, Key(2));
+  index.Drop(1 - slot, Key(1));
+  EXPECT_TRUE(index.Contains(Key(1)));
+  index.Hold(Key(1));
+  index.Drop(slot, Key(1));
+  EXPECT_FALSE(index.Contains(Key(1)));
+  index.CheckInvariants();
+  index.Abandon(slot);
+  EXPECT_NE(index.Take(), kNoBlock);
+  EXPECT_NE(index.Take(), kNoBlock) << "the slot was given back once";
+  EXPECT_EQ(index.num_evicted(), 0u);
+}
+
 TEST(TierIndex, NeverGivesUpASlotThatIsBusy) {
   TierIndex index(2);
   index.Keep(index.Take(), Key(1));

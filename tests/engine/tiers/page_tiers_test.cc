@@ -24,6 +24,7 @@ class SharedSlots : public PageSlots {
   absl::Status Read(SlotId slot, const PageRecord& page, uint64_t sequence, std::span<std::byte> bytes) override {
     return slots_.Read(slot, page, sequence, bytes);
   }
+  absl::Status Erase(SlotId slot) override { return slots_.Erase(slot); }
   absl::Status Clear() override { return slots_.Clear(); }
 
  private:
@@ -140,7 +141,7 @@ TEST_F(PageTiersTest, ADamagedPageEndsThePrefixAndIsComputed) {
   const std::vector<TokenId> prompt = Prompt(41);
   for (int i = 0; i < 5; ++i) fifth = NextKey(fifth, std::span(prompt).subspan(i * kBlock, kBlock));
   const std::vector<FoundPage> pages = slots_->FindPages();
-  slots_->Raw(std::ranges::find(pages, fifth, &FoundPage::key)->slot).back() ^= std::byte{1};
+  slots_->Raw(std::ranges::find(pages, fifth, [](const FoundPage& found) { return found.page.key; })->slot).back() ^= std::byte{1};
   Start();
   EXPECT_EQ(Run(1, Prompt(41)).cached_tokens, 16);
   EXPECT_EQ(server_->store.stats().pages_refused, 1u);
@@ -222,6 +223,47 @@ TEST_F(PageTiersTest, EvictingEverythingEmptiesTheTiersToo) {
   EXPECT_GT(harness.engine.EvictAll(), 0);
   RunToEnd();
   EXPECT_EQ(harness.engine.Probe(Prompt(41), 0).total(), 0);
+}
+
+TEST_F(PageTiersTest, EvictingAPrefixReachesTheTiersAndLeavesTheRest) {
+  Start();
+  Run(1, Prompt(41));
+  Run(2, Prompt(41, 1));
+  EngineHarness& harness = Start();  // Nothing is in the pool.
+  EXPECT_EQ(harness.engine.EvictPrefix(Prompt(18), 0), 0);
+  RunToEnd();
+  EXPECT_EQ(harness.engine.Probe(Prompt(41), 0).total(), 0);
+  EXPECT_EQ(harness.engine.Probe(Prompt(41, 1), 0).total(), 40);
+  EngineHarness& next = Start();
+  EXPECT_EQ(next.engine.Probe(Prompt(41), 0).total(), 0) << "not after a restart either";
+  EXPECT_EQ(Run(1, Prompt(41, 1)).cached_tokens_disk, 40);
+}
+
+TEST_F(PageTiersTest, EvictingATenantsPagesReachesTheTiersAndLeavesOthers) {
+  EngineHarness& harness = Start();
+  for (RequestId id : {1, 2}) {
+    GenerateRequest request = Request(id, Prompt(41), 4);
+    request.cache_salt = id;
+    harness.Submit(request);
+  }
+  RunToEnd();
+  EXPECT_GT(harness.engine.EvictOwner(1), 0);
+  RunToEnd();
+  EXPECT_EQ(harness.engine.Probe(Prompt(41), 1).total(), 0);
+  EXPECT_EQ(Start().engine.Probe(Prompt(41), 2).total(), 40);
+}
+
+TEST_F(PageTiersTest, WhatIsEvictedWhileItIsFetchedDoesNotComeIn) {
+  Start();
+  Run(1, Prompt(41));
+  EngineHarness& harness = Start();
+  harness.Submit(Request(1, Prompt(41), 4));
+  harness.Step();
+  ASSERT_GT(queue_.size(), 0);
+  harness.engine.EvictPrefix(Prompt(18), 0);
+  RunToEnd();
+  harness.ExpectStreamsOfLoneRequests();
+  EXPECT_EQ(harness.outcomes[1].usage.cached_tokens, 0);
 }
 
 TEST_F(PageTiersTest, NoSaltSeesPagesOfAnother) {
