@@ -56,8 +56,8 @@ void LaunchFor(const HopperAttentionParameters& parameters, CudaStream stream) {
 }  // namespace
 
 bool HasHopperAttention(int head_dim, KvDType keys, KvDType values) {
-  static const bool has_kernel = HasHopperCode(AttendHopperKernel<128>, kHopperAttentionThreads);
-  return has_kernel && (head_dim == 64 || head_dim == 128) && keys == KvDType::kBF16 && values == KvDType::kBF16;
+  return HasHopperCode<AttendHopperKernel<128>>(kHopperAttentionThreads) && (head_dim == 64 || head_dim == 128) &&
+         keys == KvDType::kBF16 && values == KvDType::kBF16;
 }
 
 void AttendOnHopper(const CudaAttentionArgs& args, float query_factor, CudaStream stream) {

@@ -20,7 +20,7 @@ struct HopperAttentionParameters {
 #ifdef QUIRE_HOPPER_CODE
 using HopperBarrier = TransferBarrier;
 #else
-using HopperBarrier = uint64_t;  // For the host, which asks for the size.
+using HopperBarrier = uint64_t;  // For nvcc's host code, which asks for the size.
 #endif
 
 constexpr int kHopperStages = 4;

@@ -155,12 +155,14 @@ __device__ __forceinline__ float WarpMax(float x QUIRE_AND_CALLER) {
 #endif
 }
 
-// The address of shared memory as PTX instructions want it.
-#ifdef __CUDACC__
+// The address of shared memory as PTX instructions want it; under the shim, where it lies in the block's shared memory.
 __device__ __forceinline__ uint32_t SharedAddress(const void* shared) {
+#ifdef __CUDACC__
   return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
-}
+#else
+  return cuda_shim::SharedOffset(shared);
 #endif
+}
 
 // Begins to copy 16 bytes from global to shared memory, past the first-level cache (cp.async.cg); both addresses are
 // multiples of 16. Where not valid it fills with zeros and reads nothing. What lies at `shared` is undefined until

@@ -1,8 +1,9 @@
 // What kernels use of compute capability 9.0 alone: products of a whole warpgroup (wgmma), barriers in shared memory
-// that count bytes (mbarrier), bulk copies, clusters of blocks. Like kernels/cuda/device.cuh the only place with its PTX.
-// There is no emulation: kernels that include this are compared on a device with those that do without it.
+// that count bytes (mbarrier), bulk copies, clusters of blocks. Like kernels/cuda/device.cuh the only place with its
+// PTX, and emulated by the host shim likewise, where a cluster is one block.
 //
-// Code that calls any of this stands inside #ifdef QUIRE_HOPPER_CODE: it exists in machine code for sm_90a only.
+// Code that calls any of this stands inside #ifdef QUIRE_HOPPER_CODE: it exists in machine code for sm_90a only, and
+// under the shim.
 // "Warpgroup collective": all 128 threads of four warps, the first of which has a number divisible by 4, call it
 // together. Tiles that wgmma reads lie at multiples of 1024 bytes.
 #pragma once
@@ -14,7 +15,7 @@
 
 #include "kernels/cuda/device.cuh"
 
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL) || !defined(__CUDACC__)
 #define QUIRE_HOPPER_CODE 1
 #endif
 
@@ -31,19 +32,29 @@ constexpr bool kHopperCode = true;
 constexpr bool kHopperCode = false;
 #endif
 
-template <typename... Parameters>
-bool HasHopperCode(void (*kernel)(Parameters...), int threads) {
+template <auto kKernel>
+bool HasHopperCode(int threads) {
 #ifdef __CUDACC__
-  cudaFuncAttributes attributes;
-  if (cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(kernel)) == cudaSuccess) {
-    return attributes.maxThreadsPerBlock >= threads;
-  }
-  (void)cudaGetLastError();  // There is no code at all for this device.
-#endif
-  static_cast<void>(kernel);
+  static const bool has_code = [threads] {
+    cudaFuncAttributes attributes;
+    if (cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(kKernel)) == cudaSuccess) {
+      return attributes.maxThreadsPerBlock >= threads;
+    }
+    (void)cudaGetLastError();  // There is no code at all for this device.
+    return false;
+  }();
+  return has_code;
+#else
   static_cast<void>(threads);
-  return false;
+  return cuda_shim::HasHopper();
+#endif
 }
+
+#ifdef __CUDACC__
+constexpr int kMaxCluster = 2;  // Blocks.
+#else
+constexpr int kMaxCluster = 1;
+#endif
 
 #ifdef QUIRE_HOPPER_CODE
 
@@ -63,19 +74,34 @@ __device__ __forceinline__ uint64_t DescribeColumns(const void* tile, int half_b
 }
 
 // Before the first Wgmma, and whenever its registers were written since. Warpgroup collective, as are the next three.
-__device__ __forceinline__ void WgmmaFence() { asm volatile("wgmma.fence.sync.aligned;\n" : : : "memory"); }
-__device__ __forceinline__ void WgmmaCommit() { asm volatile("wgmma.commit_group.sync.aligned;\n" : : : "memory"); }
+__device__ __forceinline__ void WgmmaFence() {
+#ifdef __CUDACC__
+  asm volatile("wgmma.fence.sync.aligned;\n" : : : "memory");
+#endif
+}
+__device__ __forceinline__ void WgmmaCommit() {
+#ifdef __CUDACC__
+  asm volatile("wgmma.commit_group.sync.aligned;\n" : : : "memory");
+#else
+  cuda_shim::WgmmaCommit();
+#endif
+}
 // Waits until at most kPending of the committed groups, the latest, are under way. Until then neither d nor a may be
 // touched, nor the tile of b.
 template <int kPending>
-__device__ __forceinline__ void WgmmaWait() {
+__device__ __forceinline__ void WgmmaWait(QUIRE_CALLER) {
+#ifdef __CUDACC__
   asm volatile("wgmma.wait_group.sync.aligned %0;\n" : : "n"(kPending) : "memory");
+#else
+  cuda_shim::WgmmaWait(kPending, caller);
+#endif
 }
 
 // d = a . b (accumulate: d += a . b), with a [64, 16] in registers, b [16, N] in shared memory, both bfloat16, and d
 // [64, N] in float32: N is 2 * the number of d's registers. Warp w of the group holds rows 16 w to 16 w + 15 of a and d
 // as in MmaBFloat16, columns of d in tiles of 8. The sums have the same bits as those of MmaBFloat16. Warpgroup
 // collective.
+#ifdef __CUDACC__
 #define QUIRE_FLOATS8(i)                                                                                      \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
       "+f"(d[i + 7])
@@ -107,11 +133,20 @@ __device__ __forceinline__ void Wgmma(float (&d)[64], const uint32_t (&a)[4], ui
         "n"(kTransposed ? 1 : 0));
 }
 #undef QUIRE_FLOATS8
+#else
+template <bool kTransposed, int kRegisters>
+void Wgmma(float (&d)[kRegisters], const uint32_t (&a)[4], uint64_t b, bool accumulate) {
+  static_assert(kRegisters == 32 || kRegisters == 64);
+  cuda_shim::Wgmma(d, 2 * kRegisters, a, b, kTransposed, accumulate);
+}
+#endif
 
 // Makes this thread's ordinary writes to shared memory (and its finished CopyAsync16) visible to Wgmma and bulk copies,
 // of others after a barrier.
 __device__ __forceinline__ void FenceForAsyncProxy() {
+#ifdef __CUDACC__
   asm volatile("fence.proxy.async.shared::cta;\n" : : : "memory");
+#endif
 }
 
 // A barrier in shared memory, aligned to 8 bytes. Its phase ends when `arrivals` threads have arrived and all bytes
@@ -120,29 +155,47 @@ __device__ __forceinline__ void FenceForAsyncProxy() {
 class TransferBarrier {
  public:
   // By one thread, before FenceBarrierInit and a barrier of the block (or cluster).
-  __device__ __forceinline__ void Init(int arrivals) {
+  __device__ __forceinline__ void Init(int arrivals QUIRE_AND_CALLER) {
+#ifdef __CUDACC__
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;\n" : : "r"(address()), "r"(arrivals) : "memory");
+#else
+    cuda_shim::InitBarrier(&bits_, arrivals, caller);
+#endif
   }
   // Arrives, and announces bytes.
-  __device__ __forceinline__ void ArriveAndExpect(int bytes) {
+  __device__ __forceinline__ void ArriveAndExpect(int bytes QUIRE_AND_CALLER) {
+#ifdef __CUDACC__
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;\n" : : "r"(address()), "r"(bytes) : "memory");
+#else
+    cuda_shim::ArriveAtBarrier(&bits_, bytes, caller);
+#endif
   }
-  __device__ __forceinline__ void Arrive() {
+  __device__ __forceinline__ void Arrive(QUIRE_CALLER) {
+#ifdef __CUDACC__
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];\n" : : "r"(address()) : "memory");
+#else
+    cuda_shim::ArriveAtBarrier(&bits_, 0, caller);
+#endif
   }
   // Arrives at the barrier at the same place in a block of the cluster. It says only that this thread has read: its
   // writes are not made visible there, which would cost a fence for the whole device.
-  __device__ __forceinline__ void ArriveAt(int block) {
+  __device__ __forceinline__ void ArriveAt(int block QUIRE_AND_CALLER) {
+#ifdef __CUDACC__
     asm volatile(
         "{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
         "mbarrier.arrive.shared::cluster.b64 _, [remote];\n}\n"
         :
         : "r"(address()), "r"(block)
         : "memory");
+#else
+    static_cast<void>(block);
+    cuda_shim::ArriveAtBarrier(&bits_, 0, caller);
+#endif
   }
   // Waits until the phase of this parity has ended, and sees what was copied, and what threads of this block wrote. (A
   // wait for what other blocks of a cluster wrote would empty the first-level cache each time.)
-  __device__ __forceinline__ void Wait(int parity) {
+  __device__ __forceinline__ void Wait(int parity QUIRE_AND_CALLER) {
+#ifdef __CUDACC__
     asm volatile(
         "{\n.reg .pred done;\nWAIT:\n"
         "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
@@ -150,66 +203,106 @@ class TransferBarrier {
         :
         : "r"(address()), "r"(parity)
         : "memory");
+#else
+    cuda_shim::WaitAtBarrier(&bits_, parity, caller);
+#endif
   }
   __device__ __forceinline__ uint32_t address() const { return SharedAddress(&bits_); }
+  __device__ __forceinline__ uint64_t* bits() { return &bits_; }
 
  private:
   uint64_t bits_;
 };
 
 __device__ __forceinline__ void FenceBarrierInit() {
+#ifdef __CUDACC__
   asm volatile("fence.mbarrier_init.release.cluster;\n" : : : "memory");
+#endif
 }
 
 // Begins to copy from global to shared memory; addresses and `bytes` are multiples of 16. The barrier gets the bytes.
-__device__ __forceinline__ void CopyBulk(void* shared, const void* global, int bytes, TransferBarrier& barrier) {
+__device__ __forceinline__ void CopyBulk(void* shared, const void* global, int bytes,
+                                         TransferBarrier& barrier QUIRE_AND_CALLER) {
+#ifdef __CUDACC__
   asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];\n"
                :
                : "r"(SharedAddress(shared)), "l"(global), "r"(bytes), "r"(barrier.address())
                : "memory");
+#else
+  cuda_shim::CopyBulk(shared, global, bytes, barrier.bits(), caller);
+#endif
 }
 
 // The same, to the same place in all blocks of the cluster that have a bit in `blocks`, and to their barriers.
 __device__ __forceinline__ void CopyBulkToBlocks(void* shared, const void* global, int bytes, TransferBarrier& barrier,
-                                                 uint16_t blocks) {
+                                                 uint16_t blocks QUIRE_AND_CALLER) {
+#ifdef __CUDACC__
   asm volatile(
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], %4;\n"
       :
       : "r"(SharedAddress(shared)), "l"(global), "r"(bytes), "r"(barrier.address()), "h"(blocks)
       : "memory");
+#else
+  static_cast<void>(blocks);
+  cuda_shim::CopyBulk(shared, global, bytes, barrier.bits(), caller);
+#endif
 }
 
 // The block's number in its cluster.
 __device__ __forceinline__ int BlockInCluster() {
+#ifdef __CUDACC__
   uint32_t rank;
   asm volatile("mov.u32 %0, %%cluster_ctarank;\n" : "=r"(rank));
   return static_cast<int>(rank);
+#else
+  return 0;
+#endif
 }
 
 // Waits for all threads of all blocks of the cluster.
-__device__ __forceinline__ void SyncCluster() {
+__device__ __forceinline__ void SyncCluster(QUIRE_CALLER) {
+#ifdef __CUDACC__
   asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;\n" : : : "memory");
+#else
+  SyncBlock(caller);
+#endif
 }
 
 // Waits for `threads` threads of the block, whole warps, that call it or ArriveThreads with the same number, from 1 to
 // 15. ArriveThreads does not wait.
-__device__ __forceinline__ void SyncThreads(int number, int threads) {
+__device__ __forceinline__ void SyncThreads(int number, int threads QUIRE_AND_CALLER) {
+#ifdef __CUDACC__
   asm volatile("bar.sync %0, %1;\n" : : "r"(number), "r"(threads) : "memory");
+#else
+  cuda_shim::SyncThreads(number, threads, caller);
+#endif
 }
-__device__ __forceinline__ void ArriveThreads(int number, int threads) {
+__device__ __forceinline__ void ArriveThreads(int number, int threads QUIRE_AND_CALLER) {
+#ifdef __CUDACC__
   asm volatile("bar.arrive %0, %1;\n" : : "r"(number), "r"(threads) : "memory");
+#else
+  cuda_shim::ArriveThreads(number, threads, caller);
+#endif
 }
 
 // Changes how many registers each of the warpgroup's threads has, a multiple of 8: GiveRegisters to fewer,
 // TakeRegisters, once others have given enough, to more. The kernel says in its launch bounds how many threads it has.
 // Warpgroup collective.
 template <int kRegisters>
-__device__ __forceinline__ void GiveRegisters() {
+__device__ __forceinline__ void GiveRegisters(QUIRE_CALLER) {
+#ifdef __CUDACC__
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;\n" : : "n"(kRegisters));
+#else
+  cuda_shim::GiveRegisters(kRegisters, caller);
+#endif
 }
 template <int kRegisters>
-__device__ __forceinline__ void TakeRegisters() {
+__device__ __forceinline__ void TakeRegisters(QUIRE_CALLER) {
+#ifdef __CUDACC__
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;\n" : : "n"(kRegisters));
+#else
+  cuda_shim::TakeRegisters(kRegisters, caller);
+#endif
 }
 
 #endif  // QUIRE_HOPPER_CODE

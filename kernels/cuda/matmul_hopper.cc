@@ -8,10 +8,7 @@ void LaunchHopperMultiply(const MultiplyArgs& args, CudaStream stream);
 template <WeightFormat kFormat>
 bool HasHopperMultiplyFor();
 
-bool HasHopperMultiply() {
-  static const bool has = HasHopperMultiplyFor<WeightFormat::kBFloat16>();
-  return has;
-}
+bool HasHopperMultiply() { return HasHopperMultiplyFor<WeightFormat::kBFloat16>(); }
 
 void MultiplyOnHopper(WeightFormat format, const MultiplyArgs& args, CudaStream stream) {
   switch (format) {

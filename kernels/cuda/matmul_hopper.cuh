@@ -156,8 +156,8 @@ class HopperMultiplier {
       for (int group = 0; group < kGroups; ++group) {
         lane.Expand(group, weights[group][0], weights[group][1]);
         WgmmaFence();
-        Wgmma<false>(sums, weights[group][0], activations + (group * 64 >> 4), accumulate);
-        Wgmma<false>(sums, weights[group][1], activations + (group * 64 + 32 >> 4), true);
+        Wgmma<false>(sums, weights[group][0], activations + (group * 64) / 16, accumulate);
+        Wgmma<false>(sums, weights[group][1], activations + (group * 64 + 32) / 16, true);
         WgmmaCommit();
         accumulate = true;
         WgmmaWait<1>();
@@ -247,13 +247,13 @@ void LaunchHopperVariant(const MultiplyArgs& args, CudaStream stream) {
 
 template <WeightFormat kFormat>
 bool HasHopperMultiplyFor() {
-  return HasHopperCode(HopperMultiplyKernel<kFormat, 1>, kHopperThreads);
+  return HasHopperCode<HopperMultiplyKernel<kFormat, 1>>(kHopperThreads);
 }
 
 template <WeightFormat kFormat>
 void LaunchHopperMultiply(const MultiplyArgs& args, CudaStream stream) {
   if (args.num_tokens <= kHopperTokensPerBlock) return LaunchHopperVariant<kFormat, 1>(args, stream);
-  LaunchHopperVariant<kFormat, 2>(args, stream);
+  LaunchHopperVariant<kFormat, kMaxCluster>(args, stream);
 }
 
 }  // namespace quire

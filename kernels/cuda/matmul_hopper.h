@@ -1,14 +1,14 @@
 // The matrix product of kernels/cuda/matmul_kernel.h for many tokens, on devices of compute capability 9.0: the same
 // sums to the bit, by instructions of whole warpgroups.
 //
-// A block of two warpgroups multiplies 8 panels of weights with 128 tokens. One more warp copies tiles of weights and of
-// activations into shared memory, some stages ahead; a warp of a warpgroup expands one panel to bfloat16 in registers.
-// All slices follow each other, as in the "serial" variant there. Two blocks beside each other, of the same panels, may
-// form a cluster: each copies half of the weights, for both.
+// A block of two warpgroups multiplies 8 panels of weights with 128 tokens. One more warp copies tiles of weights and
+// of activations into shared memory, some stages ahead; a warp of a warpgroup expands one panel to bfloat16 in
+// registers. All slices follow each other, as in the "serial" variant there. Two blocks beside each other, of the same
+// panels, may form a cluster: each copies half of the weights, for both.
 //
-// The activations lie as the instructions read them, [tile][group of 8 tokens][8 rows of 128 bytes], rounded up to whole
-// blocks of tokens. A row has a tile's 64 features in the order in which kernels/cuda/weight_format.h gives those of
-// weights to the instructions, and its 16-byte pieces are swizzled (kernels/cuda/hopper.cuh).
+// The activations lie as the instructions read them, [tile][group of 8 tokens][8 rows of 128 bytes], rounded up to
+// whole blocks of tokens. A row has a tile's 64 features in the order in which kernels/cuda/weight_format.h gives those
+// of weights to the instructions, and its 16-byte pieces are swizzled (kernels/cuda/hopper.cuh).
 #pragma once
 
 #include <cstdint>

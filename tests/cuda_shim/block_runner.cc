@@ -23,11 +23,12 @@ namespace quire::cuda_shim {
 namespace {
 
 constexpr int kUndefined = 0xff;
-constexpr size_t kGuardBytes = 256;
+constexpr size_t kGuardBytes = 1024;
+constexpr int64_t kMostIdleTurns = 2000;  // For each thread of the block.
 constexpr std::byte kGuard{0xa5};
 
 // Shared memory lies between two guards: kernels do not write to either.
-alignas(256) std::byte shared_storage[kGuardBytes + kMaxSharedBytes + kGuardBytes];
+alignas(1024) std::byte shared_storage[kGuardBytes + kMaxSharedBytes + kGuardBytes];
 
 std::string Place(const Caller& caller) { return absl::StrCat(caller.file_name(), ":", caller.line()); }
 
@@ -89,6 +90,8 @@ void BlockRunner::PrepareThreads(const Grid& grid) {
 
 void BlockRunner::RunBlock() {
   FillSharedMemory();
+  async_.Begin(num_threads_);
+  idle_turns_ = 0;
   num_returned_ = 0;
   num_at_barrier_ = 0;
   ready_.resize(num_warps_);
@@ -112,6 +115,7 @@ void BlockRunner::RunBlock() {
     ReleaseBarrier();
   }
   CheckGuards();
+  if (const std::string unfinished = async_.Unfinished(); !unfinished.empty()) Fail("has ended, and " + unfinished);
 }
 
 // Gives each runnable lane a turn, in an order that no two calls need share.
@@ -138,6 +142,9 @@ void BlockRunner::OnReturn() {
   Thread& thread = threads_[current_];
   thread.copies.clear();  // What nobody waited for nobody sees.
   thread.group = 0;
+  if (!thread.products.empty()) Fail(absl::StrCat("thread ", current_, " has ended before its products"));
+  thread.product_group = 0;
+  idle_turns_ = 0;
   warps_[current_ / kLanes].returned |= uint32_t{1} << lane();
   ++num_returned_;
   thread.fiber->Suspend();
@@ -152,6 +159,7 @@ void BlockRunner::SyncBlock(const Caller& caller) {
                       current_, " at another at ", Place(caller)));
   }
   ++num_at_barrier_;
+  idle_turns_ = 0;
   warps_[current_ / kLanes].at_barrier |= uint32_t{1} << lane();
   threads_[current_].fiber->Suspend();
 }
@@ -180,6 +188,7 @@ void BlockRunner::WarpCollective(const char* operation, void* operands, void (*c
     Fail(absl::StrCat("warp ", current_ / kLanes, ": some lanes are at ", warp.operation, " at ", Place(warp.caller),
                       ", lane ", lane(), " at ", operation, " at ", Place(caller)));
   }
+  idle_turns_ = 0;
   warp.operands[lane()] = operands;
   warp.at_collective |= own;
   if (warp.at_collective != ~uint32_t{0}) {
@@ -261,6 +270,38 @@ void BlockRunner::WaitCopies(int pending) {
     }
   }
   thread.copies.erase(thread.copies.begin(), thread.copies.begin() + static_cast<std::ptrdiff_t>(done));
+}
+
+void BlockRunner::EnqueueProduct(WarpgroupProduct product) {
+  Thread& thread = threads_[current_];
+  product.group = thread.product_group;
+  thread.products.push_back(product);
+}
+
+void BlockRunner::WaitProducts(int pending, const Caller& caller) {
+  Thread& thread = threads_[current_];
+  const auto multiply = [](void* const* lanes) {
+    const BlockRunner& runner = Get();
+    const std::string wrong = MultiplyTile(lanes, shared_storage + kGuardBytes, runner.shared_bytes_);
+    if (!wrong.empty()) runner.Fail("Wgmma of " + wrong);
+  };
+  size_t done = 0;
+  for (; done < thread.products.size() && thread.products[done].group < thread.product_group - pending; ++done) {
+    WarpgroupProduct product = thread.products[done];
+    WarpCollective("Wgmma", &product, multiply, caller);
+  }
+  thread.products.erase(thread.products.begin(), thread.products.begin() + static_cast<std::ptrdiff_t>(done));
+}
+
+void BlockRunner::WaitUntil(absl::FunctionRef<bool()> holds, const char* operation, const Caller& caller) {
+  while (!holds()) {
+    if (++idle_turns_ > kMostIdleTurns * num_threads_) {
+      Fail(absl::StrCat("nobody gets on: thread ", current_, " is in ", operation, " at ", Place(caller)));
+    }
+    warps_[current_ / kLanes].runnable |= uint32_t{1} << lane();
+    threads_[current_].fiber->Suspend();
+  }
+  idle_turns_ = 0;
 }
 
 // SplitMix64, of Steele, Lea and Flood, "Fast splittable pseudorandom number generators".

@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
+#include "tests/cuda_shim/async_units.h"
 #include "tests/cuda_shim/cuda_shim.h"
 #include "tests/cuda_shim/fiber.h"
 #include "tests/cuda_shim/vector_types.h"
@@ -19,7 +21,9 @@
 namespace quire::cuda_shim {
 
 constexpr int kMaxBlockThreads = 1024;
-constexpr size_t kMaxSharedBytes = size_t{100} << 10;
+constexpr size_t kMaxSharedBytes = size_t{227} << 10;      // Where HasHopper(); otherwise
+constexpr size_t kPortableSharedBytes = size_t{100} << 10;  // this.
+inline size_t MaxSharedBytes() { return HasHopper() ? kMaxSharedBytes : kPortableSharedBytes; }
 constexpr size_t kDefaultSharedByteLimit = size_t{48} << 10;  // Until cudaFuncSetAttribute raises a kernel's.
 
 struct Grid {
@@ -44,6 +48,14 @@ class BlockRunner {
   void CopyAsync(std::byte* shared, const std::byte* global, bool valid, const Caller& caller);
   void CommitCopies();
   void WaitCopies(int pending);
+  int thread() const { return current_; }
+  AsyncUnits& async() { return async_; }
+  void EnqueueProduct(WarpgroupProduct product);
+  void CommitProducts() { ++threads_[current_].product_group; }
+  void WaitProducts(int pending, const Caller& caller);
+  // Lets others run until the condition holds. That nobody gets on any more ends the process.
+  void WaitUntil(absl::FunctionRef<bool()> holds, const char* operation, const Caller& caller);
+  uint64_t Random();
 
   // `bytes` bytes at `address` are shared memory of the block, and aligned to as many.
   void CheckShared(const void* address, size_t bytes, const char* operation, const Caller& caller) const;
@@ -60,6 +72,8 @@ class BlockRunner {
     uint3 index = {};
     std::vector<Copy> copies;  // That were not waited for, in order.
     int64_t group = 0;         // That the next copy belongs to.
+    std::vector<WarpgroupProduct> products;  // Likewise.
+    int64_t product_group = 0;
   };
   // Each bit is a lane, each lane of the block is in one of the sets or running.
   struct Warp {
@@ -81,7 +95,6 @@ class BlockRunner {
   void FillSharedMemory();
   void CheckGuards();
   void OnReturn();
-  uint64_t Random();
   [[noreturn]] void FailIncomplete(int warp) const;
 
   std::mutex mutex_;
@@ -95,6 +108,8 @@ class BlockRunner {
   int first_at_barrier_ = 0;
   Caller barrier_caller_;
   size_t shared_bytes_ = 0;
+  int64_t idle_turns_ = 0;  // Of threads in WaitUntil, since somebody got on.
+  AsyncUnits async_;
   std::vector<Thread> threads_;
   std::vector<Warp> warps_;
   std::vector<int> ready_;  // Warps with a runnable lane.

@@ -38,6 +38,9 @@ void Reset();
 // What the order of blocks, warps and lanes follows from.
 void SetSchedulingSeed(uint64_t seed);
 
+// Whether the device has what kernels/cuda/hopper.cuh is for; at first not.
+void SetHopper(bool has);
+
 // How much device memory there is: 1 GiB at first. What is in use may exceed it.
 void SetDeviceMemory(size_t bytes);
 size_t DeviceBytesInUse();

@@ -72,6 +72,23 @@ void WaitCopies(int pending);
 void LoadMatrix4(uint32_t (&r)[4], const void* shared_row, const Caller& caller);
 void LoadMatrix4Transposed(uint32_t (&r)[4], const void* shared_row, const Caller& caller);
 
+// For kernels/cuda/hopper.cuh. Whether the device has what that is for; where in the block's shared memory an address
+// lies.
+bool HasHopper();
+uint32_t SharedOffset(const void* shared);
+// d has num_columns / 2 floats, a 4 words. They are read and written as late as WgmmaWait: see async_units.h.
+void Wgmma(float* d, int num_columns, const uint32_t* a, uint64_t b, bool transposed, bool accumulate);
+void WgmmaCommit();
+void WgmmaWait(int pending, const Caller& caller);
+void InitBarrier(uint64_t* barrier, int arrivals, const Caller& caller);
+void ArriveAtBarrier(uint64_t* barrier, int bytes, const Caller& caller);
+void WaitAtBarrier(uint64_t* barrier, int parity, const Caller& caller);
+void CopyBulk(void* shared, const void* global, int bytes, uint64_t* barrier, const Caller& caller);
+void ArriveThreads(int number, int threads, const Caller& caller);
+void SyncThreads(int number, int threads, const Caller& caller);
+void GiveRegisters(int registers, const Caller& caller);
+void TakeRegisters(int registers, const Caller& caller);
+
 // Sums the 16 products of an element in float64, adds the old value, and rounds once.
 void MmaBFloat16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const Caller& caller);
 

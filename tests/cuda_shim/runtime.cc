@@ -138,6 +138,7 @@ void Reset() {
   ResetStreams();
   state.Reset();
   SetSchedulingSeed(1);
+  SetHopper(false);
 }
 
 void SetSchedulingSeed(uint64_t seed) { BlockRunner::Get().SetSeed(seed); }
@@ -239,8 +240,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   *properties = {.name = "host shim",
                  .totalGlobalMem = state.device_bytes,
                  .sharedMemPerBlock = quire::cuda_shim::kDefaultSharedByteLimit,
-                 .sharedMemPerBlockOptin = quire::cuda_shim::kMaxSharedBytes,
-                 .sharedMemPerMultiprocessor = quire::cuda_shim::kMaxSharedBytes + 1024,
+                 .sharedMemPerBlockOptin = quire::cuda_shim::MaxSharedBytes(),
+                 .sharedMemPerMultiprocessor = quire::cuda_shim::MaxSharedBytes() + 1024,
                  .warpSize = quire::cuda_shim::kLanes,
                  .maxThreadsPerBlock = quire::cuda_shim::kMaxBlockThreads,
                  .multiProcessorCount = 4,
@@ -339,7 +340,7 @@ cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribu
   const std::lock_guard lock(state.mutex);
   if (const cudaError_t error = state.Begin(Call::kDevice); error != cudaSuccess) return error;
   if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 ||
-      static_cast<size_t>(value) > quire::cuda_shim::kMaxSharedBytes) {
+      static_cast<size_t>(value) > quire::cuda_shim::MaxSharedBytes()) {
     return state.Record(cudaErrorInvalidValue);
   }
   state.shared_byte_limits[function] = static_cast<size_t>(value);

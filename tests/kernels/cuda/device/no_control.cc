@@ -10,6 +10,7 @@ bool IsEmulated() { return false; }
 void FailNext(Call, cudaError_t, int) {}
 void Reset() {}
 void SetSchedulingSeed(uint64_t) {}
+void SetHopper(bool) {}
 void SetDeviceMemory(size_t) {}
 size_t DeviceBytesInUse() { return 0; }
 size_t PinnedBytesInUse() { return 0; }
