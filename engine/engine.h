@@ -134,8 +134,8 @@ class Engine {
   std::vector<Lease> ListLeases(uint64_t owner, size_t max_leases, absl::Time now);
   // How much of `tokens` would be found: in the pool, and what tiers have beyond that.
   CachedTokens Probe(std::span<const TokenId> tokens, uint64_t salt) const;
-  // What else may be asked of the cache between steps, and how it is told to give pages up, in the pool and in tiers. Each
-  // returns how many the pool gave up.
+  // What else may be asked of the cache between steps, and how it is told to give pages up, in the pool and in tiers.
+  // Each returns how many the pool gave up.
   const BlockManager& blocks() const { return blocks_; }
   int EvictPrefix(std::span<const TokenId> tokens, uint64_t salt) {
     if (tiers_ != nullptr) tiers_->Evict({salt, {tokens.begin(), tokens.end()}});

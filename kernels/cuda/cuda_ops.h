@@ -93,7 +93,7 @@ class CudaOps : public Ops {
     const int32_t* block_indices = nullptr;
   };
   // What a step's copies between host and device use on the host, and how it ended. Two in turns, since one step is put
-  // on its way while another is at work; on the device there is but one of everything, used by one step after the other.
+  // on its way while another is at work; on the device there is but one of everything, used by one step after another.
   struct Exchange {
     explicit Exchange(CudaStream stream) : arena(stream) {}
 
@@ -115,8 +115,8 @@ class CudaOps : public Ops {
   CudaOps(CudaOptions options, CudaStream stream);
 
   absl::StatusOr<std::unique_ptr<PackedMatrix>> PackParts(std::span<const RawMatrix> parts, bool gated);
-  // Keeps the first error until Synchronize or EndStep takes it. What comes after it computes nothing, or nonsense that is never
-  // read. True where there is none.
+  // Keeps the first error until Synchronize or EndStep takes it. What comes after it computes nothing, or nonsense that
+  // is never read. True where there is none.
   bool Note(const absl::Status& status);
   // Of launches, which leave theirs with the runtime.
   void NoteLaunches(const char* what);

@@ -51,7 +51,8 @@ const int32_t* CudaOps::CopyToBlock(int64_t num_words, absl::FunctionRef<void(st
   if (!block.HasRoomFor(num_words)) {
     ++num_moves_;
     // The step before may be at work with it.
-    if (!Note(ToStatus(cudaStreamSynchronize(stream_), "wait for the GPU")) || !Note(block.Reserve(num_words))) return nullptr;
+    if (!Note(ToStatus(cudaStreamSynchronize(stream_), "wait for the GPU"))) return nullptr;
+    if (!Note(block.Reserve(num_words))) return nullptr;
   }
   write(block.host_words(num_words));
   return Note(block.Copy(num_words, stream_)) ? block.device_words() : nullptr;

@@ -56,7 +56,7 @@ void SetDeferred(bool deferred);
 int64_t NumKernelsRun();
 
 // While one exists, `new` of its thread takes ordinary memory. On a real device it takes memory that the device can
-// address, in which the operating system lets no thread wait: whatever threads wait on is to be made under one of these.
+// address, in which the operating system lets no thread wait: whatever threads wait on is made under one of these.
 class OrdinaryHeap {
  public:
   OrdinaryHeap();
