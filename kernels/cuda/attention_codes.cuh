@@ -4,25 +4,12 @@
 #include <cuda_bf16.h>
 
 #include <cstdint>
-#include <cstring>
 
+#include "kernels/cuda/bfloat16_pair.cuh"
 #include "kernels/cuda/device.cuh"
 #include "kernels/paged_kv.h"
 
 namespace quire {
-
-// Two numbers in a register, the first in the low half.
-__device__ __forceinline__ __nv_bfloat162 AsPair(uint32_t bits) {
-  __nv_bfloat162 pair;
-  memcpy(&pair, &bits, sizeof(pair));
-  return pair;
-}
-
-__device__ __forceinline__ uint32_t AsBits(__nv_bfloat162 pair) {
-  uint32_t bits;
-  memcpy(&bits, &pair, sizeof(bits));
-  return bits;
-}
 
 // a * b + c for both halves.
 __device__ __forceinline__ uint32_t FmaPair(uint32_t a, uint32_t b, uint32_t c) {

@@ -2,16 +2,14 @@
 // the loader, copies K and V of chunks into shared memory, some stages ahead; two others have 64 rows each.
 #pragma once
 
-#include <cuda_bf16.h>
-
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/attention_hopper.h"
 #include "kernels/cuda/attention_hopper_stages.cuh"
 #include "kernels/cuda/attention_state.cuh"
+#include "kernels/cuda/bfloat16_pair.cuh"
 #include "kernels/cuda/hopper.cuh"
 
 namespace quire {
@@ -144,7 +142,7 @@ class HopperRows {
         float2 pair = make_float2(0, 0);
         if (row.token >= 0) pair = *reinterpret_cast<const float2*>(query + 8 * i);
         queries_[i / 2][i % 2 * 2 + half] =
-            RoundTwo(__fmul_rn(pair.x, parameters_.query_factor), __fmul_rn(pair.y, parameters_.query_factor));
+            RoundToBFloat16Pair(__fmul_rn(pair.x, parameters_.query_factor), __fmul_rn(pair.y, parameters_.query_factor));
       }
     }
   }
@@ -271,7 +269,7 @@ class HopperRows {
     }
 #pragma unroll
     for (int i = 0; i < kPositionTiles * 2; ++i) {
-      weights_[i / 4][i % 4] = RoundTwo(scores_[2 * i], scores_[2 * i + 1]);
+      weights_[i / 4][i % 4] = RoundToBFloat16Pair(scores_[2 * i], scores_[2 * i + 1]);
     }
   }
 
@@ -368,12 +366,6 @@ class HopperRows {
   }
   // From the beginning of the chunk to the lane's i'th position.
   __device__ __forceinline__ int OffsetOf(int i) const { return i / 2 * 8 + lane_ % 4 * 2 + i % 2; }
-  __device__ __forceinline__ static uint32_t RoundTwo(float low, float high) {
-    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-    uint32_t bits;
-    std::memcpy(&bits, &pair, sizeof(bits));
-    return bits;
-  }
 
   const CudaAttentionArgs& args_;
   const HopperAttentionParameters& parameters_;

@@ -8,6 +8,7 @@
 #include "kernels/cuda/attention_panels.cuh"
 #include "kernels/cuda/attention_rows.cuh"
 #include "kernels/cuda/attention_state.cuh"
+#include "kernels/cuda/bfloat16_pair.cuh"
 #include "kernels/cuda/device.cuh"
 
 namespace quire {
@@ -218,7 +219,7 @@ class AttentionSplit {
     }
 #pragma unroll
     for (int tile = 0; tile < kPositionTiles; ++tile) {
-      weights[tile / 2][tile % 2 * 2 + half] = AsBits(__floats2bfloat162_rn(scores[2 * tile], scores[2 * tile + 1]));
+      weights[tile / 2][tile % 2 * 2 + half] = RoundToBFloat16Pair(scores[2 * tile], scores[2 * tile + 1]);
     }
     if (!kIsWhole && !row.SeesAnyOf(origin, kCudaChunkTokens)) return 1;
     return AddWeights(states_[half], max, sum);

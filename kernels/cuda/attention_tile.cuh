@@ -6,6 +6,7 @@
 #include "kernels/cuda/attention_loads.cuh"
 #include "kernels/cuda/attention_rows.cuh"
 #include "kernels/cuda/attention_state.cuh"
+#include "kernels/cuda/bfloat16_pair.cuh"
 #include "kernels/cuda/device.cuh"
 
 namespace quire {
@@ -202,7 +203,7 @@ class AttentionTile {
         const float* weight = scores[tile] + 2 * half;
         const float first = rows_[half].Sees(origin + offset) ? __fmul_rn(weight[0], low) : 0;
         const float second = rows_[half].Sees(origin + offset + 1) ? __fmul_rn(weight[1], high) : 0;
-        weights[tile / 2][tile % 2 * 2 + half] = AsBits(__floats2bfloat162_rn(first, second));
+        weights[tile / 2][tile % 2 * 2 + half] = RoundToBFloat16Pair(first, second);
       }
     }
   }

@@ -66,27 +66,6 @@ MultiplyArgs ArgsFor(const MatMulArgs& args, const WeightSegment& segment, MatMu
   return multiply;
 }
 
-void Multiply(WeightFormat format, const MultiplyArgs& args, MultiplyShape shape, CudaStream stream) {
-  switch (format) {
-    case WeightFormat::kBFloat16:
-      return LaunchMultiply<WeightFormat::kBFloat16>(args, shape, stream);
-    case WeightFormat::k4Bit:
-      return LaunchMultiply<WeightFormat::k4Bit>(args, shape, stream);
-    case WeightFormat::k4BitOffset:
-      return LaunchMultiply<WeightFormat::k4BitOffset>(args, shape, stream);
-    case WeightFormat::k4BitFloatOffset:
-      return LaunchMultiply<WeightFormat::k4BitFloatOffset>(args, shape, stream);
-    case WeightFormat::k8Bit:
-      return LaunchMultiply<WeightFormat::k8Bit>(args, shape, stream);
-    case WeightFormat::k8BitOffset:
-      return LaunchMultiply<WeightFormat::k8BitOffset>(args, shape, stream);
-    case WeightFormat::k8BitFloatOffset:
-      return LaunchMultiply<WeightFormat::k8BitFloatOffset>(args, shape, stream);
-    case WeightFormat::k8BitFloatHalves:
-      return LaunchMultiply<WeightFormat::k8BitFloatHalves>(args, shape, stream);
-  }
-}
-
 absl::Status Grow(DeviceMemory& memory, int64_t bytes) {
   if (bytes <= static_cast<int64_t>(memory.size())) return absl::OkStatus();
   memory = DeviceMemory();
@@ -137,13 +116,12 @@ void MatMul(const MatMulArgs& args, MatMulScratch& scratch, CudaStream stream) {
   PrepareRows(args.input, args.norm, scratch.rows(), padded_cols, order, stream);
   for (const WeightSegment& segment : weights.segments()) {
     const MultiplyArgs multiply = ArgsFor(args, segment, scratch);
-    if (on_hopper) {
-      MultiplyOnHopper(segment.format, multiply, stream);
-      continue;
-    }
     const MultiplyShape shape =
         ShapeFor(args.input.rows, segment.num_panels, multiply.num_slices, scratch.most_partial_tiles());
-    Multiply(segment.format, multiply, shape, stream);
+    WithFormat(segment.format, [&]<WeightFormat kFormat>() {
+      if (on_hopper) return MultiplyOnHopper<kFormat>(multiply, stream);
+      LaunchMultiply<kFormat>(multiply, shape, stream);
+    });
   }
 }
 

@@ -67,6 +67,7 @@ class HopperMultiplier {
  private:
   static constexpr int kSumRegisters = kHopperTokensPerBlock / 2;
   static constexpr int kGroups = kTileFeatures / kGroupSize;
+  static constexpr int kChannels = kPanelsPerBlock * kPanelRows;
 
   __device__ __forceinline__ static void SyncAll() {
     if constexpr (kCluster > 1) {
@@ -173,7 +174,7 @@ class HopperMultiplier {
   // Through shared memory, in which the block's sums are [token][channel], for the sake of whole lines and less code.
   __device__ __forceinline__ void StoreAll(const float (&totals)[kSumRegisters]) const {
     constexpr int kBarrier = 1, kThreads = kHopperConsumerWarps * kWarpSize;
-    constexpr int kChannels = kPanelsPerBlock * kPanelRows, kStride = kChannels + 4;  // No two lanes use one bank.
+    constexpr int kStride = kChannels + 4;  // No two lanes use one bank.
     static_assert(kHopperTokensPerBlock * kStride * 4 <= Stages::kCount * Stages::kBytes);
     float* const sums = reinterpret_cast<float*>(stages_);
     SyncThreads(kBarrier, kThreads);  // The stages have been read.
@@ -189,14 +190,14 @@ class HopperMultiplier {
       if (args_.gated) {
         StoreGatedRow(first_token_ + token, of_token);
       } else {
-        StoreRow(first_token_ + token, of_token, kChannels);
+        StoreRow(first_token_ + token, of_token);
       }
     }
   }
 
-  __device__ __forceinline__ void StoreRow(int token, const float* sums, int num_channels) const {
+  __device__ __forceinline__ void StoreRow(int token, const float* sums) const {
     const int first_channel = first_panel_ * kPanelRows;
-    for (int i = lane_; i < num_channels; i += kWarpSize) {
+    for (int i = lane_; i < kChannels; i += kWarpSize) {
       if (first_channel + i < args_.num_channels) StoreProduct(args_, token, first_channel + i, sums[i]);
     }
   }
@@ -246,12 +247,7 @@ void LaunchHopperVariant(const MultiplyArgs& args, CudaStream stream) {
 }
 
 template <WeightFormat kFormat>
-bool HasHopperMultiplyFor() {
-  return HasHopperCode<HopperMultiplyKernel<kFormat, 1>>(kHopperThreads);
-}
-
-template <WeightFormat kFormat>
-void LaunchHopperMultiply(const MultiplyArgs& args, CudaStream stream) {
+void MultiplyOnHopper(const MultiplyArgs& args, CudaStream stream) {
   if (args.num_tokens <= kHopperTokensPerBlock) return LaunchHopperVariant<kFormat, 1>(args, stream);
   LaunchHopperVariant<kFormat, kMaxCluster>(args, stream);
 }

@@ -32,6 +32,7 @@ bool HasHopperMultiply();
 
 // args.tokens is what PrepareRows has made in RowOrder::kHopper; partial_sums and tickets are not used. What fails is
 // kept for cudaGetLastError. REQUIRES: HasHopperMultiply().
-void MultiplyOnHopper(WeightFormat format, const MultiplyArgs& args, CudaStream stream);
+template <WeightFormat kFormat>
+void MultiplyOnHopper(const MultiplyArgs& args, CudaStream stream);
 
 }  // namespace quire

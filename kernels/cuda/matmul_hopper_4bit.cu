@@ -2,8 +2,8 @@
 
 namespace quire {
 
-template void LaunchHopperMultiply<WeightFormat::k4Bit>(const MultiplyArgs&, CudaStream);
-template void LaunchHopperMultiply<WeightFormat::k4BitOffset>(const MultiplyArgs&, CudaStream);
-template void LaunchHopperMultiply<WeightFormat::k4BitFloatOffset>(const MultiplyArgs&, CudaStream);
+template void MultiplyOnHopper<WeightFormat::k4Bit>(const MultiplyArgs&, CudaStream);
+template void MultiplyOnHopper<WeightFormat::k4BitOffset>(const MultiplyArgs&, CudaStream);
+template void MultiplyOnHopper<WeightFormat::k4BitFloatOffset>(const MultiplyArgs&, CudaStream);
 
 }  // namespace quire

@@ -2,9 +2,9 @@
 
 namespace quire {
 
-template void LaunchHopperMultiply<WeightFormat::k8Bit>(const MultiplyArgs&, CudaStream);
-template void LaunchHopperMultiply<WeightFormat::k8BitOffset>(const MultiplyArgs&, CudaStream);
-template void LaunchHopperMultiply<WeightFormat::k8BitFloatOffset>(const MultiplyArgs&, CudaStream);
-template void LaunchHopperMultiply<WeightFormat::k8BitFloatHalves>(const MultiplyArgs&, CudaStream);
+template void MultiplyOnHopper<WeightFormat::k8Bit>(const MultiplyArgs&, CudaStream);
+template void MultiplyOnHopper<WeightFormat::k8BitOffset>(const MultiplyArgs&, CudaStream);
+template void MultiplyOnHopper<WeightFormat::k8BitFloatOffset>(const MultiplyArgs&, CudaStream);
+template void MultiplyOnHopper<WeightFormat::k8BitFloatHalves>(const MultiplyArgs&, CudaStream);
 
 }  // namespace quire

@@ -2,7 +2,10 @@
 
 namespace quire {
 
-template void LaunchHopperMultiply<WeightFormat::kBFloat16>(const MultiplyArgs&, CudaStream);
-template bool HasHopperMultiplyFor<WeightFormat::kBFloat16>();
+template void MultiplyOnHopper<WeightFormat::kBFloat16>(const MultiplyArgs&, CudaStream);
+
+bool HasHopperMultiply() {
+  return HasHopperCode<HopperMultiplyKernel<WeightFormat::kBFloat16, 1>>(kHopperThreads);
+}
 
 }  // namespace quire

@@ -3,11 +3,11 @@
 #include <cmath>
 
 #include "kernels/check.h"
+#include "kernels/cuda/bfloat16_pair.cuh"
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/matmul_hopper.h"
 #include "kernels/cuda/prepare_rows.h"
-#include "kernels/cuda/weight_fragments.cuh"
 
 namespace quire {
 namespace {

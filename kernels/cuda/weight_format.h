@@ -115,6 +115,29 @@ QUIRE_HOST_DEVICE constexpr WeightLayout LayoutOf(WeightFormat format) {
   return {};
 }
 
+// fn.operator()<format>().
+template <typename Function>
+void WithFormat(WeightFormat format, const Function& fn) {
+  switch (format) {
+    case WeightFormat::kBFloat16:
+      return fn.template operator()<WeightFormat::kBFloat16>();
+    case WeightFormat::k4Bit:
+      return fn.template operator()<WeightFormat::k4Bit>();
+    case WeightFormat::k4BitOffset:
+      return fn.template operator()<WeightFormat::k4BitOffset>();
+    case WeightFormat::k4BitFloatOffset:
+      return fn.template operator()<WeightFormat::k4BitFloatOffset>();
+    case WeightFormat::k8Bit:
+      return fn.template operator()<WeightFormat::k8Bit>();
+    case WeightFormat::k8BitOffset:
+      return fn.template operator()<WeightFormat::k8BitOffset>();
+    case WeightFormat::k8BitFloatOffset:
+      return fn.template operator()<WeightFormat::k8BitFloatOffset>();
+    case WeightFormat::k8BitFloatHalves:
+      return fn.template operator()<WeightFormat::k8BitFloatHalves>();
+  }
+}
+
 constexpr WeightFormat WeightFormatOf(DType dtype) {
   switch (dtype) {
     case DType::kF32:

@@ -1,7 +1,6 @@
 // Weights of kernels/cuda/weight_format.h, on their way from a tile into the registers of a matrix instruction.
 #pragma once
 
-#include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
@@ -10,18 +9,11 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/cuda/bfloat16_pair.cuh"
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/weight_format.h"
 
 namespace quire {
-
-// Two floats rounded to bfloat16, the first in the low half.
-__device__ __forceinline__ uint32_t RoundToBFloat16Pair(float low, float high) {
-  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-  uint32_t bits;
-  memcpy(&bits, &pair, sizeof(bits));
-  return bits;
-}
 
 __device__ __forceinline__ float Float16ToFloat(uint32_t bits) {
   return __half2float(__ushort_as_half(static_cast<unsigned short>(bits)));
