@@ -11,6 +11,10 @@
 namespace quire {
 namespace {
 
+// Tokens that have to be computed for each that was to be computed in a step that is given up. Such a step has got
+// half-way on average, so at most an eighth of all time goes into them.
+constexpr int kTokensForEachGivenUp = 4;
+
 // Tokens of one sequence in a pool of so many pages, and how many of them are in its pages at once.
 int MaxLength(const EngineOptions& options, int num_blocks) {
   const int pool = num_blocks * options.blocks.block_size;
@@ -137,7 +141,7 @@ bool Engine::FinishSample(RequestId id, int index) {
   return true;
 }
 
-StepOutput Engine::Step(absl::Time now) {
+StepOutput Engine::Step(absl::Time now, const GivesWay& gives_way) {
   SetLeaseClock(now);
   EndExpired(now);
   const absl::Time begun = options_.clock();
@@ -149,7 +153,7 @@ StepOutput Engine::Step(absl::Time now) {
                  !tiers_->HasWork();
   StepOutput output;
   if (!pipeline_.empty()) {
-    FinishStep(begun, output);
+    FinishStep(begun, gives_way, output);
   } else if (tiers_ != nullptr) {
     tiers_->FinishSaving(/*idle=*/true);
   }
@@ -170,17 +174,34 @@ void Engine::PlanSteps(absl::Time now) {
   }
 }
 
-void Engine::FinishStep(absl::Time begun, StepOutput& output) {
+bool Engine::GivesWayTo(const TenantShare& tenant) const {
+  const Schedule& schedule = pipeline_.schedule();
+  return kTokensForEachGivenUp * schedule.num_tokens <= tokens_before_giving_up_ && scheduler_.GivesWayTo(schedule, tenant);
+}
+
+void Engine::GiveUpStep(StepOutput& output) {
+  blocks_.FinishCopies();
+  tokens_before_giving_up_ -= kTokensForEachGivenUp * pipeline_.schedule().num_tokens;
+  ++totals_.steps_given_up_total;
+  output.given_up = true;
+  pipeline_.Remove();
+}
+
+void Engine::FinishStep(absl::Time begun, const GivesWay& gives_way, StepOutput& output) {
   const Schedule& schedule = pipeline_.schedule();
   const bool was_ahead = pipeline_.was_ahead();
-  output.num_scheduled_tokens = schedule.num_tokens;
-  ++totals_.steps_total;
-  totals_.steps_ahead_total += was_ahead;
   const absl::Time planned = options_.clock();
-  pipeline_.Launch();
+  pipeline_.Launch(gives_way);
   const auto results = pipeline_.Await();
   const absl::Time computed = options_.clock();
   if (tiers_ != nullptr) tiers_->FinishSaving(/*idle=*/false);
+  if (absl::IsAborted(results.status())) return GiveUpStep(output);
+  output.num_scheduled_tokens = schedule.num_tokens;
+  ++totals_.steps_total;
+  totals_.steps_ahead_total += was_ahead;
+  // Not for more than two full steps in a row.
+  tokens_before_giving_up_ = std::min(tokens_before_giving_up_ + schedule.num_tokens,
+                                      2 * kTokensForEachGivenUp * options_.max_num_batched_tokens);
   if (!was_ahead) {  // Of another it is not known when the device began with it.
     if (tiers_ != nullptr) tiers_->NoteStep(schedule.num_tokens, computed - planned);
     if (results.ok()) MeasureSpeed(schedule.num_tokens, Between(begun, computed));

@@ -63,6 +63,7 @@ struct EngineStats {
   uint64_t preemptions_total = 0;
   uint64_t steps_total = 0;        // That computed something;
   uint64_t steps_ahead_total = 0;  // of these, those that were launched while the one before them was under way.
+  uint64_t steps_given_up_total = 0;  // Not among steps_total.
   TierStats host_tier;
   TierStats disk_tier;
 };
@@ -107,7 +108,12 @@ class Engine {
   // with DEADLINE_EXCEEDED. If the model fails, the requests in the step end with its status and the others go on.
   // Behind it the next step may be under way when this returns, and then be the one that the next call commits. It is
   // launched only while nobody waits who could start, so that whoever comes waits for one step more at most.
-  StepOutput Step(absl::Time now);
+  // `gives_way` is asked while a step computes, where the runner can: once it says so the step is given up, as if it had
+  // not begun, and this returns with `given_up` set. It may ask GivesWayTo and nothing else.
+  StepOutput Step(absl::Time now, const GivesWay& gives_way = nullptr);
+  // Whether the step that computes is to be given up for a request of `tenant` that has come: all in it are of tenants
+  // that have had more by over a quantum, and what has lately been given up is little beside what was not.
+  bool GivesWayTo(const TenantShare& tenant) const;
 
   // Whether Step would do anything; false means: sleep until the next Submit, or until a tier wakes.
   bool HasWork() const {
@@ -166,7 +172,8 @@ class Engine {
   void EndExpired(absl::Time now);
   void PlanSteps(absl::Time now);
   // Waits for the oldest step under way and commits it, or ends its requests.
-  void FinishStep(absl::Time begun, StepOutput& output);
+  void GiveUpStep(StepOutput& output);
+  void FinishStep(absl::Time begun, const GivesWay& gives_way, StepOutput& output);
   void Commit(const Schedule& schedule, std::span<const SampledToken> results, absl::Time when);
   void CommitSequence(const ScheduledSequence& scheduled, std::span<const SampledToken> results, absl::Time when);
   void Fork(RequestState& request);
@@ -192,6 +199,7 @@ class Engine {
   uint64_t num_submitted_ = 0;
   bool awaits_tier_ = false;
   double tokens_per_second_ = 0;  // Of the fastest steps of late; 0: there were none.
+  int tokens_before_giving_up_ = 0;  // Computed, less those that steps that were given up have cost.
   EngineStats totals_;  // Only its *_total fields.
 };
 

@@ -88,11 +88,20 @@ void EngineThread::EndAll(absl::Status reason) {
 
 void EngineThread::Handle(Job& job) { job(engine_); }
 
+bool EngineThread::Arrives(size_t& num_seen) {
+  bool gives_way = false;
+  num_seen = mailbox_.Peek(num_seen, [&](const Message& message) {
+    const auto* submit = std::get_if<SubmitMessage>(&message);
+    gives_way = gives_way || (submit != nullptr && engine_.GivesWayTo(submit->request.tenant));
+  });
+  return gives_way;
+}
+
 void EngineThread::Step() {
   std::vector<SequenceOutput> outputs = std::exchange(refused_, {});
   std::optional<StepReport> report;
   if (engine_.HasWork()) {
-    StepOutput step = engine_.Step(absl::Now());
+    StepOutput step = engine_.Step(absl::Now(), [this, num_seen = size_t{0}]() mutable { return Arrives(num_seen); });
     for (SequenceOutput& output : step.outputs) {
       if (!output.last) continue;
       alive_.erase(output.request);

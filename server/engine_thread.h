@@ -71,6 +71,9 @@ class EngineThread {
   void Handle(TierNewsMessage& /*message*/) {}
   void Handle(Job& job);
   void Step();
+  // Whether somebody has come for whom the step that computes should be given up, behind the first `num_seen` messages,
+  // which becomes the number of all.
+  bool Arrives(size_t& num_seen);
   void EndAll(absl::Status reason);
 
   Mailbox<Message> mailbox_;

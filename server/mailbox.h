@@ -47,6 +47,15 @@ class Mailbox {
     return !items.empty() || !closed_;
   }
 
+  // For the consumer: shows what waits from the first-th item on, oldest first, and returns how many wait. Others wait
+  // meanwhile.
+  template <typename Visit>
+  size_t Peek(size_t first, Visit visit) const {
+    std::lock_guard lock(mutex_);
+    for (size_t i = first; i < items_.size(); ++i) visit(items_[i]);
+    return items_.size();
+  }
+
   // Nothing more is accepted; what waits is still handed out.
   void Close() {
     std::lock_guard lock(mutex_);
@@ -64,7 +73,7 @@ class Mailbox {
   }
 
   const size_t capacity_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable not_empty_;
   std::vector<T> items_;
   bool closed_ = false;

@@ -46,14 +46,21 @@ absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Make(const ModelConfig& config
   return decoder;
 }
 
-void Decoder::Forward(const Batch& batch) {
+bool Decoder::Forward(const Batch& batch, const std::function<bool()>& stop) {
+  QUIRE_CHECK(stop == nullptr || !ops_.can_queue_steps());
   num_tokens_ = batch.num_tokens();
   QUIRE_CHECK(num_tokens_ >= 1 && num_tokens_ <= max_tokens_);
   const PagedBatchView view = batch.View();
   ops_.Embed(*weights_.embedding, batch.token_ids, hidden_.View(num_tokens_));
+  bool stopped = false;
   ops_.RunStep({.batch = view, .max_rows = max_tokens_, .recording = recording_.get()}, [&](int num_rows) {
-    for (int i = 0; i < config_.num_layers; ++i) Layer(i, view, num_rows);
+    for (int i = 0; i < config_.num_layers; ++i) {
+      stopped = stop != nullptr && stop();
+      if (stopped) return;
+      Layer(i, view, num_rows);
+    }
   });
+  return !stopped;
 }
 
 void Decoder::Layer(int index, const PagedBatchView& batch, int num_rows) {

@@ -2,6 +2,7 @@
 // Weights.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 
@@ -26,9 +27,10 @@ class Decoder {
                                                        KvCache& kv_cache, int max_tokens);
 
   // Runs all layers over the batch's tokens, appending their K and V to the cache. Of the batch it takes the tokens and
-  // where they lie; page copies and logit rows are the caller's. REQUIRES: 1 <= batch.num_tokens() <= max_tokens; the
-  // Ops's last step has been ended.
-  void Forward(const Batch& batch);
+  // where they lie; page copies and logit rows are the caller's. `stop`, if there is one, is asked before each layer is
+  // begun: once it says so nothing more is done, and this is false. REQUIRES: 1 <= batch.num_tokens() <= max_tokens; the
+  // Ops's last step has been ended; no `stop` where Ops can queue steps.
+  bool Forward(const Batch& batch, const std::function<bool()>& stop = nullptr);
 
   // Hidden states of these tokens of the last Forward, before the final norm: [rows, hidden_size], in memory that kernels
   // can address; valid until the next call. REQUIRES: 1 to kMaxLogitRows rows.

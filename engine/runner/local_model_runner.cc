@@ -36,12 +36,16 @@ LocalModelRunner::LocalModelRunner(std::unique_ptr<Decoder> decoder, std::vector
       ops_(ops),
       kv_cache_(kv_cache) {}
 
-void LocalModelRunner::Launch(const Batch& batch) {
+void LocalModelRunner::Launch(const Batch& batch, const GivesWay& gives_way) {
   QUIRE_CHECK(num_under_way_ < max_steps_under_way() && (num_under_way_ == 0 || steps_[oldest_].has_ended));
   Step& step = steps_[(oldest_ + num_under_way_++) % Ops::kMostQueuedSteps];
   step.batch = &batch;
+  step.given_up = step.has_ended = false;
   if (!batch.page_copies.empty()) ops_.CopyPages(kv_cache_, batch.page_copies);
-  if (batch.num_tokens() > 0) decoder_->Forward(batch);
+  if (batch.num_tokens() > 0) {
+    step.given_up = !decoder_->Forward(batch, ops_.can_queue_steps() ? nullptr : gives_way);
+    if (step.given_up) return;
+  }
   const std::vector<LogitRow>& logit_rows = batch.logit_rows;
   order_.clear();
   to_embed_.clear();
@@ -62,6 +66,10 @@ absl::StatusOr<std::span<const SampledToken>> LocalModelRunner::Await() {
   Step& step = steps_[oldest_];
   oldest_ = (oldest_ + 1) % Ops::kMostQueuedSteps;
   --num_under_way_;
+  if (step.given_up) {
+    RETURN_IF_ERROR(ops_.Synchronize());
+    return absl::AbortedError("the step gave way to another");
+  }
   if (step.has_ended) {
     RETURN_IF_ERROR(ops_.AwaitStep());
     CollectSlices(step);

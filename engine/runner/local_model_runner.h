@@ -25,7 +25,7 @@ class LocalModelRunner : public ModelRunner {
                                                                 int max_num_batched_tokens);
 
   int max_steps_under_way() const override { return ops_.can_queue_steps() ? Ops::kMostQueuedSteps : 1; }
-  void Launch(const Batch& batch) override;
+  void Launch(const Batch& batch, const GivesWay& gives_way) override;
   absl::StatusOr<std::span<const SampledToken>> Await() override;
 
   absl::StatusOr<std::unique_ptr<HostPages>> AllocateHostPages(int num_pages) override {
@@ -55,6 +55,7 @@ class LocalModelRunner : public ModelRunner {
   // A step under way.
   struct Step {
     const Batch* batch = nullptr;
+    bool given_up = false;
     bool has_ended = false;  // All of it has been put on the device's way, and the host has no part in it.
     std::vector<Choice> by_device;
     std::vector<DeviceSlice> slices;

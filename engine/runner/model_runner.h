@@ -1,6 +1,7 @@
 // ModelRunner: turns a Batch into tokens. The seam between scheduling and the model; the simulator puts a fake behind it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -23,6 +24,9 @@ struct SampledToken {
   std::vector<float> embedding;  // For LogitRow::embed: the hidden state after the final norm.
 };
 
+// Asked on the engine's thread, now and then while a step computes: whether to give it up.
+using GivesWay = std::function<bool()>;
+
 class ModelRunner {
  public:
   virtual ~ModelRunner() = default;
@@ -33,9 +37,12 @@ class ModelRunner {
   // Starts a step. The batch must stay alive and unchanged until its Await returns. One that is launched ahead may name
   // tokens that the step before it chooses. Then all rows of both are sampled, each for a sequence of its own, without
   // penalties, constraints and alternatives, and the second copies no pages.
-  virtual void Launch(const Batch& batch) = 0;
+  // A step that computes before this returns is given up when `gives_way` (if there is one) says so: of what it was to
+  // do only its page copies have been done then, and what lies in its slots is garbage.
+  virtual void Launch(const Batch& batch, const GivesWay& gives_way) = 0;
   // Waits for the oldest step under way; one SampledToken for each of its batch.logit_rows, valid until the next Launch.
-  // An error means that nothing the step wrote may be relied upon, nor what a step launched ahead of it writes.
+  // ABORTED: the step was given up. Any other error means that nothing it wrote may be relied upon, nor what a step
+  // launched ahead of it writes.
   virtual absl::StatusOr<std::span<const SampledToken>> Await() = 0;
 
   // Pages between the pool and the host's memory, beside steps: see Ops, whose calls these are. A transfer out may be

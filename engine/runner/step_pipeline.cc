@@ -26,10 +26,10 @@ void StepPipeline::Add(const BlockManager& blocks) {
   BuildBatch(step.schedule, blocks, step.batch);
 }
 
-void StepPipeline::Launch() {
+void StepPipeline::Launch(const GivesWay& gives_way) {
   for (int i = 0; i < size_; ++i) {
     Step& step = steps_[(oldest_ + i) % steps_.size()];
-    if (!step.launched) runner_.Launch(step.batch);
+    if (!step.launched) runner_.Launch(step.batch, size_ == 1 ? gives_way : nullptr);
     step.launched = true;
   }
 }

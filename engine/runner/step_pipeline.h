@@ -37,8 +37,8 @@ class StepPipeline {
   Schedule& next_schedule() { return steps_[(oldest_ + size_) % steps_.size()].schedule; }
   // Makes it the newest step.
   void Add(const BlockManager& blocks);
-  // Launches what was added since the last time.
-  void Launch();
+  // Launches what was added since the last time. A step that is alone may give way; see ModelRunner.
+  void Launch(const GivesWay& gives_way);
   // Waits for the oldest step; see ModelRunner. REQUIRES: it has been launched.
   absl::StatusOr<std::span<const SampledToken>> Await();
   // The oldest step is over.

@@ -28,8 +28,7 @@ void FairQueue::Insert(Sequence& sequence) {
   if (request.account == nullptr) {
     request.account = &AccountOf(request.tenant);
     TenantAccount& account = *request.account;
-    // Just so far behind the others that they make room for it at once.
-    if (account.waiting.empty()) account.served = std::max(account.served, LeastServed() - quantum_ - 1);
+    if (account.waiting.empty()) account.served = Lifted(account.served);
   }
   request.account->waiting.Insert(sequence);
   ++num_waiting_;
@@ -54,6 +53,15 @@ void FairQueue::Charge(Sequence& sequence, int num_computed) {
   const int64_t tokens = num_prompt + int64_t{kOutputWeight} * (num_computed - from - num_prompt);
   TenantAccount& account = *sequence.request->account;
   account.served += tokens * std::max<int64_t>(1, std::llround(kUnit / account.share.weight));
+}
+
+bool FairQueue::IsOverServedFor(const TenantAccount& other, uint64_t newcomer) const {
+  const TenantAccount* account = Find(newcomer);
+  return other.served > Lifted(account == nullptr ? 0 : account->served) + quantum_;
+}
+
+void FairQueue::NoteWhoHadEnough(const TenantAccount* behind) {
+  for (const auto& [id, account] : accounts_) account->had_enough = behind != nullptr && IsOverServed(*account, *behind);
 }
 
 std::vector<TenantAccount*> FairQueue::Waiting() const {

@@ -8,6 +8,7 @@
 // that had: it saves up no more than that by being away.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -25,6 +26,8 @@ struct TenantAccount {
   int64_t served = 0;  // Virtual; FairQueue::kUnit is a token of a tenant of weight 1.
   RequestQueue waiting;
   int num_running = 0;  // Sequences.
+  // Whether, when the step being planned began, it had had more than another that waits by over a quantum.
+  bool had_enough = false;
 
   bool active() const { return num_running > 0 || !waiting.empty(); }
 };
@@ -56,6 +59,11 @@ class FairQueue {
     return other.served > tenant.served + quantum_;
   }
 
+  // The same for a tenant from which a request would come now.
+  bool IsOverServedFor(const TenantAccount& other, uint64_t newcomer) const;
+  // Whether each tenant has had more than `behind` by over a quantum; none has where that is null.
+  void NoteWhoHadEnough(const TenantAccount* behind);
+
   // Those with sequences that wait.
   std::vector<TenantAccount*> Waiting() const;
   // Forgets accounts that nobody needs. Sequences must not have ended since the last step began.
@@ -74,6 +82,8 @@ class FairQueue {
  private:
   TenantAccount& AccountOf(const TenantShare& share);
   int64_t LeastServed() const;
+  // What a tenant counts as having been served that was away: just so far behind the others that they make room at once.
+  int64_t Lifted(int64_t served) const { return std::max(served, LeastServed() - quantum_ - 1); }
 
   const int64_t quantum_;
   std::map<uint64_t, std::unique_ptr<TenantAccount>> accounts_;

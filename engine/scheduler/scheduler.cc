@@ -30,6 +30,9 @@ ScheduledSequence Describe(Sequence& sequence) {
   return scheduled;
 }
 
+// Or what is computed again as one.
+bool IsPrompt(const Sequence& sequence) { return sequence.num_uncomputed() > 1 || sequence.num_output_tokens() == 0; }
+
 }  // namespace
 
 void Scheduler::Enqueue(Sequence& sequence) {
@@ -59,10 +62,13 @@ void Scheduler::Finish(Sequence& sequence) {
 const Schedule& Scheduler::Plan(absl::Time now) {
   budget_ = options_.max_num_batched_tokens;
   waiting_.ForgetIdle();
+  waiting_.NoteWhoHadEnough(LeastServedWithPrompts());
+  gave_prompts_ = false;
   OrderByTenant();
   PlanDecodes();
-  PlanPrompts();
+  PlanPrompts(/*had_enough=*/false);
   PlanWaiting(now);
+  PlanPrompts(/*had_enough=*/true);
   OrderByTenant();
   PlanRest();
   schedule_.sequences.clear();
@@ -73,6 +79,16 @@ const Schedule& Scheduler::Plan(absl::Time now) {
   }
   schedule_.num_tokens = options_.max_num_batched_tokens - budget_;
   return schedule_;
+}
+
+bool Scheduler::GivesWayTo(const Schedule& under_way, const TenantShare& tenant) const {
+  const TenantAccount* account = waiting_.Find(tenant.id);
+  if (account != nullptr && !account->waiting.empty()) return false;  // It is not the lack of a step that it waits for.
+  return std::ranges::all_of(under_way.sequences, [&](const ScheduledSequence& scheduled) {
+    // Of a window that has slid it is not kept whether its sinks were rotated.
+    if (scheduled.num_refreshed > 0 && kPlantedSchedulerBug != PlantedSchedulerBug::kSlidWindowGivesWay) return false;
+    return waiting_.IsOverServedFor(*scheduled.sequence->request->account, tenant.id);
+  });
 }
 
 void Scheduler::OrderByTenant() {
@@ -100,22 +116,23 @@ const TenantAccount* Scheduler::LeastServedWithPrompts() const {
 
 // In the next three loops preemption may stop sequences that have not had their turn yet.
 void Scheduler::PlanDecodes() {
-  const TenantAccount* behind = LeastServedWithPrompts();
   for (Sequence* sequence : in_turn_) {
     if (budget_ == 0) return;
     if (sequence->status != SequenceStatus::kRunning || sequence->num_uncomputed() != 1) continue;
     // Decodes alone could fill every step; those of a tenant that has had more leave half of it to others' prompts.
-    const bool had_enough = behind != nullptr && waiting_.IsOverServed(*sequence->request->account, *behind);
+    const bool had_enough = sequence->request->account->had_enough;
     if (had_enough && budget_ <= options_.max_num_batched_tokens / 2) continue;
     if (SlideWindow(*sequence) && GrowOrPreempt(*sequence, 1)) Give(*sequence, 1);
   }
 }
 
-void Scheduler::PlanPrompts() {
+// Of the tenants that have had enough, or of the others.
+void Scheduler::PlanPrompts(bool had_enough) {
   num_contenders_ = waiting_.size();
   for (const Sequence* sequence : running_) num_contenders_ += sequence->num_scheduled == 0;
   for (Sequence* sequence : in_turn_) {
     if (sequence->status != SequenceStatus::kRunning || sequence->num_scheduled > 0) continue;
+    if (sequence->request->account->had_enough != had_enough || StepsAside(*sequence)) continue;
     if (budget_ == 0) return;
     if (!SlideWindow(*sequence)) continue;
     const int share = TakeShare(*sequence);
@@ -128,7 +145,7 @@ void Scheduler::PlanRest() {
     if (budget_ == 0) return;
     if (sequence->status != SequenceStatus::kRunning) continue;
     const int lacking = NumComputable(*sequence) - sequence->num_scheduled;
-    if (lacking == 0 || !SlideWindow(*sequence)) continue;
+    if (lacking == 0 || StepsAside(*sequence) || !SlideWindow(*sequence)) continue;
     const int more = std::min(lacking, budget_);
     if (GrowOrPreempt(*sequence, sequence->num_scheduled + more)) Give(*sequence, more);
   }
@@ -143,7 +160,7 @@ void Scheduler::PlanWaiting(absl::Time now) {
     if (turn == nullptr) return;
     Sequence& sequence = **turn->next;
     turn->num_cached = -1;
-    if (ExceedsShare(sequence, blocks_.BlocksFor(std::ssize(TokensToAdmit(sequence))))) {
+    if (StepsAside(sequence) || ExceedsShare(sequence, blocks_.BlocksFor(std::ssize(TokensToAdmit(sequence))))) {
       turn->next = turn->account->waiting.end();  // Nobody else waits for that.
       continue;
     }
@@ -187,7 +204,13 @@ Scheduler::Turn* Scheduler::NextTurn(std::vector<Turn>& turns) const {
   return best;
 }
 
+// Whether this is a prompt that has no part in the step.
+bool Scheduler::StepsAside(const Sequence& sequence) const {
+  return gave_prompts_ && sequence.request->account->had_enough && IsPrompt(sequence);
+}
+
 void Scheduler::Give(Sequence& sequence, int num_tokens) {
+  gave_prompts_ |= !sequence.request->account->had_enough && IsPrompt(sequence);
   sequence.num_scheduled += num_tokens;
   budget_ -= num_tokens;
   waiting_.Charge(sequence, sequence.num_computed + sequence.num_scheduled);

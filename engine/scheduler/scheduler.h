@@ -9,6 +9,8 @@
 //   3. waiting sequences, while there are seats and pages, under the same rule. Among tenants that have had about
 //      equally much, the one goes first whose next sequence finds most of its prompt cached;
 //   4. whatever is left, to the first that can use it.
+// Prompts of tenants that have had more than another that waits by over a quantum have no part in a step with prompts
+// of others: what is long for the one is not to be the other's time to first token.
 //
 // When pages run out a sequence is preempted: its pages are given back (and stay cached as long as they can), and it
 // waits in its own place to be computed again. To grow, a sequence may take pages from those behind it in the order of
@@ -70,6 +72,9 @@ class Scheduler {
   // to end by its length has no part in the new step; one that ends by a token has, in vain: see IsWasted.
   // Until `under_way` is committed nothing else may be planned. `ahead` is not `under_way`.
   bool PlanAhead(const Schedule& under_way, Schedule& ahead);
+  // Whether the step under way should give way to a request of `tenant` that has come: it can be planned again as if it
+  // had never been, and all in it are of tenants that have had more by over a quantum.
+  bool GivesWayTo(const Schedule& under_way, const TenantShare& tenant) const;
   // Whether the sequence ended after the step was planned: what the step computes for it is nobody's. Its pages were
   // given back, and whoever has them now writes to them in a later step, which the device runs later.
   static bool IsWasted(const ScheduledSequence& scheduled);
@@ -96,9 +101,10 @@ class Scheduler {
   void OrderByTenant();
   const TenantAccount* LeastServedWithPrompts() const;
   void PlanDecodes();
-  void PlanPrompts();
+  void PlanPrompts(bool had_enough);
   void PlanWaiting(absl::Time now);
   void PlanRest();
+  bool StepsAside(const Sequence& sequence) const;
 
   void Give(Sequence& sequence, int num_tokens);
   int TakeShare(const Sequence& sequence);
@@ -134,6 +140,7 @@ class Scheduler {
   int num_seats_ = 0;               // Taken by the running.
   int budget_ = 0;                  // Tokens of the step being planned that nobody has yet.
   int num_contenders_ = 0;          // Prompts that have had no share of it yet.
+  bool gave_prompts_ = false;       // Whether some of it went to prompts of tenants that have not had enough.
   Schedule schedule_;
   uint64_t num_preemptions_ = 0;
 };

@@ -63,7 +63,8 @@ struct StepTimings {
 
 struct StepOutput {
   std::vector<SequenceOutput> outputs;
-  int num_scheduled_tokens = 0;  // 0: there was nothing that could run.
+  int num_scheduled_tokens = 0;  // 0: there was nothing that could run, or the step was given up.
+  bool given_up = false;         // For the sake of somebody who came while it computed.
   StepTimings timings;
   absl::Status model_status;     // Of the model's run. UNAVAILABLE: its device is lost, and no later step can succeed.
 };

@@ -85,6 +85,8 @@ QuireMetrics::QuireMetrics(prometheus::Registry& registry, const MetricsOptions&
       step_seconds_(AddHistogram(registry, "quire_step_seconds", "Time of a step of the engine", {}, kStepSeconds)),
       steps_ahead_(AddCounter(registry, "quire_steps_ahead_total",
                               "Steps that were launched while the one before them was under way", {})),
+      steps_given_up_(AddCounter(registry, "quire_steps_given_up_total",
+                                 "Steps that were given up for a tenant that had had less", {})),
       schedule_seconds_(AddStepPart(registry, "schedule")),
       model_seconds_(AddStepPart(registry, "model")),
       commit_seconds_(AddStepPart(registry, "commit")) {
@@ -117,6 +119,7 @@ void QuireMetrics::StepDone(const StepReport& report) {
   leases_.Set(static_cast<double>(report.stats.leases));
   host_tier_.Follow(report.stats.host_tier);
   disk_tier_.Follow(report.stats.disk_tier);
+  steps_given_up_.Follow(report.stats.steps_given_up_total);
   if (report.num_scheduled_tokens == 0) return;
   Observe(step_seconds_, report.timings.total());
   steps_ahead_.Follow(report.stats.steps_ahead_total);

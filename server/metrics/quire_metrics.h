@@ -59,6 +59,7 @@ class QuireMetrics {
   TierMetrics disk_tier_;
   prometheus::Histogram& step_seconds_;
   TotalCounter steps_ahead_;
+  TotalCounter steps_given_up_;
   prometheus::Counter& schedule_seconds_;
   prometheus::Counter& model_seconds_;
   prometheus::Counter& commit_seconds_;

@@ -83,8 +83,8 @@ class EngineHarness {
   }
 
   // One step, whose outputs are added to `outcomes`, and then every invariant.
-  StepOutput Step() {
-    StepOutput step = engine.Step(now);
+  StepOutput Step(const GivesWay& gives_way = nullptr) {
+    StepOutput step = engine.Step(now, gives_way);
     for (const SequenceOutput& output : step.outputs) Add(output);
     engine.CheckInvariants();
     EXPECT_EQ(runner.violation(), "");

@@ -163,18 +163,35 @@ FakeModelRunner::FakeModelRunner(const FakeModel& model, int num_blocks, int blo
       slots_(static_cast<size_t>(num_blocks) * block_size),
       tenants_(num_blocks, kUnknownTenant) {}
 
-void FakeModelRunner::Launch(const Batch& batch) {
+void FakeModelRunner::Launch(const Batch& batch, const GivesWay& gives_way) {
   Expect(static_cast<int>(steps_.size()) < max_steps_under_way(), "too many steps are under way");
   ++num_steps_;
   Step& step = steps_.emplace_back();
   step.batch = &batch;
-  if (runs_at_launch_) Run(step);
+  if (!runs_at_launch_) return;
+  if (gives_way != nullptr && gives_way()) return GiveUp(step);
+  Run(step);
+}
+
+void FakeModelRunner::GiveUp(Step& step) {
+  Expect(steps_.size() == 1, "a step that another goes on with is given up");
+  step.given_up = true;
+  batch_ = step.batch;
+  CheckShape();
+  CheckOwnership();
+  CopyPages();
+  WriteGarbage(*step.batch, 0, step.batch->token_ids.size());
 }
 
 absl::StatusOr<std::span<const SampledToken>> FakeModelRunner::Await() {
   Step& step = steps_.front();
   const bool goes_on = std::ranges::any_of(step.batch->token_ids, [](TokenId token) { return token < 0; });
   if (!goes_on) status_ = absl::OkStatus();
+  if (step.given_up) {
+    steps_.pop_front();
+    if (!violation_.empty()) return absl::InternalError(violation_);
+    return absl::AbortedError("given up");
+  }
   status_.Update(std::exchange(next_failure_, absl::OkStatus()));
   if (status_.ok()) {
     Run(step);

@@ -61,9 +61,9 @@ class FakeModelRunner : public ModelRunner {
   FakeModelRunner(const FakeModel& model, int num_blocks, int block_size);
 
   int max_steps_under_way() const override { return 2; }
-  void Launch(const Batch& batch) override;
+  void Launch(const Batch& batch, const GivesWay& gives_way) override;
   absl::StatusOr<std::span<const SampledToken>> Await() override;
-  // Steps run as late as may be, when they are awaited; or, with this, as early.
+  // Steps run as late as may be, when they are awaited; or, with this, as early, and may then be given up.
   void RunAtLaunch() { runs_at_launch_ = true; }
 
   // Transfers are done as late as may be: those out when they are awaited, and those in when they are said to be done.
@@ -108,11 +108,13 @@ class FakeModelRunner : public ModelRunner {
   struct Step {
     const Batch* batch = nullptr;
     bool has_run = false;
+    bool given_up = false;
     std::vector<SampledToken> results;
   };
 
   void Expect(bool condition, const char* what);
   void Run(Step& step);
+  void GiveUp(Step& step);
   void Spoil(const Batch& batch);
   void ResolveTokens();
   void Perform(const Transfer& transfer);

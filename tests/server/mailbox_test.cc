@@ -54,6 +54,19 @@ TEST(Mailbox, HandsOutWhatWaitsAfterClosingAndAcceptsNothingMore) {
   EXPECT_FALSE(mailbox.TakeAll(items, /*wait=*/true));
 }
 
+TEST(Mailbox, ShowsWhatWaitsToItsConsumerWhoThenTakesIt) {
+  Mailbox<int> mailbox(8);
+  for (int item = 1; item <= 3; ++item) EXPECT_TRUE(mailbox.Push(item));
+  std::vector<int> seen;
+  const auto see = [&](int item) { seen.push_back(item); };
+  EXPECT_EQ(mailbox.Peek(1, see), 3u);
+  EXPECT_THAT(seen, ElementsAre(2, 3));
+  EXPECT_EQ(mailbox.Peek(3, see), 3u);
+  std::vector<int> items;
+  EXPECT_TRUE(mailbox.TakeAll(items, /*wait=*/true));
+  EXPECT_THAT(items, ElementsAre(1, 2, 3));
+}
+
 TEST(Mailbox, WaitsNoLongerThanItsConsumerHasPatience) {
   Mailbox<int> mailbox(8);
   std::vector<int> items = {99};

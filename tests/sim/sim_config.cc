@@ -107,6 +107,7 @@ SimConfig DrawConfig(SimRandom& random) {
   config.percent_disturb_leases = Sometimes(random, 40, 60);
   config.engine.pipeline_depth = random.Chance(70) ? 2 : 1;
   config.runs_at_launch = random.Chance(50);
+  if (config.runs_at_launch) config.percent_come_within_step = Sometimes(random, 80, 100);
   return config;
 }
 

@@ -34,6 +34,7 @@ struct SimConfig {
   int percent_leased = 0;    // Requests that ask for a lease.
   int page_events_from = 0;  // The step at which somebody asks for page events.
   bool runs_at_launch = false;  // See FakeModelRunner.
+  int percent_come_within_step = 0;  // Steps while which a request comes, for which they may be given up.
 
   // What goes wrong, percent of steps.
   int percent_cancel = 0;

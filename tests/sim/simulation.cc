@@ -48,10 +48,12 @@ class Simulation {
   void NoteTotals();
   void Arrive();
   void SubmitGood(bool floods = false);
+  void Submit(const GenerateRequest& request);
   void Flood();
   void SubmitBad();
   void Disturb();
-  void Step();
+  std::optional<GenerateRequest> DrawComing();
+  void Step(const std::optional<GenerateRequest>& coming = std::nullopt);
   void CheckCounts();
   void CheckPageEvents();
   void CheckProgress(const StepOutput& step);
@@ -113,6 +115,7 @@ void Simulation::Restart() {
 void Simulation::NoteTotals() {
   const EngineStats stats = engine_->stats();
   report_.num_preemptions += static_cast<int64_t>(stats.preemptions_total);
+  report_.num_steps_given_up += static_cast<int64_t>(stats.steps_given_up_total);
   report_.num_steps_ahead += static_cast<int64_t>(stats.steps_ahead_total);
   report_.num_leases += leases_->num_taken();
   report_.num_leases_shortened += leases_->num_shortened();
@@ -124,7 +127,9 @@ SimulationReport Simulation::Run() {
   while (report_.failure.empty() && (num_requests_ < config_.num_requests || engine_->HasWork())) {
     Arrive();
     Disturb();
-    Step();
+    const std::optional<GenerateRequest> coming = DrawComing();
+    Step(coming);
+    if (coming) Submit(*coming);
     if (report_.failure.empty() && Happens(config_.percent_restart)) Restart();
   }
   if (report_.failure.empty() && !checker_.live().empty()) Fail("requests are left that got no last output");
@@ -164,7 +169,10 @@ void Simulation::Flood() {
 }
 
 void Simulation::SubmitGood(bool floods) {
-  const GenerateRequest request = workload_.MakeRequest(static_cast<RequestId>(num_requests_++), now_, floods);
+  Submit(workload_.MakeRequest(static_cast<RequestId>(num_requests_++), now_, floods));
+}
+
+void Simulation::Submit(const GenerateRequest& request) {
   const absl::Status status = engine_->Submit(request, now_);
   if (status.ok()) {
     checker_.Expect(request);
@@ -220,7 +228,13 @@ void Simulation::Disturb() {
   if (Happens(config_.percent_disturb_leases)) leases_->Disturb(now_);
 }
 
-void Simulation::Step() {
+// A request that comes while the next step computes, for which that may be given up.
+std::optional<GenerateRequest> Simulation::DrawComing() {
+  if (num_requests_ >= config_.num_requests || !Happens(config_.percent_come_within_step)) return std::nullopt;
+  return workload_.MakeRequest(static_cast<RequestId>(num_requests_++), now_);
+}
+
+void Simulation::Step(const std::optional<GenerateRequest>& coming) {
   ++report_.num_steps;
   step_takes_ = absl::Milliseconds(random_.Chance(2) ? 1000 : random_.Between(0, 10));
   if (Happens(config_.percent_step_failure)) {
@@ -228,7 +242,7 @@ void Simulation::Step() {
     checker_.ExpectStepFailure();
   }
   if (tiers_->any()) tiers_->Step();
-  const StepOutput step = engine_->Step(now_);
+  const StepOutput step = engine_->Step(now_, [&] { return coming && engine_->GivesWayTo(coming->tenant); });
   engine_->CheckInvariants();
   if (!runner_->violation().empty()) return Fail(runner_->violation());
   checker_.CheckStep(step, now_);
@@ -284,8 +298,8 @@ void Simulation::CheckPageEvents() {
 // need.
 void Simulation::CheckProgress(const StepOutput& step) {
   steps_without_output_ = step.outputs.empty() && engine_->HasWork() ? steps_without_output_ + 1 : 0;
-  // A sequence may wait for a fetch of each of its pages.
-  const int patience = tiers_->any() ? 10 : 1;
+  // A sequence may wait for a fetch of each of its pages, and lose what it has to other tenants' so many times.
+  const int patience = (tiers_->any() ? 10 : 1) * (config_.num_tenants > 1 ? 1 + Sequence::kMaxPreemptions : 1);
   if (steps_without_output_ > patience * (2 * config_.engine.max_model_len + 16)) Fail("no progress");
 }
 

@@ -21,6 +21,7 @@ struct SimulationReport {
   int64_t num_cached_tokens = 0;
   int64_t num_preemptions = 0;
   int64_t num_steps_ahead = 0;    // Launched while the one before them was under way.
+  int64_t num_steps_given_up = 0;
   int64_t num_fetched_pages = 0;  // From tiers,
   int64_t num_refused_pages = 0;  // and that were not what they should have been.
   int64_t num_restarts = 0;

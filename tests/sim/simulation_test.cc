@@ -60,6 +60,7 @@ TEST_P(Simulator, FindsNothingWrong) {
     sum.num_cached_tokens += report.num_cached_tokens;
     sum.num_preemptions += report.num_preemptions;
     sum.num_steps_ahead += report.num_steps_ahead;
+    sum.num_steps_given_up += report.num_steps_given_up;
     sum.num_fetched_pages += report.num_fetched_pages;
     sum.num_refused_pages += report.num_refused_pages;
     sum.num_restarts += report.num_restarts;
@@ -69,12 +70,13 @@ TEST_P(Simulator, FindsNothingWrong) {
   std::printf("%ld steps, %ld tokens, %ld cached tokens, %ld preemptions, %ld pages fetched, %ld refused, %ld restarts\n",
               sum.num_steps, sum.num_tokens, sum.num_cached_tokens, sum.num_preemptions, sum.num_fetched_pages,
               sum.num_refused_pages, sum.num_restarts);
-  std::printf("%ld leases, %ld of them shortened; %ld steps launched ahead\n", sum.num_leases,
-              sum.num_leases_shortened, sum.num_steps_ahead);
+  std::printf("%ld leases, %ld of them shortened; %ld steps launched ahead, %ld given up\n", sum.num_leases,
+              sum.num_leases_shortened, sum.num_steps_ahead, sum.num_steps_given_up);
   // A simulation that nothing happens in would find nothing wrong either.
   EXPECT_GT(sum.num_cached_tokens, 0);
   EXPECT_GT(sum.num_preemptions, 0);
   EXPECT_GT(sum.num_steps_ahead, 0);
+  EXPECT_GT(sum.num_steps_given_up, 0);
   EXPECT_GT(sum.num_fetched_pages, 0);
   EXPECT_GT(sum.num_refused_pages, 0);
   EXPECT_GT(sum.num_restarts, 0);

@@ -11,7 +11,7 @@ namespace {
 
 class InstantRunner : public ModelRunner {
  public:
-  void Launch(const Batch& batch) override { results_.resize(batch.logit_rows.size()); }
+  void Launch(const Batch& batch, const GivesWay& /*gives_way*/) override { results_.resize(batch.logit_rows.size()); }
   absl::StatusOr<std::span<const SampledToken>> Await() override { return std::span<const SampledToken>(results_); }
 
  private:

@@ -35,7 +35,7 @@ class LocalModelRunnerTest : public ::testing::Test {
   }
 
   std::span<const SampledToken> Run(const Batch& batch) {
-    runner_->Launch(batch);
+    runner_->Launch(batch, /*gives_way=*/nullptr);
     const auto sampled = runner_->Await();
     EXPECT_TRUE(sampled.ok());
     EXPECT_EQ(sampled->size(), batch.logit_rows.size());
@@ -117,6 +117,26 @@ TEST_F(LocalModelRunnerTest, CopiesPagesBeforeItComputes) {
   AddSequence(tokens_, 19, 1, 8, kPageSize, second);
   second.logit_rows = {Row(0)};
   const SampledToken sampled = Run(second)[0];
+  EXPECT_EQ(sampled.token, expected.token);
+  EXPECT_EQ(sampled.logprob, expected.logprob);
+}
+
+TEST_F(LocalModelRunnerTest, ComputesAStepAnewThatWasGivenUpHalfWay) {
+  Batch batch;
+  AddSequence(tokens_, 0, 20, 0, kPageSize, batch);
+  batch.logit_rows = {Row(19)};
+  const SampledToken expected = Run(batch)[0];
+  // Of the same sequence, in other pages.
+  Batch again;
+  AddSequence(tokens_, 0, 20, 16, kPageSize, again);
+  again.logit_rows = {Row(19)};
+  for (int layers = 0; layers < model_.config.num_layers; ++layers) {
+    int num_asked = 0;
+    runner_->Launch(again, [&] { return num_asked++ == layers; });
+    EXPECT_EQ(runner_->Await().status().code(), absl::StatusCode::kAborted);
+    EXPECT_EQ(num_asked, layers + 1) << "nobody is asked once it is settled";
+  }
+  const SampledToken sampled = Run(again)[0];
   EXPECT_EQ(sampled.token, expected.token);
   EXPECT_EQ(sampled.logprob, expected.logprob);
 }

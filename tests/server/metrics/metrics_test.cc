@@ -87,6 +87,7 @@ TEST(Metrics, FollowsTheEngineFromStepToStep) {
   report.stats.requests_running = 1;
   report.stats.completion_tokens_total = 73;
   report.stats.steps_ahead_total = 5;
+  report.stats.steps_given_up_total = 2;
   report.num_scheduled_tokens = 9;
   metrics.StepDone(report);
   EXPECT_EQ(Vllm(metrics, "num_requests_running"), 1);
@@ -106,6 +107,7 @@ TEST(Metrics, FollowsTheEngineFromStepToStep) {
   EXPECT_EQ(Value(metrics, "quire_leases"), 2);
   EXPECT_EQ(Value(metrics, "quire_step_seconds_count"), 2);
   EXPECT_EQ(Value(metrics, "quire_steps_ahead_total"), 5);
+  EXPECT_EQ(Value(metrics, "quire_steps_given_up_total"), 2);
   EXPECT_NEAR(Value(metrics, R"(quire_step_part_seconds_total{part="model"})"), 0.04, 1e-9);
 }
 
