@@ -11,9 +11,8 @@
 namespace quire {
 namespace {
 
-// Tokens that have to be computed for each that was to be computed in a step that is given up. Such a step has got
-// half-way on average, so at most an eighth of all time goes into them.
-constexpr int kTokensForEachGivenUp = 4;
+// Tokens that have to be computed for each that is lost in a step that is given up: at most a fifth of all time is.
+constexpr int kTokensForEachLost = 4;
 
 // Tokens of one sequence in a pool of so many pages, and how many of them are in its pages at once.
 int MaxLength(const EngineOptions& options, int num_blocks) {
@@ -175,13 +174,18 @@ void Engine::PlanSteps(absl::Time now) {
 }
 
 bool Engine::GivesWayTo(const TenantShare& tenant) const {
-  const Schedule& schedule = pipeline_.schedule();
-  return kTokensForEachGivenUp * schedule.num_tokens <= tokens_before_giving_up_ && scheduler_.GivesWayTo(schedule, tenant);
+  return CostOfGivingUp() <= tokens_before_giving_up_ && scheduler_.GivesWayTo(pipeline_.schedule(), tenant);
+}
+
+// How far the step has got is known from how often it asks whether to give way.
+int Engine::CostOfGivingUp() const {
+  const int64_t tokens = kTokensForEachLost * pipeline_.schedule().num_tokens;
+  return static_cast<int>(tokens * num_asked_ / std::max(num_asked_, asks_a_step_));
 }
 
 void Engine::GiveUpStep(StepOutput& output) {
   blocks_.FinishCopies();
-  tokens_before_giving_up_ -= kTokensForEachGivenUp * pipeline_.schedule().num_tokens;
+  tokens_before_giving_up_ -= CostOfGivingUp();
   ++totals_.steps_given_up_total;
   output.given_up = true;
   pipeline_.Remove();
@@ -191,7 +195,8 @@ void Engine::FinishStep(absl::Time begun, const GivesWay& gives_way, StepOutput&
   const Schedule& schedule = pipeline_.schedule();
   const bool was_ahead = pipeline_.was_ahead();
   const absl::Time planned = options_.clock();
-  pipeline_.Launch(gives_way);
+  num_asked_ = 0;
+  pipeline_.Launch(gives_way == nullptr ? gives_way : [&] { return ++num_asked_ > 0 && gives_way(); });
   const auto results = pipeline_.Await();
   const absl::Time computed = options_.clock();
   if (tiers_ != nullptr) tiers_->FinishSaving(/*idle=*/false);
@@ -199,9 +204,10 @@ void Engine::FinishStep(absl::Time begun, const GivesWay& gives_way, StepOutput&
   output.num_scheduled_tokens = schedule.num_tokens;
   ++totals_.steps_total;
   totals_.steps_ahead_total += was_ahead;
+  asks_a_step_ = num_asked_;
   // Not for more than two full steps in a row.
   tokens_before_giving_up_ = std::min(tokens_before_giving_up_ + schedule.num_tokens,
-                                      2 * kTokensForEachGivenUp * options_.max_num_batched_tokens);
+                                      2 * kTokensForEachLost * options_.max_num_batched_tokens);
   if (!was_ahead) {  // Of another it is not known when the device began with it.
     if (tiers_ != nullptr) tiers_->NoteStep(schedule.num_tokens, computed - planned);
     if (results.ok()) MeasureSpeed(schedule.num_tokens, Between(begun, computed));

@@ -172,6 +172,7 @@ class Engine {
   void EndExpired(absl::Time now);
   void PlanSteps(absl::Time now);
   // Waits for the oldest step under way and commits it, or ends its requests.
+  int CostOfGivingUp() const;
   void GiveUpStep(StepOutput& output);
   void FinishStep(absl::Time begun, const GivesWay& gives_way, StepOutput& output);
   void Commit(const Schedule& schedule, std::span<const SampledToken> results, absl::Time when);
@@ -200,6 +201,8 @@ class Engine {
   bool awaits_tier_ = false;
   double tokens_per_second_ = 0;  // Of the fastest steps of late; 0: there were none.
   int tokens_before_giving_up_ = 0;  // Computed, less those that steps that were given up have cost.
+  int num_asked_ = 0;                // How often the step that computes has asked whether to give way,
+  int asks_a_step_ = 0;              // and how often the last one did that was not given up.
   EngineStats totals_;  // Only its *_total fields.
 };
 

@@ -91,7 +91,7 @@ async def measure_quiet(pid, options):
     await sequence(rng, "quiet", time.monotonic() + 2)
     alone = await sequence(rng, "quiet", time.monotonic() + options.seconds)
     until = time.monotonic() + options.seconds + 3
-    clients = [asyncio.create_task(flood(random.Random(i), "flood", until, 60, 100)) for i in range(options.flood)]
+    clients = [asyncio.create_task(flood(random.Random(i), "flood", until, options.flood_words, 100)) for i in range(options.flood)]
     await asyncio.sleep(3)
     beside = await sequence(rng, "quiet", until)
     await asyncio.gather(*clients)
@@ -124,8 +124,8 @@ async def measure_overload(pid, options):
 async def measure_unread(pid, options):
     rng = random.Random(2)
     async def gaps():
-        _, _, between, _ = await complete(prompt(rng, 24), 200, "reader")
-        return between
+        streams = [await complete(prompt(rng, 24), 200, "reader") for _ in range(5)]
+        return [gap for _, _, between, _ in streams for gap in between]
     await gaps()
     alone = await gaps()
     idle = resident_kib(pid)
@@ -182,6 +182,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=20, help="for each measurement")
     parser.add_argument("--seats", type=int, default=16)
     parser.add_argument("--flood", type=int, default=32, help="clients of the flooding tenant")
+    parser.add_argument("--flood-words", type=int, default=60, help="in each of its prompts")
+    parser.add_argument("--batched-tokens", type=int, default=64, help="the server's --max-num-batched-tokens")
     parser.add_argument("--unread", type=int, default=1000)
     parser.add_argument("--probes", type=int, default=100)
     options = parser.parse_args()
@@ -191,9 +193,9 @@ def main():
         waiting = options.unread + 100 if part == "unread" else 3 * options.seats
         server = subprocess.Popen([
             options.binary, "serve", options.model, "--port", str(PORT_GRPC), "--http-port", str(PORT_HTTP),
-            "--tenant-header", "x-tenant", "--max-num-seqs", str(options.seats), "--max-num-batched-tokens", "64",
-            "--max-waiting-requests", str(waiting), "--max-model-len", "512", "--kv-cache-memory", "256MiB",
-            "--log-level", "error"])
+            "--tenant-header", "x-tenant", "--max-num-seqs", str(options.seats),
+            "--max-num-batched-tokens", str(options.batched_tokens), "--max-waiting-requests", str(waiting),
+            "--max-model-len", "512", "--kv-cache-memory", "256MiB", "--log-level", "error"])
         try:
             wait_until_ready(server)
             print(json.dumps({part: asyncio.run(PARTS[part](server.pid, options))}), flush=True)

@@ -79,7 +79,7 @@ void FairnessChecker::CheckGap(int a, int b, const Scheduler& scheduler) {
 
 void FairnessChecker::CheckPreemptions(const Sequence& sequence) {
   // Those that are exempt may still take from each other, a request's samples among them; more than is seen of that.
-  if (sequence.num_preemptions <= (2 + config_.max_samples) * Sequence::kMaxPreemptions) return;
+  if (sequence.num_preemptions <= (4 + config_.max_samples) * Sequence::kMaxPreemptions) return;
   failure_ = absl::StrCat("request ", sequence.request->id, " was preempted ", sequence.num_preemptions, " times");
 }
 

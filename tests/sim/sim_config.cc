@@ -67,6 +67,18 @@ void DrawTiers(SimRandom& random, SimConfig& config) {
   config.percent_restart = Sometimes(random, 40, 4);
 }
 
+// Somebody keeps the engine busy, and others come while a step computes that is to be given up for them.
+void DrawGivingWay(SimRandom& random, SimConfig& config) {
+  if (!config.runs_at_launch || random.Chance(50)) return;
+  config.percent_come_within_step = random.Between(1, 100);
+  if (random.Chance(50)) return;
+  config.num_tenants = random.Between(2, SimConfig::kMaxTenants);
+  config.percent_flood = random.Between(30, 90);
+  config.arrivals_per_step = random.Between(5, 100);
+  // The smaller a step, the sooner somebody has had more by a quantum.
+  config.engine.max_num_batched_tokens = config.engine.max_num_seqs + config.engine.kv_window.sink_tokens;
+}
+
 }  // namespace
 
 SimConfig DrawConfig(SimRandom& random) {
@@ -107,7 +119,7 @@ SimConfig DrawConfig(SimRandom& random) {
   config.percent_disturb_leases = Sometimes(random, 40, 60);
   config.engine.pipeline_depth = random.Chance(70) ? 2 : 1;
   config.runs_at_launch = random.Chance(50);
-  if (config.runs_at_launch) config.percent_come_within_step = Sometimes(random, 80, 100);
+  DrawGivingWay(random, config);
   return config;
 }
 
