@@ -9,13 +9,14 @@ namespace quire {
 
 struct OutputFormat {
   enum class Kind {
-    kFree,        // Whatever the model says.
-    kJsonObject,  // Any JSON object.
-    kJsonSchema,  // JSON that the schema in `source` accepts.
-    kRegex,       // A text that the regular expression in `source` matches from end to end.
-    kGrammar,     // A text that the EBNF grammar in `source` (rule `root`) derives.
-    kChoice,      // One of `choices`, to the letter.
-    kFrames,      // `before`, some of `frames` with `separator` between them (one if that is not set), `behind`.
+    kFree,           // Whatever the model says.
+    kJsonObject,     // Any JSON object.
+    kJsonSchema,     // JSON that the schema in `source` accepts.
+    kRegex,          // A text that the regular expression in `source` matches from end to end.
+    kGrammar,        // A text that the EBNF grammar in `source` (rule `root`) derives.
+    kChoice,         // One of `choices`, to the letter.
+    kStructuralTag,  // Texts, schemas, regular expressions and grammars, put together as ReadStructuralTag has it.
+    kFrames,         // `before`, some of `frames` with `separator` between them (one if that is not set), `behind`.
   };
   // JSON that the schema accepts, between two texts.
   struct Frame {

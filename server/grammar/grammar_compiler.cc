@@ -17,6 +17,7 @@
 #include "server/grammar/grammar_constraint.h"
 #include "server/grammar/json_schema_check.h"
 #include "server/grammar/regex_check.h"
+#include "server/grammar/structural_tag_reader.h"
 #include "server/grammar/work_budget.h"
 #include "server/grammar/xgrammar_log.h"
 #include "server/status_details.h"
@@ -62,11 +63,17 @@ absl::Status CheckFrames(const std::vector<OutputFormat::Frame>& frames) {
   return absl::OkStatus();
 }
 
-absl::Status Check(const OutputFormat& format, const GrammarLimits& limits) {
+// INVALID_ARGUMENT if anything is wrong with `format` that can be seen before it is compiled. A structural tag is
+// changed to what xgrammar takes.
+absl::Status Check(OutputFormat& format, const GrammarLimits& limits) {
   RETURN_IF_ERROR(CheckSize(format, limits.max_source_bytes));
   if (format.kind == OutputFormat::Kind::kJsonSchema) return CheckJsonSchema(format.source);
   if (format.kind == OutputFormat::Kind::kChoice) return CheckChoices(format.choices);
   if (format.kind == OutputFormat::Kind::kFrames) return CheckFrames(format.frames);
+  if (format.kind == OutputFormat::Kind::kStructuralTag) {
+    ASSIGN_OR_RETURN(format.source, ReadStructuralTag(format.source, kMaxJsonWhitespace));
+    return absl::OkStatus();
+  }
   if (format.kind == OutputFormat::Kind::kRegex) RETURN_IF_ERROR(CheckRegex(format.source));
   if (format.kind == OutputFormat::Kind::kGrammar) RETURN_IF_ERROR(CheckEbnf(format.source));
   const bool needs_source = format.kind != OutputFormat::Kind::kJsonObject;
@@ -84,8 +91,8 @@ xgrammar::Grammar FromChoices(const std::vector<std::string>& choices) {
   return xgrammar::Grammar::FromEBNF(absl::StrCat("root ::= ", absl::StrJoin(literals, " | ")));
 }
 
-xgrammar::Grammar FromFrames(const OutputFormat& format) {
-  auto grammar = xgrammar::Grammar::FromStructuralTag(StructuralTag(format, kMaxJsonWhitespace));
+xgrammar::Grammar FromStructuralTag(const std::string& tag) {
+  auto grammar = xgrammar::Grammar::FromStructuralTag(tag);
   if (const auto* error = std::get_if<xgrammar::StructuralTagError>(&grammar)) {
     std::visit([](const auto& problem) { throw problem; }, *error);
   }
@@ -103,7 +110,9 @@ xgrammar::Grammar ToGrammar(const OutputFormat& format) {
     case OutputFormat::Kind::kChoice:
       return FromChoices(format.choices);
     case OutputFormat::Kind::kFrames:
-      return FromFrames(format);
+      return FromStructuralTag(StructuralTag(format, kMaxJsonWhitespace));
+    case OutputFormat::Kind::kStructuralTag:
+      return FromStructuralTag(format.source);
     case OutputFormat::Kind::kJsonObject:
     case OutputFormat::Kind::kFree:
       break;
@@ -165,7 +174,8 @@ GrammarCompiler::ConstraintPtr GrammarCompiler::Find(const OutputFormat& format)
 
 absl::StatusOr<GrammarCompiler::ConstraintPtr> GrammarCompiler::Compile(const OutputFormat& format) {
   if (ConstraintPtr found = Find(format)) return found;
-  if (absl::Status status = Check(format, limits_); !status.ok()) return Refusal(format, status.message());
+  OutputFormat checked = format;
+  if (absl::Status status = Check(checked, limits_); !status.ok()) return Refusal(format, status.message());
   try {
     if (vocabulary_ == nullptr) vocabulary_ = std::make_unique<Vocabulary>(tokenizer_);
     ConstraintPtr constraint;
@@ -173,7 +183,7 @@ absl::StatusOr<GrammarCompiler::ConstraintPtr> GrammarCompiler::Compile(const Ou
     {
       WorkBudget budget(limits_.max_memory);
       const WorkBudget::Scope scope(budget, limits_.max_time);
-      const xgrammar::CompiledGrammar compiled = vocabulary_->compiler.CompileGrammar(ToGrammar(format));
+      const xgrammar::CompiledGrammar compiled = vocabulary_->compiler.CompileGrammar(ToGrammar(checked));
       constraint = std::make_shared<GrammarConstraint>(compiled);
       bytes = static_cast<int64_t>(compiled.MemorySizeBytes());
     }

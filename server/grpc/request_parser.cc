@@ -91,10 +91,14 @@ absl::StatusOr<OutputFormat> ParseOutputFormat(const v1::OutputFormat& proto) {
       return OutputFormat{.kind = Kind::kChoice,
                           .choices = {proto.choice().choices().begin(), proto.choice().choices().end()},
                           .field = field + ".choice.choices"};
+    case v1::OutputFormat::kStructuralTag:
+      return OutputFormat{
+          .kind = Kind::kStructuralTag, .source = proto.structural_tag(), .field = field + ".structural_tag"};
     case v1::OutputFormat::FORMAT_NOT_SET:
       break;
   }
-  return InvalidField(field, "must have one of json_object, json_schema, regex, grammar and choice set");
+  return InvalidField(field,
+                      "must have one of json_object, json_schema, regex, grammar, choice and structural_tag set");
 }
 
 }  // namespace

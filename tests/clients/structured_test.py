@@ -82,6 +82,47 @@ product ::= [1-9] | "(" [1-9] "*" [1-9] ")"
             self.assertIn(texts[index], choices)
             self.assertEqual(ends[index], pb.FINISH_REASON_STOP)
 
+    def test_tags_in_free_text_hold_what_their_schemas_accept(self):
+        person = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 12}, "age": {"type": "integer", "minimum": 0, "maximum": 99}},
+                  "required": ["name", "age"]}
+        older = {"type": "structural_tag", "triggers": ["<f="], "structures": [
+            {"begin": "<f=person>", "schema": person, "end": "</f>"}, {"begin": "<f=yes>", "schema": {"type": "boolean"}, "end": "</f>"}]}
+        schemas = {"person": person, "yes": {"type": "boolean"}}
+        tags = [{"begin": f"<f={name}>", "content": {"type": "json_schema", "json_schema": schema}, "end": "</f>"} for name, schema in schemas.items()]
+        free = {"type": "structural_tag", "format": {"type": "triggered_tags", "triggers": ["<f="], "tags": tags}}
+        called = {"type": "structural_tag", "format": {"type": "triggered_tags", "triggers": ["<f="], "tags": tags, "at_least_one": True}}
+        found = 0
+        # "<" is made likely: in free text this model would hardly begin a tag.
+        for form in (older, free, called):
+            for seed in range(4):
+                params = {"temperature": 1, "seed": seed, "max_tokens": 120, "logit_bias": {END_TOKEN: 6, 44: 6}}
+                texts, ends = self.ask(pb.OutputFormat(structural_tag=json.dumps(form)), **params)
+                if ends[0] != pb.FINISH_REASON_STOP:
+                    continue
+                parts = re.findall("<f=(.*?)>(.*?)</f>", texts[0], re.DOTALL)
+                self.assertEqual(len(parts), texts[0].count("<f="), texts[0])
+                found += len(parts)
+                for name, body in parts:
+                    jsonschema.validate(json.loads(body), schemas[name])
+        self.assertGreater(found, 0)
+
+    def test_parts_of_a_structural_tag_follow_one_another(self):
+        schema = {"type": "object", "properties": {"a": {"type": "string", "maxLength": 20}}, "required": ["a"]}
+        form = {"format": {"type": "sequence", "elements": [
+            {"type": "const_string", "value": "Thought: "}, {"type": "regex", "pattern": "[a-z ]{5,40}"},
+            {"type": "or", "elements": [{"type": "const_string", "value": "\n"}, {"type": "grammar", "grammar": 'root ::= "." root | "!\\n"'}]},
+            {"type": "tag", "begin": "<call>", "content": {"type": "json_schema", "json_schema": schema}, "end": ["</call>"]}]}}
+        text = self.ask_until_stopped(pb.OutputFormat(structural_tag=json.dumps(form)))
+        match = re.fullmatch(r"Thought: [a-z ]{5,40}(\n|\.*!\n)<call>(.*)</call>", text, re.DOTALL)
+        self.assertIsNotNone(match, text)
+        jsonschema.validate(json.loads(match[2]), schema)
+
+    def test_excluded_texts_are_in_no_string(self):
+        form = {"format": {"type": "json_schema", "json_schema": {"type": "string"}, "excludes": ["e", "a "]}}
+        text = self.ask_until_stopped(pb.OutputFormat(structural_tag=json.dumps(form)))
+        self.assertIsInstance(json.loads(text), str)
+        self.assertNotRegex(text, "e|a ")
+
     def test_any_json_object_is_an_object(self):
         self.assertIsInstance(json.loads(self.ask_until_stopped(pb.OutputFormat(json_object={}))), dict)
 
@@ -116,6 +157,10 @@ product ::= [1-9] | "(" [1-9] "*" [1-9] ")"
         self.assertIn("root", self.refusal(grammar='start ::= "a"'))
         self.assertIn("at least one", self.refusal(choice={}))
         self.assertIn("at most", self.refusal(regex="a" * 100_000))
+        self.assertIn('structural_tag at $.format: the type "token" is not supported',
+                      self.refusal(structural_tag='{"format": {"type": "token", "token": 3}}'))
+        self.assertIn('at $.structures[0].schema: the keyword "not"', self.refusal(structural_tag=json.dumps(
+            {"structures": [{"begin": "a", "schema": {"not": {}}, "end": "b"}], "triggers": ["a"]})))
 
     def test_a_form_that_costs_too_much_ends_its_own_request_alone(self):
         ambiguous = 'root ::= a a a a a\na ::= [^x]* [^y]* [^z]*'

@@ -32,8 +32,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       quire::MakeTokenizer(quire::TinyTokenizerSpec({"a b", "\" }"}, {{"<end>", quire::TokenKind::kControl}})).value();
   quire::GrammarCompiler compiler(*tokenizer);
   const OutputFormat::Kind kinds[] = {OutputFormat::Kind::kJsonSchema, OutputFormat::Kind::kRegex,
-                                      OutputFormat::Kind::kGrammar, OutputFormat::Kind::kChoice};
-  OutputFormat format{.kind = kinds[data[0] % 4], .field = "format"};
+                                      OutputFormat::Kind::kGrammar, OutputFormat::Kind::kChoice,
+                                      OutputFormat::Kind::kStructuralTag};
+  OutputFormat format{.kind = kinds[(data[0] + 2) % 5], .field = "format"};  // The digit 0 is the first.
   const std::string text(reinterpret_cast<const char*>(data) + 1, size - 1);
   (format.kind == OutputFormat::Kind::kChoice ? format.choices.emplace_back() : format.source) = text;
   const auto compiled = compiler.Compile(format);

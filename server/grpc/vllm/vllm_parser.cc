@@ -48,8 +48,8 @@ absl::StatusOr<OutputFormat> ParseFormat(const pb::SamplingParams& proto) {
     case pb::SamplingParams::kGrammar:
       return OutputFormat{.kind = Kind::kGrammar, .source = proto.grammar(), .field = "sampling_params.grammar"};
     case pb::SamplingParams::kStructuralTag:
-      return absl::UnimplementedError(
-          "sampling_params.structural_tag is not supported; json_schema, regex, grammar, json_object and choice are");
+      return OutputFormat{
+          .kind = Kind::kStructuralTag, .source = proto.structural_tag(), .field = "sampling_params.structural_tag"};
     case pb::SamplingParams::kJsonObject:
       return OutputFormat{.kind = proto.json_object() ? Kind::kJsonObject : Kind::kFree};
     case pb::SamplingParams::kChoice:

@@ -40,11 +40,9 @@ absl::StatusOr<Json> ReadToolChoice(const JsonFields& fields, bool& parallel) {
 
 // `output_config.format`.
 absl::Status ReadFormat(const JsonFields& fields, OutputFormat& format) {
-  std::optional<JsonFields> config, wanted;
+  std::optional<JsonFields> config;
   RETURN_IF_ERROR(fields.ReadObject("output_config", config));
-  if (!config.has_value()) return absl::OkStatus();
-  RETURN_IF_ERROR(config->ReadObject("format", wanted));
-  return wanted.has_value() ? ReadFlatOutputFormat(*wanted, format) : absl::OkStatus();
+  return config.has_value() ? ReadFlatOutputFormat(*config, "format", format) : absl::OkStatus();
 }
 
 absl::Status ReadMaxTokens(const JsonFields& fields, int& max_tokens) {

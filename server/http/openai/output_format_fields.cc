@@ -23,13 +23,15 @@ class FormatReader {
     return absl::OkStatus();
   }
 
-  // A schema stands there as it is, or as text.
-  absl::Status ReadSchema(const JsonFields& fields, const std::string& name) {
+  // A schema or a structural tag stands there as it is, or as text.
+  absl::Status ReadJson(const JsonFields& fields, const std::string& name, Kind kind) {
     const Json* json = fields.Find(name);
     if (json == nullptr) return absl::OkStatus();
-    if (json->is_string()) return Set(fields.Path(name), Kind::kJsonSchema, json->get<std::string>());
-    if (!json->is_object() && !json->is_boolean()) return WrongType(*json, fields.Path(name), "a JSON schema");
-    return Set(fields.Path(name), Kind::kJsonSchema, ToText(*json));
+    if (json->is_string()) return Set(fields.Path(name), kind, json->get<std::string>());
+    if (!json->is_object() && !json->is_boolean()) {
+      return WrongType(*json, fields.Path(name), kind == Kind::kJsonSchema ? "a JSON schema" : "a structural tag");
+    }
+    return Set(fields.Path(name), kind, ToText(*json));
   }
 
   absl::Status ReadText(const JsonFields& fields, const std::string& name, Kind kind) {
@@ -50,7 +52,7 @@ class FormatReader {
 
   // "json", "regex", "grammar" and "choice" after `prefix`.
   absl::Status ReadVllm(const JsonFields& fields, const std::string& prefix) {
-    RETURN_IF_ERROR(ReadSchema(fields, prefix + "json"));
+    RETURN_IF_ERROR(ReadJson(fields, prefix + "json", Kind::kJsonSchema));
     RETURN_IF_ERROR(ReadText(fields, prefix + "regex", Kind::kRegex));
     RETURN_IF_ERROR(ReadText(fields, prefix + "grammar", Kind::kGrammar));
     RETURN_IF_ERROR(ReadChoices(fields, prefix + "choice"));
@@ -59,26 +61,32 @@ class FormatReader {
     return any_object ? Set(fields.Path(prefix + "json_object"), Kind::kJsonObject) : absl::OkStatus();
   }
 
-  // A schema stands in the format itself, or (chat completions) in its field "json_schema".
-  absl::Status ReadTyped(const JsonFields& wanted, bool nested) {
+  // The object in a field, which says by its type what is asked for. A structural tag is that object; a schema stands
+  // in it, or (chat completions) in its field "json_schema".
+  absl::Status ReadTyped(const JsonFields& fields, const std::string& name, bool nested) {
+    std::optional<JsonFields> wanted;
+    RETURN_IF_ERROR(fields.ReadObject(name, wanted));
+    if (!wanted.has_value()) return absl::OkStatus();
     std::string type;
-    RETURN_IF_ERROR(wanted.Read("type", type));
+    RETURN_IF_ERROR(wanted->Read("type", type));
     if (type == "text") return absl::OkStatus();
-    if (type == "json_object") return Set(wanted.Path("type"), Kind::kJsonObject);
+    if (type == "json_object") return Set(wanted->Path("type"), Kind::kJsonObject);
+    if (type == "structural_tag") return ReadJson(fields, name, Kind::kStructuralTag);
     if (type != "json_schema") {
-      return InvalidField(wanted.Path("type"), "must be \"text\", \"json_object\" or \"json_schema\"");
+      return InvalidField(wanted->Path("type"),
+                          "must be \"text\", \"json_object\", \"json_schema\" or \"structural_tag\"");
     }
     std::optional<JsonFields> holder;
     if (nested) {
-      RETURN_IF_ERROR(wanted.ReadObject("json_schema", holder));
+      RETURN_IF_ERROR(wanted->ReadObject("json_schema", holder));
     } else {
-      holder.emplace(wanted);
+      holder.emplace(*wanted);
     }
     if (!holder.has_value() || holder->Find("schema") == nullptr) {
-      return InvalidField(wanted.Path(nested ? "json_schema.schema" : "schema"),
+      return InvalidField(wanted->Path(nested ? "json_schema.schema" : "schema"),
                           "must be set where the type is \"json_schema\"");
     }
-    return ReadSchema(*holder, "schema");
+    return ReadJson(*holder, "schema", Kind::kJsonSchema);
   }
 
  private:
@@ -89,16 +97,18 @@ class FormatReader {
 
 absl::Status ReadOutputFormat(const JsonFields& fields, OutputFormat& format) {
   FormatReader reader(format);
-  std::optional<JsonFields> response_format, structured_outputs;
-  RETURN_IF_ERROR(fields.ReadObject("response_format", response_format));
-  if (response_format.has_value()) RETURN_IF_ERROR(reader.ReadTyped(*response_format, /*nested=*/true));
+  RETURN_IF_ERROR(reader.ReadTyped(fields, "response_format", /*nested=*/true));
+  std::optional<JsonFields> structured_outputs;
   RETURN_IF_ERROR(fields.ReadObject("structured_outputs", structured_outputs));
-  if (structured_outputs.has_value()) RETURN_IF_ERROR(reader.ReadVllm(*structured_outputs, ""));
+  if (structured_outputs.has_value()) {
+    RETURN_IF_ERROR(reader.ReadVllm(*structured_outputs, ""));
+    RETURN_IF_ERROR(reader.ReadJson(*structured_outputs, "structural_tag", Kind::kStructuralTag));
+  }
   return reader.ReadVllm(fields, "guided_");
 }
 
-absl::Status ReadFlatOutputFormat(const JsonFields& wanted, OutputFormat& format) {
-  return FormatReader(format).ReadTyped(wanted, /*nested=*/false);
+absl::Status ReadFlatOutputFormat(const JsonFields& fields, const std::string& name, OutputFormat& format) {
+  return FormatReader(format).ReadTyped(fields, name, /*nested=*/false);
 }
 
 }  // namespace quire

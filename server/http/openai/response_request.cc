@@ -42,11 +42,9 @@ absl::Status ReadTools(const JsonFields& fields, const ServedModel& model, Pipel
 }
 
 absl::Status ReadFormat(const JsonFields& fields, OutputFormat& format) {
-  std::optional<JsonFields> text, wanted;
+  std::optional<JsonFields> text;
   RETURN_IF_ERROR(fields.ReadObject("text", text));
-  if (!text.has_value()) return absl::OkStatus();
-  RETURN_IF_ERROR(text->ReadObject("format", wanted));
-  return wanted.has_value() ? ReadFlatOutputFormat(*wanted, format) : absl::OkStatus();
+  return text.has_value() ? ReadFlatOutputFormat(*text, "format", format) : absl::OkStatus();
 }
 
 absl::Status ReadSampling(const JsonFields& fields, const RequestChecks& checks, SamplingParams& sampling) {
@@ -157,7 +155,8 @@ absl::StatusOr<ResponseRequest> ParseResponseRequest(const Json& body, const Req
 
 absl::StatusOr<ResponseRequest> WithHistory(ResponseRequest request, ResponseStore& store,
                                             const RequestChecks& checks) {
-  const std::shared_ptr<const StoredResponse> previous = store.Find(ResponseKey(request.tenant, request.previous_response_id));
+  const std::shared_ptr<const StoredResponse> previous =
+      store.Find(ResponseKey(request.tenant, request.previous_response_id));
   if (previous == nullptr) {
     return WithReason(InvalidField("previous_response_id", "must be of a response that this server still has"),
                       "PREVIOUS_RESPONSE_NOT_FOUND");

@@ -23,6 +23,10 @@ class GrammarCompilerTest : public ::testing::Test {
   static OutputFormat Grammar(const std::string& source) {
     return {.kind = Kind::kGrammar, .source = source, .field = "f"};
   }
+  static OutputFormat Tag(const std::string& source) {
+    return {.kind = Kind::kStructuralTag, .source = source, .field = "f"};
+  }
+  static OutputFormat TagOf(const std::string& format) { return Tag(R"({"format": )" + format + "}"); }
   static OutputFormat Choice(const std::vector<std::string>& choices) {
     return {.kind = Kind::kChoice, .choices = choices, .field = "f"};
   }
@@ -72,6 +76,76 @@ TEST_F(GrammarCompilerTest, FollowsRegularExpressionsGrammarsAndChoices) {
   EXPECT_EQ(Accepts(Choice({"yes", "yes no", "no"}), "noyes"), false);
 }
 
+TEST_F(GrammarCompilerTest, FollowsTagsThatATriggerBeginsInFreeText) {
+  const OutputFormat older = Tag(R"({"type": "structural_tag", "triggers": ["call"], "structures": [
+      {"begin": "call", "schema": {"type": "boolean"}, "end": " end"},
+      {"begin": "call b ", "schema": {"type": "null"}, "end": " end"}]})");
+  const OutputFormat newer = TagOf(R"({"type": "triggered_tags", "triggers": ["call"], "tags": [
+      {"begin": "call", "content": {"type": "json_schema", "json_schema": {"type": "boolean"}}, "end": " end"},
+      {"begin": "call b ", "content": {"type": "json_schema", "json_schema": {"type": "null"}}, "end": " end"}]})");
+  for (const OutputFormat& format : {older, newer}) {
+    EXPECT_EQ(Accepts(format, ""), true);
+    EXPECT_EQ(Accepts(format, "no cal at all"), true);
+    EXPECT_EQ(Accepts(format, "so calltrue end and call b null end fine"), true);
+    EXPECT_EQ(Accepts(format, "so callnull end"), false);
+    EXPECT_EQ(Accepts(format, "so call b true end"), false);
+    EXPECT_EQ(Accepts(format, "so calltrue"), false);
+  }
+}
+
+TEST_F(GrammarCompilerTest, FollowsEachPartOfAStructuralTag) {
+  const std::string ab = R"({"type": "const_string", "value": "ab"})";
+  const auto accepts = [this](const std::string& format, const std::string& text) {
+    return Accepts(TagOf(format), text);
+  };
+  EXPECT_EQ(accepts(ab, "ab"), true);
+  EXPECT_EQ(accepts(ab, "a"), false);
+  EXPECT_EQ(accepts(R"({"type": "regex", "pattern": "(ab)+"})", "abab"), true);
+  EXPECT_EQ(accepts(R"({"type": "regex", "pattern": "(ab)+"})", "aba"), false);
+  EXPECT_EQ(accepts(R"({"type": "grammar", "grammar": "root ::= \"a\" root \"b\" | \"x\""})", "aaxbb"), true);
+  EXPECT_EQ(accepts(R"({"type": "grammar", "grammar": "root ::= \"a\" root \"b\" | \"x\""})", "aaxb"), false);
+  EXPECT_EQ(accepts(R"({"type": "any_text", "excludes": ["ab"]})", "aacb"), true);
+  EXPECT_EQ(accepts(R"({"type": "any_text", "excludes": ["ab"]})", "aab"), false);
+  const std::string both = "[" + ab + R"(, {"type": "json_schema", "json_schema": {"type": "null"}}])";
+  EXPECT_EQ(accepts(R"({"type": "sequence", "elements": )" + both + "}", "abnull"), true);
+  EXPECT_EQ(accepts(R"({"type": "sequence", "elements": )" + both + "}", "ab"), false);
+  EXPECT_EQ(accepts(R"({"type": "or", "elements": )" + both + "}", "null"), true);
+  EXPECT_EQ(accepts(R"({"type": "or", "elements": )" + both + "}", "abnull"), false);
+  EXPECT_EQ(accepts(R"({"type": "optional", "content": )" + ab + "}", ""), true);
+  EXPECT_EQ(accepts(R"({"type": "optional", "content": )" + ab + "}", "abab"), false);
+  EXPECT_EQ(accepts(R"({"type": "plus", "content": )" + ab + "}", "abab"), true);
+  EXPECT_EQ(accepts(R"({"type": "plus", "content": )" + ab + "}", ""), false);
+  EXPECT_EQ(accepts(R"({"type": "star", "content": )" + ab + "}", ""), true);
+  EXPECT_EQ(accepts(R"({"type": "star", "content": )" + ab + "}", "aba"), false);
+  EXPECT_EQ(accepts(R"({"type": "repeat", "min": 2, "max": 3, "content": )" + ab + "}", "ababab"), true);
+  EXPECT_EQ(accepts(R"({"type": "repeat", "min": 2, "max": 3, "content": )" + ab + "}", "ab"), false);
+  EXPECT_EQ(accepts(R"({"type": "repeat", "min": 2, "max": 3, "content": )" + ab + "}", "abababab"), false);
+  EXPECT_EQ(accepts(R"({"type": "repeat", "min": 2, "max": -1, "content": )" + ab + "}", "abababab"), true);
+  EXPECT_EQ(accepts(R"({"type": "dispatch", "rules": [["x", )" + ab + "]]}", "zzxabzxab"), true);
+  EXPECT_EQ(accepts(R"({"type": "dispatch", "rules": [["x", )" + ab + "]]}", "zzxb"), false);
+  EXPECT_EQ(accepts(R"({"type": "dispatch", "loop": false, "rules": [["x", )" + ab + "]]}", "zxabz"), false);
+}
+
+TEST_F(GrammarCompilerTest, EndsTagsWhereTheirEndIs) {
+  const std::string tag = R"({"type": "tag", "begin": "x", "content": {"type": "any_text"}, "end": ["y", "zz"]})";
+  EXPECT_EQ(Accepts(TagOf(tag), "xabcy"), true);
+  EXPECT_EQ(Accepts(TagOf(tag), "xabczz"), true);
+  EXPECT_EQ(Accepts(TagOf(tag), "xabc"), false);
+  EXPECT_EQ(Accepts(TagOf(tag), "xabcyd"), false);
+  const std::string tags = R"({"type": "tags_with_separator", "separator": " ", "tags": [)" + tag + "]";
+  EXPECT_EQ(Accepts(TagOf(tags + "}"), ""), true);
+  EXPECT_EQ(Accepts(TagOf(tags + "}"), "xay xby"), true);
+  EXPECT_EQ(Accepts(TagOf(tags + "}"), "xayxby"), false);
+  EXPECT_EQ(Accepts(TagOf(tags + R"(, "at_least_one": true})"), ""), false);
+  EXPECT_EQ(Accepts(TagOf(tags + R"(, "stop_after_first": true})"), "xay xby"), false);
+  EXPECT_EQ(Accepts(TagOf(R"({"type": "tag", "begin": "", "content": {"type": "const_string", "value": "a"},
+                              "end": ""})"),
+                    "a"),
+            true);
+  EXPECT_THAT(Refusal(TagOf(R"({"type": "tag", "begin": "x", "content": {"type": "any_text"}, "end": ""})")),
+              HasSubstr("end"));
+}
+
 TEST_F(GrammarCompilerTest, SpellsChoicesToTheLetter) {
   // Of these the tokenizer can write only the last.
   EXPECT_EQ(Accepts(Choice({"\" | root", "\\", "a\nb", "\x01",
@@ -105,6 +179,10 @@ TEST_F(GrammarCompilerTest, SaysWhatIsWrong) {
   EXPECT_THAT(Refusal(Choice(std::vector<std::string>(2000, "a"))), HasSubstr("1024"));
   EXPECT_THAT(Refusal(Regex(std::string(100'000, 'a'))), HasSubstr("at most 65536 bytes"));
   EXPECT_THAT(Refusal({.kind = Kind::kJsonSchema, .source = "{\"not\": {}}", .field = "f"}), HasSubstr("at $: "));
+  EXPECT_THAT(Refusal(TagOf(R"({"type": "regex", "pattern": "(a"})")), HasSubstr("not closed"));
+  EXPECT_THAT(Refusal(TagOf(R"({"type": "grammar", "grammar": "start ::= \"a\""})")), HasSubstr("root"));
+  EXPECT_THAT(Refusal(TagOf(R"({"type": "any_tokens"})")), HasSubstr("the type \"any_tokens\" is not supported"));
+  EXPECT_THAT(Refusal(TagOf(std::string(70'000, ' '))), HasSubstr("at most 65536 bytes"));
 }
 
 TEST_F(GrammarCompilerTest, SaysSoBrieflyAndInWholeCharacters) {
@@ -126,6 +204,7 @@ TEST_F(GrammarCompilerTest, SurvivesWhatIsNestedDeepOrRefersToItself) {
   Refusal(Grammar("root ::= " + open + "\"a\"" + close));
   Refusal(Grammar("root ::= a\na ::= b\nb ::= a"));
   Refusal({.kind = Kind::kJsonSchema, .source = R"({"$ref": "#"})", .field = "f"});
+  Refusal(TagOf(R"({"type": "json_schema", "json_schema": {"$ref": "#"}})"));
   Refusal({.kind = Kind::kJsonSchema,
            .source = R"({"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"})",
            .field = "f"});
@@ -138,6 +217,10 @@ TEST_F(GrammarCompilerTest, GivesUpOnWhatCostsTooMuch) {
   GrammarCompiler small(tokenizer_, {.max_memory = 20'000});
   EXPECT_THAT(std::string(small.Compile(Regex("(abc|[d-x]{1,30}){2,9}")).status().message()),
               HasSubstr("too much memory"));
+  const OutputFormat tag =
+      TagOf(R"({"type": "plus", "content": {"type": "regex", "pattern": "(abc|[d-x]{1,30}){9}"}})");
+  EXPECT_THAT(std::string(quick.Compile(tag).status().message()), HasSubstr("too much time"));
+  EXPECT_THAT(std::string(small.Compile(tag).status().message()), HasSubstr("too much memory"));
 }
 
 TEST_F(GrammarCompilerTest, GivesUpOnWhatWouldTakeForEver) {
@@ -146,8 +229,8 @@ TEST_F(GrammarCompilerTest, GivesUpOnWhatWouldTakeForEver) {
     for (int i = 0; i < times; ++i) all += part;
     return all;
   };
-  for (const std::string& regex : {repeated("[^a]", 12'000), repeated(".*a", 15'000), repeated("a?", 30'000),
-                                   repeated("(.?a?b?){32}", 20)}) {
+  for (const std::string& regex :
+       {repeated("[^a]", 12'000), repeated(".*a", 15'000), repeated("a?", 30'000), repeated("(.?a?b?){32}", 20)}) {
     EXPECT_TRUE(absl::IsInvalidArgument(compiler_.Compile(Regex(regex)).status())) << regex.substr(0, 30);
   }
 }
@@ -178,6 +261,10 @@ TEST_F(GrammarCompilerTest, KeepsTheLastUsedWithinItsBytes) {
   EXPECT_EQ(*compiler_.Compile(Regex("a+")), *first);
   EXPECT_EQ(compiler_.Find(Grammar("a+")), nullptr);
   EXPECT_EQ(compiler_.Find(Choice({"a+"})), nullptr);
+  const OutputFormat tag = TagOf(R"({"type": "any_text"})");
+  const auto compiled_tag = compiler_.Compile(tag);
+  ASSERT_TRUE(compiled_tag.ok());
+  EXPECT_EQ(compiler_.Find(tag), *compiled_tag);
 
   GrammarCompiler small(tokenizer_, {.max_cached_bytes = 1'000'000});
   const std::string wide(1000, 'b');

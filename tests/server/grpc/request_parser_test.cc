@@ -240,6 +240,9 @@ TEST_F(RequestParserTest, ReadsTheFormOfTheAnswer) {
   EXPECT_EQ(format("regex: 'a+'").source, "a+");
   EXPECT_EQ(format("grammar: 'root'").kind, Kind::kGrammar);
   EXPECT_THAT(format("choice { choices: ['a', 'b'] }").choices, ElementsAre("a", "b"));
+  EXPECT_EQ(format("structural_tag: '{}'").kind, Kind::kStructuralTag);
+  EXPECT_EQ(format("structural_tag: '{}'").source, "{}");
+  EXPECT_EQ(format("structural_tag: '{}'").field, "sampling_params.output_format.structural_tag");
   EXPECT_EQ(FieldOf(Chat("messages { role: 'user' } sampling_params { output_format {} }").status()),
             "sampling_params.output_format");
 }

@@ -106,7 +106,9 @@ TEST_F(VllmParserTest, ReadsTheFormOfTheAnswer) {
   EXPECT_EQ(format("json_object: false").kind, Kind::kFree);
   EXPECT_EQ(format("choice { choices: ['a', 'b'] }").kind, Kind::kChoice);
   EXPECT_THAT(format("choice { choices: ['a', 'b'] }").choices, ElementsAre("a", "b"));
-  EXPECT_TRUE(absl::IsUnimplemented(ParseSampling("structural_tag: 'x'").status()));
+  EXPECT_EQ(format("structural_tag: '{}'").kind, Kind::kStructuralTag);
+  EXPECT_EQ(format("structural_tag: '{}'").source, "{}");
+  EXPECT_EQ(format("structural_tag: '{}'").field, "sampling_params.structural_tag");
 }
 
 TEST_F(VllmParserTest, NamesTheFieldAtFault) {

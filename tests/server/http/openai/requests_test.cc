@@ -191,6 +191,14 @@ TEST_F(OpenAiRequestsTest, ReadsTheFormOfTheAnswer) {
   EXPECT_EQ(form(R"("guided_grammar": "root ::= x")").kind, Kind::kGrammar);
   EXPECT_EQ(form(R"("guided_json": "{}")").source, "{}");
   EXPECT_THAT(form(R"("guided_choice": ["a", "b"])").choices, ElementsAre("a", "b"));
+  const OutputFormat tag = form(R"("response_format": {"type": "structural_tag", "format": {"a": 1}})");
+  EXPECT_EQ(tag.kind, Kind::kStructuralTag);
+  EXPECT_EQ(tag.source, R"({"type":"structural_tag","format":{"a":1}})");
+  EXPECT_EQ(tag.field, "response_format");
+  EXPECT_EQ(form(R"("structured_outputs": {"structural_tag": "{\"format\": {}}"})").source, R"({"format": {}})");
+  EXPECT_EQ(form(R"("structured_outputs": {"structural_tag": {"format": {}}})").source, R"({"format":{}})");
+  EXPECT_EQ(FieldAtFault(Chat(R"(, "structured_outputs": {"structural_tag": 3})")),
+            "structured_outputs.structural_tag");
   EXPECT_EQ(FieldAtFault(Chat(R"(, "response_format": {"type": "xml"})")), "response_format.type");
   EXPECT_EQ(FieldAtFault(Chat(R"(, "response_format": {"type": "json_schema"})")),
             "response_format.json_schema.schema");
