@@ -83,7 +83,7 @@ HttpHandler MakeHttpHandler(ServingPipeline& pipeline) {
   post("/v1/chat/completions", CreateChatCompletion);
   post("/v1/embeddings", CreateEmbeddings);
   post("/v1/responses", CreateResponse);
-  under("GET", "/v1/responses/*", GetStoredResponse);
+  router->Add("GET", "/v1/responses/*", [api](HttpExchange& exchange) { return GetStoredResponse(*api, exchange); });
   under("DELETE", "/v1/responses/*", DeleteStoredResponse);
   post("/v1/messages", CreateMessage);
   post("/v1/messages/count_tokens", CountMessageTokens);

@@ -2,6 +2,8 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "engine/types/string_view.h"
 
 namespace quire {
@@ -27,6 +29,16 @@ std::pair<std::string, std::string> SplitTarget(std::string_view target) {
   const size_t question = target.find('?');
   const std::string_view query = question == target.npos ? "" : target.substr(question + 1);
   return {Unescape(target.substr(0, question)), std::string(query)};
+}
+
+std::vector<std::pair<std::string, std::string>> SplitQuery(std::string_view query) {
+  std::vector<std::pair<std::string, std::string>> fields;
+  for (const absl::string_view field : absl::StrSplit(AbslView(query), '&', absl::SkipEmpty())) {
+    const std::pair<std::string, std::string> parts = absl::StrSplit(field, absl::MaxSplits('=', 1));
+    const auto decode = [](const std::string& text) { return Unescape(absl::StrReplaceAll(text, {{"+", " "}})); };
+    fields.emplace_back(decode(parts.first), decode(parts.second));
+  }
+  return fields;
 }
 
 }  // namespace quire

@@ -124,6 +124,69 @@ class ResponsesTest(unittest.TestCase):
         self.assertIn(json.loads(response.output_text)["capital"], ["Paris", "Rome"])
         self.assertEqual(response.text.format.type, "json_schema")
 
+    def test_log_probabilities_are_those_of_the_chat_endpoint(self):
+        response = self.create(include=["message.output_text.logprobs"], top_logprobs=2)
+        part = response.output[0].content[0]
+        self.assertEqual("".join(entry.token for entry in part.logprobs), response.output_text)
+        self.assertEqual(response.top_logprobs, 2)
+        chat = self.client.chat.completions.create(
+            model=MODEL_NAME, temperature=0, max_tokens=60, logprobs=True, top_logprobs=2,
+            messages=[{"role": "user", "content": QUESTION}])
+        for entry, expected in zip(part.logprobs, chat.choices[0].logprobs.content):
+            self.assertEqual((entry.token, entry.bytes), (expected.token, expected.bytes))
+            self.assertAlmostEqual(entry.logprob, expected.logprob, places=4)
+            self.assertEqual([top.token for top in entry.top_logprobs], [top.token for top in expected.top_logprobs])
+        self.assertEqual(self.client.responses.retrieve(response.id).output, response.output)
+        self.assertEqual(self.create(top_logprobs=2).output[0].content[0].logprobs, [])
+
+    def test_log_probabilities_are_streamed_with_their_text(self):
+        tokens, done, final = [], None, None
+        for event in self.create(include=["message.output_text.logprobs"], top_logprobs=1, stream=True):
+            if event.type == "response.output_text.delta":
+                self.assertEqual("".join(entry.token for entry in event.logprobs), event.delta)
+                tokens += event.logprobs
+            elif event.type == "response.output_text.done":
+                done = event
+            elif event.type == "response.completed":
+                final = event.response
+        self.assertEqual([entry.token for entry in done.logprobs], [entry.token for entry in tokens])
+        self.assertEqual([len(entry.top_logprobs) for entry in tokens], [1] * len(tokens))
+        self.assertEqual([entry.token for entry in final.output[0].content[0].logprobs], [entry.token for entry in tokens])
+
+    def test_what_a_response_answered_is_listed(self):
+        first = self.create("One.", instructions="Be brief.", max_output_tokens=5)
+        second = self.create([{"role": "user", "content": [{"type": "input_text", "text": "Two."}, {"type": "input_text", "text": "Three."}]},
+                              {"type": "function_call", "call_id": "i", "name": "f", "arguments": "{}"},
+                              {"type": "function_call_output", "call_id": "i", "output": "Four."}],
+                             previous_response_id=first.id, max_output_tokens=5)
+        page = self.client.responses.input_items.list(first.id)
+        self.assertEqual([(item.type, item.role, item.content[0].text) for item in page.data], [("message", "user", "One.")])
+        items = list(self.client.responses.input_items.list(second.id, order="asc", limit=2))  # Reads on, page by page.
+        self.assertEqual([item.type for item in items], ["message", "message", "message", "function_call", "function_call_output"])
+        self.assertEqual(items[0].content[0].text, "One.")
+        self.assertEqual((items[1].id, items[1].role), (first.output[0].id, "assistant"))
+        self.assertEqual([part.text for part in items[2].content], ["Two.", "Three."])
+        self.assertEqual(len({item.id for item in items}), 5)
+        newest = self.client.responses.input_items.list(second.id, limit=1, include=["message.input_image.image_url"])
+        self.assertEqual(([item.output for item in newest.data], newest.has_more), (["Four."], True))
+        self.assertEqual([item.id for item in self.client.responses.input_items.list(second.id)], [item.id for item in reversed(items)])
+
+    def test_what_is_wrong_with_asking_for_what_is_stored_is_said(self):
+        response = self.create(max_output_tokens=2)
+        for arguments, param in (({"limit": 0}, "limit"), ({"limit": 101}, "limit"), ({"order": "up"}, "order"),
+                                 ({"after": "x"}, "after"), ({"include": ["x"]}, "include[0]")):
+            with self.subTest(arguments), self.assertRaises(openai.BadRequestError) as caught:
+                self.client.responses.input_items.list(response.id, **arguments)
+            self.assertEqual(caught.exception.param, param)
+        with self.assertRaises(openai.BadRequestError):
+            self.client.responses.retrieve(response.id, stream=True)
+        with self.assertRaises(openai.NotFoundError):
+            self.client.responses.input_items.list("resp_x")
+
+    def test_an_answer_follows_a_structural_tag(self):
+        tag = {"type": "structural_tag", "format": {"type": "tag", "begin": "<a>", "end": "</a>", "content": {"type": "regex", "pattern": "[0-9]{3}"}}}
+        self.assertRegex(self.create(text={"format": tag}).output_text, "^<a>[0-9]{3}</a>$")
+
     def test_what_is_wrong_is_said(self):
         for arguments, param in (
             ({"input": []}, "input"),
@@ -140,6 +203,8 @@ class ResponsesTest(unittest.TestCase):
             ({"tools": [WEATHER], "tool_choice": {"type": "function", "name": "x"}}, "tool_choice.name"),
             ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "text.format.schema"),
             ({"extra_body": {"n": 2}}, "n"),
+            ({"include": ["x"]}, "include[0]"),
+            ({"top_logprobs": 21}, "top_logprobs"),
         ):
             with self.subTest(arguments), self.assertRaises(openai.BadRequestError) as caught:
                 self.create(**arguments)

@@ -1,12 +1,14 @@
 // Any bytes as the body of a request to one of the HTTP endpoints: read, or refused as the client's mistake.
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "kernels/check.h"
 #include "server/http/anthropic/message_request.h"
 #include "server/http/http_errors.h"
 #include "server/http/json.h"
 #include "server/http/openai/chat_request.h"
 #include "server/http/openai/completion_request.h"
+#include "server/http/openai/input_item_list.h"
 #include "server/http/openai/response_request.h"
 #include "server/http/url.h"
 #include "tests/fakes/tiny_tokenizer.h"
@@ -33,13 +35,16 @@ void CheckRefusal(const absl::Status& status) {
   QUIRE_CHECK(Json::parse(response.body)["error"].contains("message"));
 }
 
-// What it keeps of a conversation, the next response goes on with.
+// What it keeps of a conversation, the next response goes on with, and clients may list.
 void ParseResponse(const Json& json) {
   const auto first = ParseResponseRequest(json, Checks());
   if (!first.ok()) return CheckRefusal(first.status());
   if (!first->store) return;
   ResponseStore store(1 << 20);
-  store.Add(ResponseKey("", "r"), {"", first->messages});
+  store.Add(ResponseKey("", "r"), {.response = "", .items = first->items, .input_bytes = first->items.size()});
+  const auto list = ListInputItems(ParseJson(absl::StrCat("[", first->items, "]")).value(),
+                                   ParseInputItemsQuery("limit=100").value());
+  QUIRE_CHECK(list.ok() && !(*list)["data"].empty());
   auto next = ParseResponseRequest(Json{{"input", "a"}, {"previous_response_id", "r"}}, Checks());
   next = WithHistory(*std::move(next), store, Checks());
   if (!next.ok()) return CheckRefusal(next.status());
@@ -64,6 +69,9 @@ void Parse(std::string_view body) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   quire::SplitTarget(bytes);
+  if (const auto query = quire::ParseInputItemsQuery(std::string(bytes)); !query.ok()) {
+    quire::CheckRefusal(query.status());
+  }
   quire::Parse(bytes);
   return 0;
 }

@@ -4,9 +4,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "engine/tokenizer/conversation.h"
 #include "server/http/http_errors.h"
 #include "server/http/openai/answer_parts.h"
+#include "server/http/openai/logprobs_json.h"
 
 namespace quire {
 namespace {
@@ -21,48 +21,39 @@ Json ResponseUsageJson(const Usage& usage) {
           {"total_tokens", usage.prompt_tokens + usage.completion_tokens}};
 }
 
-Json TextPart(const std::string& text) {
-  return {{"type", "output_text"}, {"text", text}, {"annotations", Json::array()}, {"logprobs", Json::array()}};
-}
-
-// What the assistant said, for the template of a request that goes on from here.
-Json AssistantMessage(const std::vector<AnswerPiece>& items) {
-  std::string text;
-  Json calls = Json::array();
-  for (const AnswerPiece& item : items) {
-    if (item.call < 0) {
-      text += item.text;
-    } else {
-      calls.push_back(FunctionCall(item.id, item.name, item.text));
-    }
-  }
-  Json message = TextMessage("assistant", std::move(text));
-  if (!calls.empty()) message["tool_calls"] = std::move(calls);
-  return message;
-}
-
 }  // namespace
 
-ResponseFormat::ResponseFormat(std::string model, ResponseStore& store, const ResponseRequest& request)
-    : model_(std::move(model)),
+ResponseFormat::ResponseFormat(const ServedModel& model, ResponseStore& store, const ResponseRequest& request)
+    : model_(model),
       store_(request.store ? &store : nullptr),
       id_(NewId()),
       key_(ResponseKey(request.tenant, id_)),
       created_at_(absl::ToUnixSeconds(absl::Now())),
       settings_(request.settings),
-      messages_(request.messages) {}
+      request_items_(request.items),
+      logprobs_(*model.tokenizer) {}
 
-std::string ResponseFormat::ItemId(size_t index) const { return absl::StrCat("item_", id_.substr(5), "_", index); }
+Json ResponseFormat::LogprobsJson(const std::vector<TokenLogprob>& logprobs) const {
+  return ChatLogprobs(*model_.tokenizer, logprobs);
+}
 
-Json ResponseFormat::ItemJson(size_t index, const AnswerPiece& piece, const char* status) const {
+Json ResponseFormat::TextPart(const Item& item) const {
+  return {{"type", "output_text"},
+          {"text", item.piece.text},
+          {"annotations", Json::array()},
+          {"logprobs", LogprobsJson(item.logprobs)}};
+}
+
+Json ResponseFormat::ItemJson(size_t index, const Item& item, const char* status) const {
+  const AnswerPiece& piece = item.piece;
   if (piece.call >= 0) {
-    return {{"type", "function_call"}, {"id", ItemId(index)},     {"call_id", piece.id},
+    return {{"type", "function_call"}, {"id", IdOfItem(index)},   {"call_id", piece.id},
             {"name", piece.name},      {"arguments", piece.text}, {"status", status}};
   }
   Json content = Json::array();
-  if (!piece.text.empty()) content.push_back(TextPart(piece.text));
+  if (!piece.text.empty()) content.push_back(TextPart(item));
   return {{"type", "message"},
-          {"id", ItemId(index)},
+          {"id", IdOfItem(index)},
           {"status", status},
           {"role", "assistant"},
           {"content", std::move(content)}};
@@ -76,7 +67,7 @@ Json ResponseFormat::ResponseJson(const char* status, Json output, Json usage) c
                    {"status", status},
                    {"error", nullptr},
                    {"incomplete_details", cut ? Json{{"reason", "max_output_tokens"}} : Json()},
-                   {"model", model_},
+                   {"model", model_.name},
                    {"output", std::move(output)},
                    {"usage", std::move(usage)}};
   response.update(settings_);
@@ -87,20 +78,40 @@ const char* ResponseFormat::FinalStatus() const {
   return whole_.output.finish_reason == FinishReason::kLength ? "incomplete" : "completed";
 }
 
-Json ResponseFormat::Finish(const std::vector<AnswerPiece>& items) {
+Json ResponseFormat::Finish(const std::vector<Item>& items) {
   Json output = Json::array();
-  for (const AnswerPiece& item : items) {
+  for (const Item& item : items) {
     const bool last = output.size() + 1 == items.size();
     output.push_back(ItemJson(output.size(), item, last ? FinalStatus() : "completed"));
   }
   Json response = ResponseJson(FinalStatus(), std::move(output), ResponseUsageJson(whole_.output.usage));
-  if (store_ != nullptr) {
-    store_->Add(key_, {ToText(response), absl::StrCat(messages_, ",", ToText(AssistantMessage(items)))});
-  }
+  if (store_ != nullptr) Store(response);
   return response;
 }
 
-Json ResponseFormat::Whole() { return Finish(PiecesOf(whole_)); }
+void ResponseFormat::Store(const Json& response) {
+  Json items = response["output"];
+  // An answer without a word is one as well, for a template in which turns are taken.
+  if (items.empty()) items.push_back(ItemJson(0, {}, FinalStatus()));
+  for (Json& item : items) {
+    if (item["type"] != "message") continue;
+    for (Json& part : item["content"]) part["logprobs"] = Json::array();
+  }
+  store_->Add(key_, {.response = ToText(response),
+                     .items = absl::StrCat(request_items_, ",", ElementsText(items)),
+                     .input_bytes = request_items_.size()});
+}
+
+Json ResponseFormat::Whole() {
+  logprobs_.Add(whole_.output.logprobs);
+  std::vector<Item> items;
+  for (AnswerPiece& piece : PiecesOf(whole_)) {
+    Item& item = items.emplace_back();
+    if (piece.call < 0) item.logprobs = logprobs_.Take(piece.text);
+    item.piece = std::move(piece);
+  }
+  return Finish(items);
+}
 
 void ResponseFormat::AppendEvents(GenerationDelta news, std::string& events) {
   ResponseDelta& delta = news.delta;
@@ -109,9 +120,11 @@ void ResponseFormat::AppendEvents(GenerationDelta news, std::string& events) {
       AppendResponse(type, ResponseJson("in_progress", Json::array(), nullptr), events);
     }
   }
+  logprobs_.Add(delta.output.logprobs);
   for (AnswerPiece& piece : PiecesOf(delta)) AppendPiece(std::move(piece), events);
   delta.text.clear();
   delta.pieces.clear();
+  delta.output.logprobs.clear();
   Append(whole_, std::move(delta));
 }
 
@@ -120,37 +133,42 @@ void ResponseFormat::AppendResponse(const char* type, Json response, std::string
 }
 
 void ResponseFormat::AppendPiece(AnswerPiece piece, std::string& events) {
-  if (items_.empty() || items_.back().call != piece.call) {
+  if (items_.empty() || items_.back().piece.call != piece.call) {
     if (!items_.empty()) AppendItemEnd("completed", events);
-    items_.push_back({.call = piece.call, .id = piece.id, .name = piece.name});
+    items_.push_back({.piece = {.call = piece.call, .id = piece.id, .name = piece.name}, .logprobs = {}});
     AppendItemBegin(events);
   }
   if (piece.text.empty()) return;
-  items_.back().text += piece.text;
-  if (piece.call < 0) {
-    AppendItemEvent("response.output_text.delta",
-                    {{"content_index", 0}, {"delta", std::move(piece.text)}, {"logprobs", Json::array()}}, events);
-  } else {
+  Item& item = items_.back();
+  item.piece.text += piece.text;
+  if (piece.call >= 0) {
     AppendItemEvent("response.function_call_arguments.delta", {{"delta", std::move(piece.text)}}, events);
+    return;
   }
+  const std::vector<TokenLogprob> logprobs = logprobs_.Take(piece.text);
+  item.logprobs.insert(item.logprobs.end(), logprobs.begin(), logprobs.end());
+  AppendItemEvent("response.output_text.delta",
+                  {{"content_index", 0}, {"delta", std::move(piece.text)}, {"logprobs", LogprobsJson(logprobs)}},
+                  events);
 }
 
 void ResponseFormat::AppendItemBegin(std::string& events) {
-  const AnswerPiece& item = items_.back();
+  const Item& item = items_.back();
   AppendItemEvent("response.output_item.added", {{"item", ItemJson(items_.size() - 1, item, "in_progress")}}, events);
-  if (item.call < 0) {
-    AppendItemEvent("response.content_part.added", {{"content_index", 0}, {"part", TextPart("")}}, events);
+  if (item.piece.call < 0) {
+    AppendItemEvent("response.content_part.added", {{"content_index", 0}, {"part", TextPart({})}}, events);
   }
 }
 
 void ResponseFormat::AppendItemEnd(const char* status, std::string& events) {
-  const AnswerPiece& item = items_.back();
-  if (item.call < 0) {
+  const Item& item = items_.back();
+  const AnswerPiece& piece = item.piece;
+  if (piece.call < 0) {
     AppendItemEvent("response.output_text.done",
-                    {{"content_index", 0}, {"text", item.text}, {"logprobs", Json::array()}}, events);
-    AppendItemEvent("response.content_part.done", {{"content_index", 0}, {"part", TextPart(item.text)}}, events);
+                    {{"content_index", 0}, {"text", piece.text}, {"logprobs", LogprobsJson(item.logprobs)}}, events);
+    AppendItemEvent("response.content_part.done", {{"content_index", 0}, {"part", TextPart(item)}}, events);
   } else {
-    AppendItemEvent("response.function_call_arguments.done", {{"name", item.name}, {"arguments", item.text}}, events);
+    AppendItemEvent("response.function_call_arguments.done", {{"name", piece.name}, {"arguments", piece.text}}, events);
   }
   AppendItemEvent("response.output_item.done", {{"item", ItemJson(items_.size() - 1, item, status)}}, events);
 }
@@ -158,7 +176,7 @@ void ResponseFormat::AppendItemEnd(const char* status, std::string& events) {
 void ResponseFormat::AppendItemEvent(const char* type, Json fields, std::string& events) {
   Json event = {{"type", type},
                 {"sequence_number", num_events_++},
-                {"item_id", ItemId(items_.size() - 1)},
+                {"item_id", IdOfItem(items_.size() - 1)},
                 {"output_index", items_.size() - 1}};
   event.update(fields);
   AppendTypedEvent(event, events);

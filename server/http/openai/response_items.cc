@@ -70,24 +70,65 @@ absl::Status ReadItem(const JsonFields& item, Json& messages) {
                    "\""));
 }
 
+// A part of a message's content, in full.
+Json ContentPart(const Json& part, bool output) {
+  Json whole = part.is_string() ? Json{{"type", "text"}, {"text", part}} : part;
+  Json& type = whole["type"];
+  if (!type.is_string() || type == "text") type = output ? "output_text" : "input_text";
+  if (type == "output_text" && !whole.contains("annotations")) whole["annotations"] = Json::array();
+  return whole;
+}
+
+Json InputItem(const Json& given, const std::string& id) {
+  Json item = {{"type", "message"}};
+  item.update(given);
+  if (!item["type"].is_string()) item["type"] = "message";
+  item["id"] = id;
+  item["status"] = "completed";
+  if (item["type"] != "message") return item;
+  const Json parts = given["content"].is_array() ? given["content"] : Json::array({given["content"]});
+  Json& content = item["content"] = Json::array();
+  for (const Json& part : parts) content.push_back(ContentPart(part, given["role"] == "assistant"));
+  return item;
+}
+
 }  // namespace
 
 absl::StatusOr<Json> ReadResponseInput(const JsonFields& fields) {
   const Json* json = fields.Find("input");
   if (json == nullptr) return InvalidField("input", "must be set");
-  Json messages = Json::array();
-  if (json->is_string()) {
-    messages.push_back(TextMessage("user", json->get<std::string>()));
-    return messages;
-  }
+  if (json->is_string()) return Json::array({TextMessage("user", json->get<std::string>())});
   if (!json->is_array()) return WrongType(*json, "input", "a string or a list of items");
-  for (size_t i = 0; i < json->size(); ++i) {
-    const std::string path = absl::StrCat("input[", i, "]");
-    if (!(*json)[i].is_object()) return WrongType((*json)[i], path, "an object");
-    RETURN_IF_ERROR(ReadItem(JsonFields((*json)[i], path), messages));
-  }
+  ASSIGN_OR_RETURN(Json messages, MessagesOfItems(*json, "input"));
   if (messages.empty()) return InvalidField("input", "must have at least one message, call or output");
   return messages;
+}
+
+absl::StatusOr<Json> MessagesOfItems(const Json& items, const std::string& path) {
+  Json messages = Json::array();
+  for (size_t i = 0; i < items.size(); ++i) {
+    const std::string place = absl::StrCat(path, "[", i, "]");
+    if (!items[i].is_object()) return WrongType(items[i], place, "an object");
+    RETURN_IF_ERROR(ReadItem(JsonFields(items[i], place), messages));
+  }
+  return messages;
+}
+
+Json InputItems(const Json& input, const std::string& key) {
+  Json items = Json::array();
+  if (input.is_string()) {
+    items.push_back(InputItem({{"role", "user"}, {"content", input}}, ItemId(key, 0)));
+    return items;
+  }
+  for (const Json& item : input) items.push_back(InputItem(item, ItemId(key, items.size())));
+  return items;
+}
+
+std::string ItemId(const std::string& key, size_t index) { return absl::StrCat("item_", key, "_", index); }
+
+std::string ElementsText(const Json& list) {
+  const std::string text = ToText(list);
+  return text.substr(1, text.size() - 2);
 }
 
 }  // namespace quire

@@ -1,6 +1,9 @@
 #include "server/http/openai/response_request.h"
 
+#include <algorithm>
+#include <iterator>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +13,7 @@
 #include "server/http/openai/output_format_fields.h"
 #include "server/http/openai/request_fields.h"
 #include "server/http/openai/response_items.h"
+#include "server/request_origin.h"
 #include "server/status_details.h"
 
 namespace quire {
@@ -17,6 +21,14 @@ namespace {
 
 constexpr FlatToolNames kToolNames = {.type = "function", .schema = "parameters"};
 constexpr size_t kMaxMetadata = 16;
+constexpr int kMaxTopLogprobs = 20;
+constexpr char kLogprobs[] = "message.output_text.logprobs";
+// Parts of items that this server's answers and inputs do not have.
+constexpr std::string_view kNeverIncluded[] = {
+    "web_search_call.action.sources", "web_search_call.results",
+    "code_interpreter_call.outputs",  "computer_call_output.output.image_url",
+    "file_search_call.results",       "message.input_image.image_url",
+    "reasoning.encrypted_content"};
 // Of what an answer repeats, which is kept until it ends.
 constexpr size_t kMaxSettingsBytes = 512 << 10;
 
@@ -39,6 +51,19 @@ absl::Status ReadTools(const JsonFields& fields, const ServedModel& model, Pipel
   ASSIGN_OR_RETURN(const Json tools, ReadFlatTools(fields, kToolNames));
   ASSIGN_OR_RETURN(const Json choice, ReadToolChoice(fields));
   return ApplyFlatTools(tools, choice, parallel, kToolNames, model, generation);
+}
+
+absl::Status ReadLogprobs(const JsonFields& fields, ResponseRequest& request) {
+  std::vector<std::string> include;
+  int top = 0;
+  RETURN_IF_ERROR(fields.Read("include", include));
+  RETURN_IF_ERROR(ReadInclude(include, "include", request.logprobs));
+  RETURN_IF_ERROR(fields.Read("top_logprobs", top));
+  if (top < 0 || top > kMaxTopLogprobs) {
+    return InvalidField("top_logprobs", absl::StrCat("must be in [0, ", kMaxTopLogprobs, "], got ", top));
+  }
+  if (request.logprobs) request.generation.generate.sampling.logprobs = top;
+  return absl::OkStatus();
 }
 
 absl::Status ReadFormat(const JsonFields& fields, OutputFormat& format) {
@@ -104,6 +129,7 @@ absl::StatusOr<Json> ReadSettings(const JsonFields& fields) {
            {"text", text},
            {"tool_choice", "auto"},
            {"tools", Json::array()},
+           {"top_logprobs", 0},
            {"top_p", 1.0},
            {"truncation", "disabled"},
            {"user", nullptr},
@@ -118,13 +144,20 @@ absl::StatusOr<Json> ReadSettings(const JsonFields& fields) {
   return settings;
 }
 
-// Without the brackets around the list.
-std::string Elements(const Json& list) {
-  const std::string text = ToText(list);
-  return text.substr(1, text.size() - 2);
-}
-
 }  // namespace
+
+absl::Status ReadInclude(const std::vector<std::string>& include, const std::string& path, bool& logprobs) {
+  for (size_t i = 0; i < include.size(); ++i) {
+    if (include[i] == kLogprobs)
+      logprobs = true;
+    else if (std::find(std::begin(kNeverIncluded), std::end(kNeverIncluded), include[i]) == std::end(kNeverIncluded)) {
+      return InvalidField(absl::StrCat(path, "[", i, "]"),
+                          absl::StrCat("must be \"", kLogprobs,
+                                       "\", all else that this server has is told anyway, got \"", include[i], "\""));
+    }
+  }
+  return absl::OkStatus();
+}
 
 absl::StatusOr<ResponseRequest> ParseResponseRequest(const Json& body, const RequestChecks& checks) {
   const JsonFields fields(body);
@@ -139,13 +172,14 @@ absl::StatusOr<ResponseRequest> ParseResponseRequest(const Json& body, const Req
   std::optional<std::string> instructions;
   RETURN_IF_ERROR(fields.Read("instructions", instructions));
   ASSIGN_OR_RETURN(Json messages, ReadResponseInput(fields));
-  if (request.store) request.messages = Elements(messages);
+  if (request.store) request.items = ElementsText(InputItems(*fields.Find("input"), RequestIdFor("")));
   Conversation conversation;
   if (instructions.has_value()) conversation.messages.push_back(TextMessage("system", *std::move(instructions)));
   for (Json& message : messages) conversation.messages.push_back(std::move(message));
   RETURN_IF_ERROR(checks.PromptBytes("input", TextBytes(conversation)));
   generation.prompt = std::move(conversation);
   generation.prompt_field = "input";
+  RETURN_IF_ERROR(ReadLogprobs(fields, request));
   RETURN_IF_ERROR(ReadSampling(fields, checks, generation.generate.sampling));
   RETURN_IF_ERROR(ReadFormat(fields, generation.output_format));
   RETURN_IF_ERROR(ReadTools(fields, checks.model(), generation));
@@ -161,7 +195,8 @@ absl::StatusOr<ResponseRequest> WithHistory(ResponseRequest request, ResponseSto
     return WithReason(InvalidField("previous_response_id", "must be of a response that this server still has"),
                       "PREVIOUS_RESPONSE_NOT_FOUND");
   }
-  ASSIGN_OR_RETURN(Json history, ParseJson(absl::StrCat("[", previous->messages, "]")));
+  ASSIGN_OR_RETURN(const Json items, ParseJson(absl::StrCat("[", previous->items, "]")));
+  ASSIGN_OR_RETURN(Json history, MessagesOfItems(items, "previous_response_id"));
   auto& conversation = std::get<Conversation>(request.generation.prompt);
   Json messages = Json::array();
   const bool instructed = !request.settings["instructions"].is_null();
@@ -172,7 +207,7 @@ absl::StatusOr<ResponseRequest> WithHistory(ResponseRequest request, ResponseSto
   }
   conversation.messages = std::move(messages);
   RETURN_IF_ERROR(checks.PromptBytes("previous_response_id", TextBytes(conversation)));
-  if (request.store) request.messages = absl::StrCat(previous->messages, ",", request.messages);
+  if (request.store) request.items = absl::StrCat(previous->items, ",", request.items);
   return request;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "server/http/json.h"
@@ -17,10 +18,11 @@ struct ResponseRequest {
   bool store = true;
   std::string tenant;                // Whose it is: its name.
   std::string previous_response_id;  // Empty: the conversation begins here.
+  bool logprobs = false;             // Of the text.
   // What the answer repeats of the request.
   Json settings;
-  // As StoredResponse::messages, of the prompt. Empty where nothing is to be stored.
-  std::string messages;
+  // As StoredResponse::items, of the prompt. Empty where nothing is to be stored.
+  std::string items;
 };
 
 // INVALID_ARGUMENT names the field at fault; NOT_FOUND, what is served. Unknown fields are ignored. What went before is
@@ -29,5 +31,9 @@ absl::StatusOr<ResponseRequest> ParseResponseRequest(const Json& body, const Req
 
 // Puts the conversation that the request goes on with before what it says. Takes time in the conversation's length.
 absl::StatusOr<ResponseRequest> WithHistory(ResponseRequest request, ResponseStore& store, const RequestChecks& checks);
+
+// `path` is where the list stands of what an answer is to tell besides: what this server's answers never have is passed
+// over, and what no answer has is refused. Sets `logprobs` if those of the text are wanted.
+absl::Status ReadInclude(const std::vector<std::string>& include, const std::string& path, bool& logprobs);
 
 }  // namespace quire

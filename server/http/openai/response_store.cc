@@ -39,7 +39,7 @@ bool ResponseStore::Remove(const std::string& key) {
 }
 
 size_t ResponseStore::BytesOf(const Entry& entry) {
-  return kEntryBytes + entry.first.size() + entry.second->response.size() + entry.second->messages.size();
+  return kEntryBytes + entry.first.size() + entry.second->response.size() + entry.second->items.size();
 }
 
 void ResponseStore::RemoveLocked(std::list<Entry>::iterator entry) {

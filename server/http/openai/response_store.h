@@ -13,7 +13,8 @@ namespace quire {
 
 struct StoredResponse {
   std::string response;  // As the client was told it: JSON.
-  std::string messages;  // The conversation up to its end, without instructions: JSON objects with commas between them.
+  std::string items;     // The conversation up to its end, without instructions: JSON objects with commas between them.
+  size_t input_bytes = 0;  // So much of it is what the response answers.
 };
 
 // What a tenant's response is kept under: to others it is not there.

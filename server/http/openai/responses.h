@@ -1,4 +1,4 @@
-// /v1/responses: POST, and GET and DELETE of those that are stored.
+// /v1/responses: POST, and GET and DELETE of those that are stored; GET of what they answered.
 #pragma once
 
 #include "server/http/api.h"
@@ -7,7 +7,7 @@
 namespace quire {
 
 asio::awaitable<void> CreateResponse(const HttpApi& api, HttpExchange& exchange);
-HttpResponse GetStoredResponse(const HttpApi& api, const HttpRequest& request);
+asio::awaitable<void> GetStoredResponse(const HttpApi& api, HttpExchange& exchange);
 HttpResponse DeleteStoredResponse(const HttpApi& api, const HttpRequest& request);
 
 }  // namespace quire

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "server/http/json.h"
 #include "tests/server/http/letters_server.h"
 
@@ -230,6 +231,62 @@ TEST_F(OpenAiEndpointsTest, ReadsLongBodiesTheSame) {
       Ok("/v1/completions", Greedy("\"prompt\": \"" + prompt + "\", \"max_tokens\": 3, \"user\": \"" + padding + "\""));
   EXPECT_EQ(answer["choices"][0]["text"], server_.ExpectedText(prompt, 3));
   EXPECT_EQ(Error(400, "/v1/completions", "{\"user\": \"" + padding + "\"}")["param"], "prompt");
+}
+
+TEST_F(OpenAiEndpointsTest, TellsLogProbabilitiesOfAResponsesTextWhereTheyAreIncluded) {
+  const std::string fields = R"("input": "tell me", "max_output_tokens": 6, "top_logprobs": 2)";
+  const Json plain = Ok("/v1/responses", Greedy(fields));
+  EXPECT_EQ(plain["output"][0]["content"][0]["logprobs"], Json::array());
+  const std::string wanted = fields + R"(, "include": ["message.output_text.logprobs"])";
+  const Json answer = Ok("/v1/responses", Greedy(wanted));
+  const Json part = answer["output"][0]["content"][0];
+  std::string tokens;
+  for (const Json& entry : part["logprobs"]) {
+    tokens += entry["token"].get<std::string>();
+    EXPECT_EQ(entry["top_logprobs"].size(), 1u);  // Greedy answers of this model know no more.
+  }
+  EXPECT_EQ(tokens, part["text"]);
+  EXPECT_EQ(answer["top_logprobs"], 2);
+
+  const HttpReply reply = server_.Post("/v1/responses", Greedy(wanted + R"(, "stream": true)"));
+  Json streamed = Json::array(), ends = Json::array();
+  for (const absl::string_view lines : absl::StrSplit(reply.body, "\n\n", absl::SkipEmpty())) {
+    const Json event = Json::parse(std::string(lines.substr(lines.find("data: ") + 6)));
+    if (event["type"] == "response.output_text.delta") {
+      for (const Json& entry : event["logprobs"]) streamed.push_back(entry);
+    } else if (event["type"] == "response.output_text.done") {
+      ends.push_back(event["logprobs"]);
+    } else if (event["type"] == "response.content_part.done") {
+      ends.push_back(event["part"]["logprobs"]);
+    } else if (event["type"] == "response.incomplete") {
+      ends.push_back(event["response"]["output"][0]["content"][0]["logprobs"]);
+    }
+  }
+  EXPECT_EQ(streamed, part["logprobs"]);
+  EXPECT_EQ(ends, Json::array({streamed, streamed, streamed}));
+}
+
+TEST_F(OpenAiEndpointsTest, ListsWhatAResponseAnswered) {
+  const Json first = Ok("/v1/responses", Greedy(R"("input": "one", "max_output_tokens": 3)"));
+  const std::string id = first["id"];
+  const Json second =
+      Ok("/v1/responses",
+         Greedy(absl::StrCat(R"("input": "two", "max_output_tokens": 3, "previous_response_id": ")", id, "\"")));
+  const auto list = [this](const std::string& of, const std::string& query) {
+    const HttpReply reply = server_.Get(absl::StrCat("/v1/responses/", of, "/input_items", query));
+    EXPECT_EQ(reply.status, 200) << reply.body;
+    return Json::parse(reply.body)["data"];
+  };
+  EXPECT_EQ(list(id, "")[0]["content"][0]["text"], "one");
+  const Json items = list(second["id"], "?order=asc");
+  ASSERT_EQ(items.size(), 3u);
+  EXPECT_EQ(items[0], list(id, "")[0]);
+  EXPECT_EQ(items[1], first["output"][0]);
+  EXPECT_EQ(items[2]["content"][0]["text"], "two");
+  EXPECT_EQ(list(second["id"], "?limit=1&after=" + items[2]["id"].get<std::string>())[0], items[1]);
+  EXPECT_EQ(server_.Get("/v1/responses/x/input_items").status, 404);
+  EXPECT_EQ(server_.Get("/v1/responses/" + id + "/input_items?limit=0").status, 400);
+  EXPECT_EQ(server_.Get("/v1/responses/" + id + "?stream=true").status, 400);
 }
 
 }  // namespace

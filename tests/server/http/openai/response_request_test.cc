@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <set>
 #include <string>
 
 #include "server/status_details.h"
@@ -44,19 +45,60 @@ TEST_F(ResponseRequestTest, PutsItemsIntoTheMessagesThatTemplatesKnow) {
 
 TEST_F(ResponseRequestTest, GoesOnWithWhatIsStoredUnderInstructionsOfItsOwn) {
   ResponseStore store(1 << 20);
-  store.Add(ResponseKey("", "r"), {"", R"({"role":"user","content":"a"},{"role":"assistant","content":"b"})"});
+  const std::string stored = R"({"role":"user","content":"a"},{"role":"assistant","content":[]})";
+  store.Add(ResponseKey("", "r"), {.response = "", .items = stored});
   auto request = Parse(R"("input": "c", "instructions": "s", "previous_response_id": "r")");
   ASSERT_TRUE(request.ok());
+  const std::string items = request->items;
   request = WithHistory(*std::move(request), store, *checks_);
-  const std::string history =
-      R"({"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"})";
-  EXPECT_EQ(Messages(request), R"([{"role":"system","content":"s"},)" + history + "]");
-  EXPECT_EQ(request->messages, history);
+  EXPECT_EQ(Messages(request), R"([{"role":"system","content":"s"},{"role":"user","content":"a"},)"
+                               R"({"role":"assistant","content":""},{"role":"user","content":"c"}])");
+  EXPECT_EQ(request->items, stored + "," + items);
 
   const absl::Status gone =
       WithHistory(*Parse(R"("input": "c", "previous_response_id": "x")"), store, *checks_).status();
   EXPECT_EQ(FieldOf(gone), "previous_response_id");
   EXPECT_EQ(ReasonOf(gone), "PREVIOUS_RESPONSE_NOT_FOUND");
+}
+
+TEST_F(ResponseRequestTest, KeepsItemsInFullUnderIdsOfTheirOwn) {
+  const auto request = Parse(R"("input": [{"role": "user", "content": "a"},
+      {"type": null, "id": "x", "role": "user", "content": ["b", {"type": "text", "text": "c"}]},
+      {"role": "assistant", "content": [{"type": "output_text", "text": "d"}], "status": 3},
+      {"type": "function_call", "call_id": "i", "name": "f", "arguments": "{}"}])");
+  ASSERT_TRUE(request.ok()) << request.status();
+  Json items = Json::parse("[" + request->items + "]");
+  std::set<std::string> ids;
+  for (Json& item : items) {
+    EXPECT_THAT(item["id"].get<std::string>(), ::testing::StartsWith("item_"));
+    ids.insert(item["id"]);
+    item.erase("id");
+  }
+  EXPECT_EQ(ids.size(), 4u);
+  EXPECT_EQ(items, Json::parse(R"([
+      {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "a"}], "status": "completed"},
+      {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "b"},
+       {"type": "input_text", "text": "c"}], "status": "completed"},
+      {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "d", "annotations": []}],
+       "status": "completed"},
+      {"type": "function_call", "call_id": "i", "name": "f", "arguments": "{}", "status": "completed"}])"));
+  EXPECT_NE(Json::parse(Parse(R"("input": "a")")->items)["id"], Json::parse(Parse(R"("input": "a")")->items)["id"]);
+}
+
+TEST_F(ResponseRequestTest, WantsLogProbabilitiesWhereTheyAreToBeIncluded) {
+  const auto wanted = [this](const std::string& fields) {
+    const auto request = Parse(R"("input": "a", )" + fields);
+    EXPECT_TRUE(request.ok()) << request.status();
+    return request.ok() ? request->generation.generate.sampling.logprobs : -2;
+  };
+  EXPECT_EQ(wanted(R"("include": ["message.output_text.logprobs"])"), 0);
+  EXPECT_EQ(wanted(R"("include": ["message.output_text.logprobs"], "top_logprobs": 20)"), 20);
+  EXPECT_EQ(wanted(R"("include": ["reasoning.encrypted_content"], "top_logprobs": 20)"), -1);
+  EXPECT_EQ(wanted(R"("include": null)"), -1);
+  ExpectComplaint(R"("input": "a", "include": ["x"])", "include[0]");
+  ExpectComplaint(R"("input": "a", "include": "message.output_text.logprobs")", "include");
+  ExpectComplaint(R"("input": "a", "top_logprobs": 21)", "top_logprobs");
+  ExpectComplaint(R"("input": "a", "top_logprobs": -1)", "top_logprobs");
 }
 
 TEST_F(ResponseRequestTest, RepeatsSettingsWithTheirDefaults) {
@@ -66,7 +108,7 @@ TEST_F(ResponseRequestTest, RepeatsSettingsWithTheirDefaults) {
   EXPECT_EQ(request->settings["top_p"], 1.0);
   EXPECT_EQ(request->settings["metadata"].dump(), R"({"a":"b"})");
   EXPECT_EQ(request->settings["tool_choice"], "auto");
-  EXPECT_EQ(request->messages, "");
+  EXPECT_EQ(request->items, "");
 }
 
 TEST_F(ResponseRequestTest, BoundsWhatAnAnswerRepeats) {

@@ -35,7 +35,7 @@ TEST(ResponseStore, MakesRoomByWhatWasUsedLeastLately) {
   EXPECT_EQ(store.Find("b"), nullptr);
   EXPECT_NE(store.Find("a"), nullptr);
   store.Add("a", {"", text});
-  EXPECT_EQ(store.Find("a")->messages, text);
+  EXPECT_EQ(store.Find("a")->items, text);
   store.Add("huge", {std::string(5'000, 'x'), ""});
   EXPECT_EQ(store.Find("huge"), nullptr);
   EXPECT_NE(store.Find("e"), nullptr);
