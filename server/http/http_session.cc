@@ -15,7 +15,10 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "server/http/http_errors.h"
 #include "server/http/url.h"
 #include "server/request_origin.h"
@@ -124,9 +127,11 @@ asio::awaitable<std::optional<HttpSession::Refusal>> HttpSession::ReadMessage(Pa
   StartTimeout(kHeaderTimeout);
   co_await http::async_read_header(socket_, buffer_, parser, Into(error));
   if (error) co_return RefusalOf(error);
+  if (const auto refusal = RefusalOfCoding(parser.get())) co_return refusal;
   body_share_ = BodyBudget::Share(context_.body_budget);
   if (!ReserveBody(parser)) co_return kBodiesTooLarge;
-  if (boost::beast::iequals(parser.get()[http::field::expect], "100-continue")) {
+  // HTTP/1.0 does not know such an answer.
+  if (parser.get().version() >= 11 && boost::beast::iequals(parser.get()[http::field::expect], "100-continue")) {
     const std::vector<asio::const_buffer> go_on = {asio::buffer("HTTP/1.1 100 Continue\r\n\r\n", 25)};
     co_await Write(go_on);
   }
@@ -159,6 +164,22 @@ std::optional<HttpSession::Refusal> HttpSession::RefusalOf(const error_code& err
     return Refusal{0, Code::kCancelled, ""};
   }
   return Refusal{400, Code::kInvalidArgument, "the request is not HTTP/1.1"};
+}
+
+// A body is taken as it comes, so that one that is coded would be misread.
+std::optional<HttpSession::Refusal> HttpSession::RefusalOfCoding(const Parser::value_type::header_type& header) {
+  const auto differs = [&header](http::field field, absl::string_view plain) {
+    const auto value = header[field];
+    return !value.empty() && !absl::EqualsIgnoreCase({value.data(), value.size()}, plain);
+  };
+  using Code = absl::StatusCode;
+  if (differs(http::field::transfer_encoding, "chunked")) {
+    return Refusal{501, Code::kUnimplemented, "Transfer-Encoding must be chunked where it is set"};
+  }
+  if (differs(http::field::content_encoding, "identity")) {
+    return Refusal{415, Code::kInvalidArgument, "the request's body must not be compressed"};
+  }
+  return std::nullopt;
 }
 
 void HttpSession::TakeRequest(Parser& parser) {
@@ -220,6 +241,7 @@ template <typename Message>
 void HttpSession::SetCommonFields(Message& message) {
   if (context_.draining) keep_alive_ = false;
   message.version(version_);
+  message.set(http::field::date, absl::FormatTime("%a, %d %b %Y %H:%M:%S GMT", absl::Now(), absl::UTCTimeZone()));
   message.set("X-Request-Id", request_.id);
   if (ErrorFormOf(request_) == ErrorForm::kAnthropic) message.set("Request-Id", request_.id);
   if (!context_.cors_origin.empty()) {

@@ -65,6 +65,7 @@ class HttpSession final : public HttpExchange, public std::enable_shared_from_th
   asio::awaitable<std::optional<Refusal>> ReadMessage(Parser& parser);
   bool ReserveBody(Parser& parser);
   std::optional<Refusal> RefusalOf(const boost::system::error_code& error) const;
+  static std::optional<Refusal> RefusalOfCoding(const Parser::value_type::header_type& header);
   void TakeRequest(Parser& parser);
   asio::awaitable<void> Answer();
   asio::awaitable<void> RefuseAndLinger(Refusal refusal);

@@ -23,6 +23,11 @@ void Router::AddSimple(const std::string& method, const std::string& path,
 
 asio::awaitable<void> Router::Handle(HttpExchange& exchange) const {
   const HttpRequest& request = exchange.request();
+  if (const std::string path = PathWithoutSlash(request.path); !path.empty()) {
+    HttpResponse elsewhere{.status = 307, .body = "", .content_type = ""};
+    elsewhere.headers.emplace_back("Location", request.query.empty() ? path : absl::StrCat(path, "?", request.query));
+    return exchange.Respond(std::move(elsewhere));
+  }
   const Methods* methods = Find(request.path);
   if (methods == nullptr) {
     return exchange.Respond(
@@ -36,6 +41,12 @@ asio::awaitable<void> Router::Handle(HttpExchange& exchange) const {
       405, absl::StrCat(request.path, " answers to ", allowed, ", not to ", request.method), ErrorFormOf(request));
   response.headers.emplace_back("Allow", std::move(allowed));
   return exchange.Respond(std::move(response));
+}
+
+std::string Router::PathWithoutSlash(const std::string& path) const {
+  if (!absl::EndsWith(path, "/") || exact_.contains(path)) return "";
+  std::string shorter = path.substr(0, path.size() - 1);
+  return exact_.contains(shorter) ? shorter : "";
 }
 
 const Router::Methods* Router::Find(const std::string& path) const {

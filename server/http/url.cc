@@ -2,6 +2,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "engine/types/string_view.h"
@@ -11,6 +12,16 @@ namespace {
 
 bool IsEscape(std::string_view text) {
   return text.size() >= 3 && text[0] == '%' && absl::ascii_isxdigit(text[1]) && absl::ascii_isxdigit(text[2]);
+}
+
+// What is behind scheme and host, where a target has them, as a request to a proxy does.
+std::string_view WithoutOrigin(std::string_view target) {
+  for (const absl::string_view scheme : {"http://", "https://"}) {
+    if (!absl::StartsWithIgnoreCase(AbslView(target), scheme)) continue;
+    const size_t path = target.find_first_of("/?", scheme.size());
+    return path == target.npos ? "/" : target.substr(path);
+  }
+  return target;
 }
 
 std::string Unescape(std::string_view text) {
@@ -26,9 +37,10 @@ std::string Unescape(std::string_view text) {
 }  // namespace
 
 std::pair<std::string, std::string> SplitTarget(std::string_view target) {
+  target = WithoutOrigin(target);
   const size_t question = target.find('?');
   const std::string_view query = question == target.npos ? "" : target.substr(question + 1);
-  return {Unescape(target.substr(0, question)), std::string(query)};
+  return {question == 0 ? "/" : Unescape(target.substr(0, question)), std::string(query)};
 }
 
 std::vector<std::pair<std::string, std::string>> SplitQuery(std::string_view query) {

@@ -121,6 +121,52 @@ TEST_F(HttpSessionTest, TellsAClientThatAsksFirstToGoOn) {
   EXPECT_EQ(client.Read().body, "ok");
 }
 
+TEST_F(HttpSessionTest, RefusesBodiesThatAreCoded) {
+  const auto status = [this](const std::string& header) {
+    HttpClient client(port());
+    client.Send("POST /echo HTTP/1.1\r\nHost: x\r\n" + header + "\r\n\r\n1\r\na\r\n0\r\n\r\n");
+    return client.Read().status;
+  };
+  EXPECT_EQ(status("Transfer-Encoding: gzip, chunked"), 501);
+  EXPECT_EQ(status("Transfer-Encoding: Chunked"), 200);
+  EXPECT_EQ(status("Content-Encoding: gzip\r\nContent-Length: 11"), 415);
+  EXPECT_EQ(status("Content-Encoding: identity\r\nContent-Length: 11"), 200);
+}
+
+TEST_F(HttpSessionTest, DoesNotTellHttp10ToGoOn) {
+  HttpClient client(port());
+  client.Send("POST /echo HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nok");
+  const HttpReply reply = client.Read();
+  EXPECT_EQ(reply.status, 200);
+  EXPECT_EQ(reply.body, "ok");
+}
+
+TEST_F(HttpSessionTest, TakesTargetsAsProxiesSendThem) {
+  HttpClient client(port());
+  client.Send("GET http://x:80/hello?a HTTP/1.1\r\nHost: x:80\r\n\r\n");
+  EXPECT_EQ(client.Read().body, "hello a");
+}
+
+TEST_F(HttpSessionTest, SendsOnWhoAsksWithASlashTooMany) {
+  HttpClient client(port());
+  HttpReply reply = client.Get("/hello/?a=%20b");
+  EXPECT_EQ(reply.status, 307);
+  EXPECT_EQ(reply.headers["location"], "/hello?a=%20b");
+  EXPECT_EQ(client.Post("/echo/", "x").headers["location"], "/echo");
+  EXPECT_EQ(client.Get("/things/").body, "/things/");
+  EXPECT_EQ(client.Get("/nothing/").status, 404);
+}
+
+TEST_F(HttpSessionTest, SaysWhatTheTimeIs) {
+  HttpClient client(port());
+  for (const char* path : {"/hello", "/events", "/nothing"}) {
+    absl::Time date;
+    std::string error;
+    EXPECT_TRUE(absl::ParseTime("%a, %d %b %Y %H:%M:%S GMT", client.Get(path).headers["date"], &date, &error)) << error;
+    EXPECT_LE(date, absl::Now());
+  }
+}
+
 TEST_F(HttpSessionTest, AnswersHeadWithoutABody) {
   HttpClient client(port());
   client.Send("HEAD /hello HTTP/1.1\r\nHost: x\r\n\r\n");
