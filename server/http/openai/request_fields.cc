@@ -35,6 +35,18 @@ absl::Status ReadLogitBias(const JsonFields& fields, std::vector<std::pair<Token
   return absl::OkStatus();
 }
 
+// What others do, and an answer without it would be taken for one with it.
+absl::Status RefuseUnserved(const JsonFields& fields) {
+  for (const char* name :
+       {"functions", "use_beam_search", "bad_words", "allowed_token_ids", "include_stop_str_in_output",
+        "truncate_prompt_tokens", "prompt_logprobs", "chat_template"}) {
+    const Json* json = fields.Find(name);
+    const bool asks = json != nullptr && *json != false && *json != "" && !(json->is_structured() && json->empty());
+    if (asks) return InvalidField(name, "must be left out: this server does not know it");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status ReadModel(const JsonFields& fields, const RequestChecks& checks) {
@@ -53,6 +65,7 @@ absl::Status ReadAnswerOptions(const JsonFields& fields, AnswerOptions& options)
 }
 
 absl::Status ReadSampling(const JsonFields& fields, SamplingParams& params) {
+  RETURN_IF_ERROR(RefuseUnserved(fields));
   RETURN_IF_ERROR(fields.Read("temperature", params.temperature));
   RETURN_IF_ERROR(fields.Read("top_p", params.top_p));
   RETURN_IF_ERROR(fields.Read("top_k", params.top_k));

@@ -20,7 +20,8 @@ absl::Status ReadModel(const JsonFields& fields, const RequestChecks& checks);
 absl::Status ReadAnswerOptions(const JsonFields& fields, AnswerOptions& options);
 
 // All of `params` but max_tokens and the log-probabilities, which endpoints name differently; unset fields keep their
-// defaults, the seed is drawn. Does not check ranges.
+// defaults, the seed is drawn. Does not check ranges. Refuses what vLLM and OpenAI know and it would be misleading to
+// ignore.
 absl::Status ReadSampling(const JsonFields& fields, SamplingParams& params);
 // The same where an answer can only tell of one sample.
 absl::Status ReadSamplingOfOne(const JsonFields& fields, SamplingParams& params);

@@ -69,6 +69,19 @@ TEST_F(OpenAiRequestsTest, ReadsAllThatSamplingHas) {
   EXPECT_TRUE(request->options.include_usage);
 }
 
+TEST_F(OpenAiRequestsTest, RefusesWhatItWouldBeMisleadingToIgnore) {
+  for (const char* name :
+       {"functions", "use_beam_search", "bad_words", "allowed_token_ids", "include_stop_str_in_output",
+        "truncate_prompt_tokens", "prompt_logprobs", "chat_template"}) {
+    const std::string field = ", \"" + std::string(name) + "\": ";
+    for (const char* asks : {"true", "0", "\"x\"", "[1]", "{\"a\": 1}"}) {
+      EXPECT_EQ(FieldAtFault(Chat(field + asks)), name) << asks;
+    }
+    for (const char* asks_nothing : {"null", "false", "\"\"", "[]", "{}"}) EXPECT_TRUE(Chat(field + asks_nothing).ok());
+    EXPECT_EQ(FieldAtFault(Completion(R"("prompt": "a")" + field + "1")), name);
+  }
+}
+
 TEST_F(OpenAiRequestsTest, HasTheDefaultsThatClientsKnow) {
   const auto chat = Chat("");
   ASSERT_TRUE(chat.ok()) << chat.status();
