@@ -85,6 +85,11 @@ struct Lanes256 {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
   }
 
+  // Rows whose dot products with a group are made together, at most: as many as registers have room for.
+  static constexpr int kDotRows = 4;
+  // The same of residuals, of which there are few.
+  static constexpr int kResidualRows = 1;
+
   // A group of weights. They stay where they are: there are too few registers.
   template <int kCodeBits>
   struct Codes {

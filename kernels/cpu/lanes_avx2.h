@@ -11,15 +11,11 @@ struct Lanes : Lanes256 {
   template <int kCodeBits, int kFirst, int kCount, int kRows>
   static void AddDots(const Codes<kCodeBits>& group, const int8_t (*activations)[kGroupSize], Ints* sums) {
     const uint8_t* codes = group.bytes;
-    // More rows at a time than that would not fit in sixteen registers.
-    constexpr int kBlock = kRows < 4 ? kRows : 4;
-    for (int row = 0; row < kRows; row += kBlock) {
-      if constexpr (kCodeBits == 4) {
-        static_assert(kFirst == 0 && kCount == 8);
-        AddDots4<kBlock>(codes, activations + row, sums + row);
-      } else {
-        AddDots8<kFirst, kCount, kBlock>(codes, activations + row, sums + row);
-      }
+    if constexpr (kCodeBits == 4) {
+      static_assert(kFirst == 0 && kCount == 8);
+      AddDots4<kRows>(codes, activations, sums);
+    } else {
+      AddDots8<kFirst, kCount, kRows>(codes, activations, sums);
     }
   }
 
@@ -54,8 +50,9 @@ struct Lanes : Lanes256 {
   }
 
   // Codes up to 255 would saturate the 8-bit multiplication, so even and odd bytes are widened and multiplied apart.
+  // Not inlined: beside what goes on around it, the compiler would run out of registers.
   template <int kFirst, int kCount, int kRows>
-  static void AddDots8(const uint8_t* codes, const int8_t (*activations)[kGroupSize], Ints* sums) {
+  [[gnu::noinline]] static void AddDots8(const uint8_t* codes, const int8_t (*activations)[kGroupSize], Ints* sums) {
 #pragma GCC unroll 8
     for (int quad = kFirst; quad < kFirst + kCount; ++quad) {
       const __m256i low = LoadCodes(codes + 64 * quad), high = LoadCodes(codes + 64 * quad + 32);

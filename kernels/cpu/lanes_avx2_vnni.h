@@ -13,15 +13,11 @@ template <typename DotProduct>
 struct VnniLanes : Lanes256 {
   template <int kCodeBits, int kFirst, int kCount, int kRows>
   static void AddDots(const Codes<kCodeBits>& group, const int8_t (*activations)[kGroupSize], Ints* sums) {
-    // More rows at a time than that would not fit in sixteen registers.
-    constexpr int kBlock = kRows < 4 ? kRows : 4;
-    for (int row = 0; row < kRows; row += kBlock) {
-      if constexpr (kCodeBits == 4) {
-        static_assert(kFirst == 0 && kCount == 8);
-        AddDots4<kBlock>(group.bytes, activations + row, sums + row);
-      } else {
-        AddDots8<kFirst, kCount, kBlock>(group.bytes, activations + row, sums + row);
-      }
+    if constexpr (kCodeBits == 4) {
+      static_assert(kFirst == 0 && kCount == 8);
+      AddDots4<kRows>(group.bytes, activations, sums);
+    } else {
+      AddDots8<kFirst, kCount, kRows>(group.bytes, activations, sums);
     }
   }
 

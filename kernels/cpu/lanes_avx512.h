@@ -54,44 +54,63 @@ struct Lanes {
   static int32_t ReduceAdd(Ints x) { return _mm512_reduce_add_epi32(x); }
   static void StoreInt8(Ints x, int8_t* p) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x)); }
 
-  // A group of weights: quad q has features [4q, 4q + 4) of sixteen channels.
+  // Rows whose dot products with a group are made together, at most: as many as registers have room for.
+  static constexpr int kDotRows = 16;
+  // The same of residuals, of which there are few. One at a time takes more loads than products.
+  static constexpr int kResidualRows = 2;
+
+  // A group of weights: quad q has features [4q, 4q + 4) of sixteen channels. Bytes stay where they are.
   template <int kCodeBits>
   struct Codes {
-    Ints quads[8];
+    Ints Quad(int q) const { return _mm512_loadu_si512(bytes + 64 * q); }
+
+    const uint8_t* bytes;
   };
   template <int kCodeBits>
   static Codes<kCodeBits> LoadCodes(const uint8_t* codes) {
-    Codes<kCodeBits> loaded;
-    if constexpr (kCodeBits == 4) {
-      const Ints low = _mm512_set1_epi8(15);
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) {
-        const Ints nibbles = _mm512_loadu_si512(codes + 64 * j);
-        loaded.quads[j] = _mm512_and_si512(nibbles, low);
-        loaded.quads[j + 4] = _mm512_and_si512(_mm512_srli_epi16(nibbles, 4), low);
-      }
-    } else {
-#pragma GCC unroll 8
-      for (int quad = 0; quad < 8; ++quad) loaded.quads[quad] = _mm512_loadu_si512(codes + 64 * quad);
-    }
-    return loaded;
+    return Codes<kCodeBits>(codes);
   }
 
+  // Adds to sums[row] the products of features [4 * kFirst, 4 * (kFirst + kCount)) of a group of codes and of each row.
   template <int kCodeBits, int kFirst, int kCount, int kRows>
-  static void AddDots(const Codes<kCodeBits>& codes, const int8_t (*activations)[kGroupSize], Ints* sums) {
+  [[gnu::always_inline]] static void AddDots(const Codes<kCodeBits>& codes, const int8_t (*activations)[kGroupSize],
+                                             Ints* sums) {
 #pragma GCC unroll 8
     for (int quad = kFirst; quad < kFirst + kCount; ++quad) {
-#pragma GCC unroll 8
-      for (int row = 0; row < kRows; ++row) {
-        int32_t four;
-        __builtin_memcpy(&four, activations[row] + 4 * quad, sizeof(four));
-        sums[row] = _mm512_dpbusd_epi32(sums[row], codes.quads[quad], BroadcastInt(four));
-      }
+      const Ints weights = codes.Quad(quad);
+#pragma GCC unroll 16
+      for (int row = 0; row < kRows; ++row) sums[row] = AddDot(sums[row], weights, activations[row] + 4 * quad);
     }
   }
 
  private:
+  // VPDPBUSD with the same four bytes for all lanes, by hand: gcc 12 makes a register of them first.
+  static Ints AddDot(Ints sum, Ints codes, const int8_t* four) {
+    asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(codes), "m"(*reinterpret_cast<const int8_t(*)[4]>(four)));
+    return sum;
+  }
   static __m256i LoadHalves(const uint16_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+};
+
+template <>
+struct Lanes::Codes<4> {
+  explicit Codes(const uint8_t* nibbles) {
+    const Ints low = _mm512_set1_epi8(15);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const Ints both = _mm512_loadu_si512(nibbles + 64 * j);
+      quads[j] = _mm512_and_si512(both, low);
+      quads[j + 4] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
+    }
+  }
+  Ints Quad(int q) const { return quads[q]; }
+  // As bytes, from a multiple of 64 on.
+  void Store(uint8_t* bytes) const {
+#pragma GCC unroll 8
+    for (int quad = 0; quad < 8; ++quad) _mm512_store_si512(bytes + 64 * quad, quads[quad]);
+  }
+
+  Ints quads[8];
 };
 
 }  // namespace

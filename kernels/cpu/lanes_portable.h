@@ -120,6 +120,11 @@ struct Lanes {
     for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(x.lane[i]);
   }
 
+  // Rows whose dot products with a group are made together, at most: as many as registers have room for.
+  static constexpr int kDotRows = 8;
+  // The same of residuals, of which there are few.
+  static constexpr int kResidualRows = 1;
+
   // A group of weights. They stay where they are: there are too few registers.
   template <int kCodeBits>
   struct Codes {

@@ -7,130 +7,15 @@
 
 #include "kernels/cpu/lanes_sum.h"
 #include "kernels/cpu/matmul_kernels.h"
+#include "kernels/cpu/weight_panel_impl.h"
 
 namespace quire {
 namespace {
-
-using Floats = Lanes::Floats;
-using Ints = Lanes::Ints;
 
 constexpr int32_t kInfinityBits = 0x7f800000;
 constexpr float kMaxCode = 127;
 // Residuals are at most half a code.
 constexpr float kResidualCodes = 2 * kMaxCode;
-
-// Locality as __builtin_prefetch has it: 3 is the first cache level, 2 the second.
-template <int kLocality>
-void Fetch(const void* begin, int bytes) {
-  for (int i = 0; i < bytes; i += 64) {
-    __builtin_prefetch(static_cast<const std::byte*>(begin) + i, /*rw=*/0, kLocality);
-  }
-}
-
-template <bool kFloat16>
-Floats LoadScales(const std::byte* scales) {
-  if constexpr (kFloat16) {
-    return Lanes::LoadFloat16(reinterpret_cast<const uint16_t*>(scales));
-  } else {
-    return Lanes::Load(reinterpret_cast<const float*>(scales));
-  }
-}
-
-// The scales of one group of a panel's weights, and its offset.
-template <DType kDType>
-struct GroupScales {
-  static constexpr AffineFormat kFormat = AffineFormatOf(kDType);
-  static constexpr int kVectorBytes = kPanelChannels * (kFormat.float16_scales ? 2 : 4);
-  static constexpr int kScaleBytes = kVectorBytes * (kFormat.scales_per_group + (kFormat.has_offset ? 1 : 0));
-  static constexpr int kCentre = kFormat.code_bits - 1;  // The zero point is 1 << kCentre.
-
-  explicit GroupScales(const std::byte* group_scales) {
-    for (int i = 0; i < kFormat.scales_per_group; ++i) {
-      scales[i] = LoadScales<kFormat.float16_scales>(group_scales + i * kVectorBytes);
-    }
-    if constexpr (kFormat.has_offset) {
-      offset = LoadScales<kFormat.float16_scales>(group_scales + kFormat.scales_per_group * kVectorBytes);
-    }
-  }
-
-  // Codes are unsigned: what to add to their dot product with others, whose negated sum is given, for that of centred
-  // ones. Formats with an offset need not be centred.
-  static Ints Correction(int32_t negated_sum) {
-    if constexpr (kFormat.has_offset) return Lanes::BroadcastInt(0);
-    return Lanes::template ShiftLeft<kCentre>(Lanes::BroadcastInt(negated_sum));
-  }
-  // Adds the dot product of a part of the group (there are as many as scales), times the scales of both.
-  void AddScaled(int part, Ints dot, float activation_scale, Floats* sum) const {
-    const Floats scale_of_both = Lanes::Mul(scales[part], Lanes::Broadcast(activation_scale));
-    *sum = Lanes::Fma(Lanes::ToFloats(dot), scale_of_both, *sum);
-  }
-  void AddOffset(float scaled_sum, Floats* sum) const {
-    if constexpr (kFormat.has_offset) *sum = Lanes::Fma(offset, Lanes::Broadcast(scaled_sum), *sum);
-  }
-
-  Floats scales[kFormat.scales_per_group];
-  Floats offset;  // Where the format has one.
-};
-
-// One group of a panel's weights.
-template <DType kDType>
-struct WeightGroup : GroupScales<kDType> {
-  using Scales = GroupScales<kDType>;
-  using Scales::kFormat;
-  static constexpr int kCodeBytes = kPanelChannels * kGroupSize * kFormat.code_bits / 8;
-
-  WeightGroup(const std::byte* group_scales, const std::byte* group_codes)
-      : Scales(group_scales),
-        codes(Lanes::template LoadCodes<kFormat.code_bits>(reinterpret_cast<const uint8_t*>(group_codes))) {}
-
-  // Adds to sums[i] the products with row first + i of `rows`, times the scales of both: all but the weights' offset.
-  template <int kRows>
-  void MultiplyAdd(const QuantizedGroup& rows, int first, Floats* sums) const {
-    const int32_t* const negated_sums = rows.negated_sums + first;
-    const int32_t* const negated_half_sums = rows.negated_half_sums + first;
-    if constexpr (kFormat.scales_per_group == 1) {
-      AddScaledDots<0, 8, kRows>(rows.codes + first, rows.scales + first, negated_sums, sums);
-    } else {
-      int32_t negated_rest[kRows];
-      for (int i = 0; i < kRows; ++i) negated_rest[i] = negated_sums[i] - negated_half_sums[i];
-      AddScaledDots<0, 4, kRows>(rows.codes + first, rows.scales + first, negated_half_sums, sums);
-      AddScaledDots<4, 4, kRows>(rows.codes + first, rows.scales + first, negated_rest, sums);
-    }
-  }
-
-  typename Lanes::template Codes<kFormat.code_bits> codes;
-
- private:
-  // Of features [4 * kFirst, 4 * (kFirst + kCount)).
-  template <int kFirst, int kCount, int kRows>
-  void AddScaledDots(const int8_t (*activations)[kGroupSize], const float* activation_scales,
-                     const int32_t* negated_sums, Floats* sums) const {
-    Ints dots[kRows];
-    for (int i = 0; i < kRows; ++i) dots[i] = Scales::Correction(negated_sums[i]);
-    Lanes::template AddDots<kFormat.code_bits, kFirst, kCount, kRows>(codes, activations, dots);
-    for (int i = 0; i < kRows; ++i) this->AddScaled(kFirst / 4, dots[i], activation_scales[i], &sums[i]);
-  }
-};
-
-// A quantised panel, group by group.
-template <DType kDType>
-struct WeightPanel {
-  using Group = WeightGroup<kDType>;
-
-  WeightPanel(const std::byte* panel, int64_t cols) : scales(panel), codes(panel + PanelCodesOffset(kDType, cols)) {}
-
-  GroupScales<kDType> Scales(int64_t i) const { return GroupScales<kDType>(scales + i * Group::kScaleBytes); }
-  const std::byte* Codes(int64_t i) const { return codes + i * Group::kCodeBytes; }
-  Group Load(int64_t i) const { return {scales + i * Group::kScaleBytes, Codes(i)}; }
-  // Into the second cache level: the first is too small for what is fetched a panel ahead.
-  void FetchGroup(int64_t i) const {
-    Fetch<2>(scales + i * Group::kScaleBytes, Group::kScaleBytes);
-    Fetch<2>(codes + i * Group::kCodeBytes, Group::kCodeBytes);
-  }
-
-  const std::byte* scales;
-  const std::byte* codes;
-};
 
 // Into the first cache level.
 void FetchRows(const ActivationGroup& group, int first, int rows) {
@@ -138,44 +23,58 @@ void FetchRows(const ActivationGroup& group, int first, int rows) {
   Fetch<3>(group.scales, sizeof(group) - sizeof(group.codes));
 }
 
-// Adds to sums[i] the products with row first + i of a group.
-template <DType kDType, int kRows>
-void AddGroup(const WeightGroup<kDType>& weights, const ActivationGroup& group, int first, Floats* sums) {
-  weights.template MultiplyAdd<kRows>(group, first, sums);
-  for (int i = 0; i < kRows; ++i) weights.AddOffset(group.scaled_sums[first + i], &sums[i]);
-}
+constexpr int kMostTileRows = Lanes::kDotRows > kTileRows ? Lanes::kDotRows : kTileRows;
 
 // A chunk's rows lie in the second cache level. Beyond the last group fetching has no effect.
 constexpr int kGroupsAhead = 3;
 
-// out[i] = the products of row first + i of a block, of kRows of them.
-template <DType kDType, int kRows>
-void MultiplyTile(const WeightPanel<kDType>& panel, const WeightPanel<kDType>* next, int64_t num_groups,
-                  const ActivationGroup* block, int first, float (*out)[kPanelChannels]) {
-  Floats sums[kRows];
-  for (int row = 0; row < kRows; ++row) sums[row] = Lanes::Broadcast(0);
+// For rows first + i of a block, of which there are kRows, adds to sums i the products with the panel.
+template <int kRows, typename Panel, typename Sums>
+[[gnu::always_inline]] inline void AddTile(const Panel& panel, const typename Panel::Packed* next, int64_t num_groups,
+                                           const ActivationGroup* block, int first, Sums& sums) {
   for (int64_t i = 0; i < num_groups; ++i) {
     if (next != nullptr) next->FetchGroup(i);
-    if constexpr (kRows == kTileRows) FetchRows(block[i + kGroupsAhead], first, kRows);
-    AddGroup<kDType, kRows>(panel.Load(i), block[i], first, sums);
+    if constexpr (kRows >= kTileRows) FetchRows(block[i + kGroupsAhead], first, kRows);
+    // More than a tile's sums do not fit in registers beside the dot products; the compiler would hold them there from
+    // group to group, had they not changed meanwhile.
+    if constexpr (kRows > kTileRows)
+      asm volatile("" : "+m"(*reinterpret_cast<float(*)[kRows][kPanelChannels]>(sums.rows)));
+    panel.Load(i).template MultiplyAdd<kRows>(block[i], block[i].scaled_sums, first, sums);
   }
-  for (int row = 0; row < kRows; ++row) Lanes::Store(sums[row], out[row]);
+}
+
+// out[i] = the products of row first + i of a block, of kRows of them.
+template <int kRows, typename Panel>
+void MultiplyTile(const Panel& panel, const typename Panel::Packed* next, int64_t num_groups,
+                  const ActivationGroup* block, int first, float (*out)[kPanelChannels]) {
+  if constexpr (kRows > kTileRows) {
+    static_assert(kRows == kBlockRows);
+    for (int row = 0; row < kRows; ++row) Lanes::Store(Lanes::Broadcast(0), out[row]);
+    SumsInMemory sums{out};
+    AddTile<kRows>(panel, next, num_groups, block, /*first=*/0, sums);
+  } else {
+    SumsInRegisters<kRows> sums;
+    AddTile<kRows>(panel, next, num_groups, block, first, sums);
+#pragma GCC unroll 8
+    for (int row = 0; row < kRows; ++row) Lanes::Store(sums.sums[row], out[row]);
+  }
 }
 
 // The products of a chunk of one row, residuals and all: its time is that of reading the panel, which is done once.
 template <DType kDType>
 void MultiplyRow(const WeightPanel<kDType>& panel, const WeightPanel<kDType>* next, int64_t num_groups,
                  const ActivationChunk& chunk, float* out) {
-  Floats sum = Lanes::Broadcast(0), residual_sum = sum;
+  SumsInRegisters<1> sum, residual_sum;
   for (int64_t i = 0; i < num_groups; ++i) {
     if (next != nullptr) next->FetchGroup(i);
     const auto weights = panel.Load(i);
-    AddGroup<kDType, 1>(weights, chunk.groups[i], 0, &sum);
+    const ActivationGroup& row = chunk.groups[i];
+    weights.template MultiplyAdd<1>(row, row.scaled_sums, 0, sum);
     if (chunk.residuals.counts[i].value > 0) {
-      weights.template MultiplyAdd<1>(chunk.residuals.blocks[i * chunk.residuals.num_blocks], 0, &residual_sum);
+      weights.template MultiplyAdd<1>(chunk.residuals.blocks[i * chunk.residuals.num_blocks], nullptr, 0, residual_sum);
     }
   }
-  Lanes::Store(Lanes::Add(sum, residual_sum), out);
+  Lanes::Store(Lanes::Add(sum.sums[0], residual_sum.sums[0]), out);
 }
 
 // Adds to products[row] those of the chunk's residuals. add(i, block, entry, sum): the i-th group's with one of them.
@@ -194,16 +93,30 @@ void AddResiduals(int64_t num_groups, const ActivationChunk& chunk, PanelProduct
   }
 }
 
-// The same for `count` residuals of a group.
-template <DType kDType>
-void AddResidualGroup(const WeightGroup<kDType>& weights, const ResidualGroup& block, int count,
-                      float (*sums)[kPanelChannels]) {
-  for (int i = 0; i < count; ++i) {
-    float* const out = sums[block.rows[i]];
-    Floats sum = Lanes::Load(out);
-    weights.template MultiplyAdd<1>(block, i, &sum);
-    Lanes::Store(sum, out);
+template <int kRows>
+using RowCount = std::integral_constant<int, kRows>;
+
+// The sums of some rows of a chunk.
+struct ListedSums {
+  template <typename Add>
+  [[gnu::always_inline]] void Update(int i, Add add) {
+    SumsInMemory{sums}.Update(rows[i], add);
   }
+
+  float (*sums)[kPanelChannels];
+  const int32_t* rows;
+};
+
+// The same for `count` residuals of a group.
+template <typename Group>
+void AddResidualGroup(const Group& weights, const ResidualGroup& block, int count, float (*sums)[kPanelChannels]) {
+  const auto add = [&](auto rows, int first) {
+    ListedSums listed{sums, block.rows + first};
+    weights.template MultiplyAdd<rows.value>(block, nullptr, first, listed);
+  };
+  int i = 0;
+  for (; i + Lanes::kResidualRows <= count; i += Lanes::kResidualRows) add(RowCount<Lanes::kResidualRows>(), i);
+  for (; i < count; ++i) add(RowCount<1>(), i);
 }
 
 // The block that row `first` of a chunk is in.
@@ -211,19 +124,32 @@ const ActivationGroup* BlockOf(const ActivationChunk& chunk, int64_t num_groups,
   return chunk.groups + first / kBlockRows * num_groups;
 }
 
-template <int kRows>
-using RowCount = std::integral_constant<int, kRows>;
-
-// Calls multiply(number of rows, first row) for tile after tile, the number being 1, 2, 4 or 8 and at least as many as
-// there are: the rows that pad a tile are multiplied as well.
-template <typename Function>
+// Calls multiply(number of rows, first row) for tile after tile, the number being 1, 2, 4, 8 or 16, but not above
+// kMostRows, and at least as many as there are: the rows that pad a tile are multiplied as well.
+template <int kMostRows, typename Function>
 void ForEachTile(int rows, Function multiply) {
-  static_assert(kTileRows == 8);
+  static_assert(kTileRows == 8 && kBlockRows == 16);
   int first = 0;
+  if constexpr (kMostRows == kBlockRows) {
+    for (; rows - first > kTileRows + 4; first += kBlockRows) multiply(RowCount<16>(), first);
+  }
   for (; rows - first > 4; first += kTileRows) multiply(RowCount<8>(), first);
   if (rows - first > 2) return multiply(RowCount<4>(), first);
   if (rows - first > 1) return multiply(RowCount<2>(), first);
   if (rows - first > 0) return multiply(RowCount<1>(), first);
+}
+
+// The products of a chunk's rows from `done` on, and all residuals.
+template <typename Panel>
+void MultiplyRows(const Panel& panel, const typename Panel::Packed* next, int64_t num_groups,
+                  const ActivationChunk& chunk, int done, PanelProducts& products) {
+  ForEachTile<kMostTileRows>(chunk.rows - done, [&](auto rows, int first) {
+    MultiplyTile<rows.value>(panel, first == 0 ? next : nullptr, num_groups, BlockOf(chunk, num_groups, done + first),
+                             first % kBlockRows, products.rows + done + first);
+  });
+  AddResiduals(num_groups, chunk, products, [&](int64_t i, const ResidualGroup& block, int count, auto* sums) {
+    AddResidualGroup(panel.Load(i), block, count, sums);
+  });
 }
 
 template <DType kDType>
@@ -233,13 +159,16 @@ void MultiplyQuantized(const std::byte* panel, const std::byte* next, int64_t co
   const WeightPanel<kDType> weights(panel, cols), next_weights(next, cols);
   const WeightPanel<kDType>* fetched = next != nullptr ? &next_weights : nullptr;
   if (chunk.rows == 1) return MultiplyRow(weights, fetched, num_groups, chunk, products.rows[0]);
-  ForEachTile(chunk.rows, [&](auto rows, int first) {
-    MultiplyTile<kDType, rows.value>(weights, first == 0 ? fetched : nullptr, num_groups,
-                                     BlockOf(chunk, num_groups, first), first % kBlockRows, products.rows + first);
-  });
-  AddResiduals(num_groups, chunk, products, [&](int64_t i, const ResidualGroup& block, int count, auto* sums) {
-    AddResidualGroup(weights.Load(i), block, count, sums);
-  });
+  if constexpr (kMostTileRows == kBlockRows && AffineFormatOf(kDType).code_bits == 4) {
+    // The first block unpacks the panel for the others and the residuals.
+    if (chunk.rows > kTileRows + 4) {
+      auto* const bytes = reinterpret_cast<uint8_t*>(chunk.scratch);
+      MultiplyTile<kBlockRows>(UnpackingPanel<kDType>{weights, bytes}, fetched, num_groups, chunk.groups, 0,
+                               products.rows);
+      return MultiplyRows(UnpackedPanel<kDType>{weights, bytes}, nullptr, num_groups, chunk, kBlockRows, products);
+    }
+  }
+  MultiplyRows(weights, fetched, num_groups, chunk, 0, products);
 }
 
 template <DType kDType, int kRows>
@@ -264,7 +193,7 @@ void MultiplyFloatTile(const std::byte* panel, int64_t cols, const float* activa
 template <DType kDType>
 void MultiplyFloat(const std::byte* panel, const std::byte*, int64_t cols, const ActivationChunk& chunk,
                    PanelProducts& products) {
-  ForEachTile(chunk.rows, [&](auto rows, int first) {
+  ForEachTile<kTileRows>(chunk.rows, [&](auto rows, int first) {
     MultiplyFloatTile<kDType, rows.value>(panel, cols, chunk.floats + first * cols, products.rows + first);
   });
 }
@@ -293,8 +222,8 @@ void Scale(float factor, GroupValues& values) {
   values.high = Lanes::Mul(values.high, Lanes::Broadcast(factor));
 }
 
-// Rounds values to the codes of row `row` of a group, and leaves what rounding took away in their place. Returns the sum
-// of the values that the codes stand for.
+// Rounds values to the codes of row `row` of a group, and leaves what rounding took away in their place. Returns the
+// sum of the values that the codes stand for.
 float StoreRow(GroupValues& values, float scale, int row, QuantizedGroup& group) {
   const CodeSums sums = StoreCodes(values, group.codes[row]);
   group.scales[row] = scale;

@@ -24,8 +24,7 @@ namespace {
 // residuals, whose weights are unpacked already, fewer than the second number.
 constexpr int kLeastTileRows = 12, kLeastTileResiduals = 6;
 
-constexpr int kQuadBytes = 4 * kPanelChannels;            // Four features of each channel.
-constexpr int kGroupBytes = kPanelChannels * kGroupSize;  // Of codes, one byte each.
+constexpr int kQuadBytes = 4 * kPanelChannels;  // Four features of each channel.
 constexpr int kSumsTile = 0, kRowsTile = 1, kWeightsTile = 2;
 
 // Shapes for products of `features` features.
@@ -121,15 +120,12 @@ void AddResidualGroupByTiles(const WeightPanel<kDType>& panel, const uint8_t* co
 // The panel's codes as bytes: themselves, or in `unpacked`.
 template <DType kDType>
 const uint8_t* UnpackCodes(const WeightPanel<kDType>& panel, int64_t num_groups, uint8_t* unpacked) {
-  if constexpr (AffineFormatOf(kDType).code_bits == 8) return reinterpret_cast<const uint8_t*>(panel.codes);
-  for (int64_t i = 0; i < num_groups; ++i) {
-    const auto codes = Lanes::template LoadCodes<4>(reinterpret_cast<const uint8_t*>(panel.Codes(i)));
-#pragma GCC unroll 8
-    for (int quad = 0; quad < 8; ++quad) {
-      _mm512_store_si512(unpacked + i * kGroupBytes + quad * kQuadBytes, codes.quads[quad]);
-    }
+  if constexpr (AffineFormatOf(kDType).code_bits == 8) {
+    return reinterpret_cast<const uint8_t*>(panel.codes);
+  } else {
+    for (int64_t i = 0; i < num_groups; ++i) panel.Load(i).codes.Store(unpacked + i * kGroupBytes);
+    return unpacked;
   }
-  return unpacked;
 }
 
 template <typename Tiles, DType kDType>
@@ -138,17 +134,16 @@ void MultiplyByTiles(const std::byte* panel, const std::byte* next, int64_t cols
   if (chunk.rows < kLeastTileRows) return MultiplyQuantized<kDType>(panel, next, cols, chunk, products);
   const int64_t num_groups = cols / kGroupSize;
   const WeightPanel<kDType> weights(panel, cols), next_weights(next, cols);
-  const uint8_t* const codes =
-      UnpackCodes<kDType>(weights, num_groups, reinterpret_cast<uint8_t*>(chunk.scratch));
+  const uint8_t* const codes = UnpackCodes<kDType>(weights, num_groups, reinterpret_cast<uint8_t*>(chunk.scratch));
   Tiles::Configure(ConfigFor(GroupDots<kDType>::kFeatures));
   int first = 0;
   for (; chunk.rows - first >= kLeastTileRows; first += kBlockRows) {
     MultiplyBlock<Tiles, kDType>(weights, first == 0 && next != nullptr ? &next_weights : nullptr, codes, num_groups,
                                  BlockOf(chunk, num_groups, first), products.rows + first);
   }
-  ForEachTile(chunk.rows - first, [&](auto rows, int row) {
-    MultiplyTile<kDType, rows.value>(weights, nullptr, num_groups, BlockOf(chunk, num_groups, first), row,
-                                     products.rows + first + row);
+  ForEachTile<kTileRows>(chunk.rows - first, [&](auto rows, int row) {
+    MultiplyTile<rows.value>(weights, nullptr, num_groups, BlockOf(chunk, num_groups, first), row,
+                             products.rows + first + row);
   });
   AddResiduals(num_groups, chunk, products, [&](int64_t i, const ResidualGroup& block, int count, auto* sums) {
     if (count < kLeastTileResiduals) {
