@@ -4,7 +4,6 @@
 #include <bit>
 #include <cstring>
 #include <numeric>
-#include <type_traits>
 #include <utility>
 
 #include "kernels/check.h"
@@ -38,26 +37,17 @@ void AddBias(const float* bias, int rows, int channels, PanelProducts& products)
   }
 }
 
-// Writes or adds a row of products to the output. Nearly always there are kPanelChannels of them, for which a loop of
-// known length is several times faster.
-template <typename Channels>
-void StoreRow(Epilogue epilogue, const float* values, Channels channels, float* output) {
-  if (epilogue == Epilogue::kAdd) {
-    for (int channel = 0; channel < channels; ++channel) output[channel] += values[channel];
-  } else {
-    for (int channel = 0; channel < channels; ++channel) output[channel] = values[channel];
-  }
-}
-
-// The same for a block of them, rows [first_row, first_row + rows).
-void StoreBlock(const MatMulArgs& args, const PanelProducts& products, int64_t first_row, int rows,
-                int64_t first_channel, int channels) {
-  for (int row = 0; row < rows; ++row) {
-    float* output = args.output.Row(first_row + row) + first_channel;
-    if (channels == kPanelChannels) {
-      StoreRow(args.epilogue, products.rows[row], std::integral_constant<int, kPanelChannels>(), output);
-    } else {
-      StoreRow(args.epilogue, products.rows[row], channels, output);
+// Writes a block of products to the output, rows [first_row, first_row + rows), or adds them to it.
+void StoreBlock(const MatMulArgs& args, const MatMulKernels& kernels, const PanelProducts& products, int64_t first_row,
+                int rows, int64_t first_channel, int channels) {
+  const bool add = args.epilogue == Epilogue::kAdd;
+  float* output = args.output.Row(first_row) + first_channel;
+  if (channels == kPanelChannels)
+    return (add ? kernels.add : kernels.store)(products, rows, output, args.output.stride);
+  for (int row = 0; row < rows; ++row, output += args.output.stride) {
+    for (int channel = 0; channel < channels; ++channel) {
+      const float value = products.rows[row][channel];
+      output[channel] = add ? output[channel] + value : value;
     }
   }
 }
@@ -251,7 +241,7 @@ void MatMulRunner::MultiplyPanel(const Plan& plan, const PackedPart& part, int64
   if (!plan.args.bias.empty()) {
     AddBias(plan.args.bias.data() + first_channel + first, activations.rows, channels, products);
   }
-  StoreBlock(plan.args, products, first_row, activations.rows, first_channel + first, channels);
+  StoreBlock(plan.args, kernels_, products, first_row, activations.rows, first_channel + first, channels);
 }
 
 void MatMulRunner::MultiplyGatedPanel(const Plan& plan, int64_t panel, int64_t first_row,
@@ -269,7 +259,7 @@ void MatMulRunner::MultiplyGatedPanel(const Plan& plan, int64_t panel, int64_t f
   }
   const auto gate = plan.args.activation == Activation::kSilu ? kernels_.silu_gate : kernels_.gelu_gate;
   for (int row = 0; row < activations.rows; ++row) gate(products[0].rows[row], products[1].rows[row]);
-  StoreBlock(plan.args, products[0], first_row, activations.rows, first, channels);
+  StoreBlock(plan.args, kernels_, products[0], first_row, activations.rows, first, channels);
 }
 
 }  // namespace quire

@@ -99,6 +99,9 @@ struct MatMulKernels {
   // 2, 4 or kBlockRows, which are multiplied as well; products beyond the chunk's rows have no meaning.
   void (*multiply[kNumDTypes])(const std::byte* panel, const std::byte* next, int64_t cols,
                                const ActivationChunk& chunk, PanelProducts& products);
+  // Writes rows of products to `output`, where rows begin `stride` floats apart, or adds them to what is there.
+  void (*store)(const PanelProducts& products, int rows, float* output, int64_t stride);
+  void (*add)(const PanelProducts& products, int rows, float* output, int64_t stride);
   // Quantises groups [begin, end) of a row of `cols` features: row `row` of the chunk, whose block is `block`. All
   // rows of a group are quantised by one thread, row 0 first. A group with a value that is not finite gets the scale
   // NaN.

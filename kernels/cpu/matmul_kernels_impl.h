@@ -198,6 +198,15 @@ void MultiplyFloat(const std::byte* panel, const std::byte*, int64_t cols, const
   });
 }
 
+template <bool kAdd>
+void StoreRows(const PanelProducts& products, int rows, float* output, int64_t stride) {
+  for (int row = 0; row < rows; ++row, output += stride) {
+    Floats values = Lanes::Load(products.rows[row]);
+    if constexpr (kAdd) values = Lanes::Add(Lanes::Load(output), values);
+    Lanes::Store(values, output);
+  }
+}
+
 struct GroupValues {
   Floats low, high;
 };
@@ -355,6 +364,8 @@ constexpr MatMulKernels MakeKernels() {
   SetMultiply<DType::kQ6_K>(kernels);
   // The same affine format, and so the same code.
   kernels.multiply[static_cast<int>(DType::kQ5_0)] = MultiplyQuantized<DType::kQ8_0>;
+  kernels.store = StoreRows</*kAdd=*/false>;
+  kernels.add = StoreRows</*kAdd=*/true>;
   kernels.quantize = Quantize;
   kernels.normalize = Normalize;
   kernels.silu_gate = SiluGate;
