@@ -37,9 +37,9 @@ namespace quire {
 inline constexpr int kPanelChannels = 16;
 inline constexpr int kNumDTypes = static_cast<int>(DType::kQ6_K) + 1;
 
-// Rows that share a load of the weights, where vectors multiply.
+// Rows that share a load of the weights, where vectors multiply: so many, or a block where registers have room.
 inline constexpr int kTileRows = 8;
-// Rows that lie side by side, group by group: two tiles of vectors, one tile register.
+// Rows that lie side by side, group by group: one or two tiles of vectors, one tile register.
 inline constexpr int kBlockRows = 16;
 // Of a chunk, which a kernel multiplies with one panel at a time: a multiple of kBlockRows.
 inline constexpr int kMaxChunkRows = 128;

@@ -20,7 +20,7 @@ namespace quire {
 namespace {
 
 constexpr int kMostRows = 300;
-constexpr int kAllRowCounts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 100, 130, kMostRows};
+constexpr int kAllRowCounts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 15, 16, 17, 29, 31, 32, 33, 64, 100, 130, kMostRows};
 
 std::unique_ptr<PackedMatrix> Pack(Ops& ops, const RandomWeights& weights) {
   const RawMatrix part = weights.raw();
