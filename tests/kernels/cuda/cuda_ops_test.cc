@@ -130,7 +130,7 @@ class CudaRunnerTest : public CudaOpsTest {
     batch_ = Batch();
     AddSequence(tokens_, 0, static_cast<int>(tokens_.size()), 0, 16, batch_);
     batch_.logit_rows = std::move(rows);
-    runner_->Launch(batch_);
+    runner_->Launch(batch_, /*gives_way=*/nullptr);
     return runner_->Await();
   }
 
@@ -178,7 +178,7 @@ TEST_F(CudaRunnerTest, WaitsOncePerStepUnlessTheHostChooses) {
     for (int row = 169; row >= 0; --row) {
       batch.logit_rows.push_back({.row = row, .params = params_of(row), .position = row + 1, .tokens = tokens});
     }
-    runner_->Launch(batch);
+    runner_->Launch(batch, /*gives_way=*/nullptr);
     const auto sampled = runner_->Await();
     EXPECT_TRUE(sampled.ok()) << sampled.status();
     std::vector<TokenId> chosen;
