@@ -12,8 +12,9 @@ import json
 import os
 import pathlib
 import resource
-import subprocess
 import time
+
+from served import add_arguments, served
 
 PORT_GRPC, PORT_HTTP = 61051, 61080
 
@@ -76,8 +77,7 @@ async def measure(pid, options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", default="build/release/bin/quire")
-    parser.add_argument("--model", default=".deps/models/SmolLM2-135M-Instruct.Q4_1.gguf")
+    add_arguments(parser)
     parser.add_argument("--streams", type=int, default=2000)
     parser.add_argument("--seats", type=int, default=2000)
     parser.add_argument("--max-tokens", type=int, default=40)
@@ -85,16 +85,11 @@ def main():
     options = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4 * options.streams), hard))
-    seats, waiting = str(options.seats), str(options.streams + 8)
-    server = subprocess.Popen([
-        options.binary, "serve", options.model, "--port", str(PORT_GRPC), "--http-port", str(PORT_HTTP), "--max-num-seqs",
-        seats, "--max-num-batched-tokens", str(max(64, options.seats)), "--max-waiting-requests", waiting, "--max-model-len", "256",
-        "--block-size", "16", "--kv-cache-memory", f"{(options.seats + 8) * 64 * 24}KiB"])
-    try:
-        time.sleep(3)
+    flags = ["--max-num-seqs", options.seats, "--max-num-batched-tokens", max(64, options.seats), "--max-waiting-requests",
+             options.streams + 8, "--max-model-len", 256, "--block-size", 16, "--kv-cache-memory",
+             f"{(options.seats + 8) * 64 * 24}KiB"]
+    with served(options, PORT_GRPC, PORT_HTTP, *flags) as server:
         asyncio.run(measure(server.pid, options))
-    finally:
-        server.kill()
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ import pathlib
 import random
 import resource
 import socket
-import subprocess
 import time
+
+from served import add_arguments, served
 
 PORT_GRPC, PORT_HTTP = 61171, 61190
 WORDS = "river stone cloud tree house light sound paper glass water field road bridge tower garden window".split()
@@ -163,21 +164,9 @@ async def measure_probe(pid, options):
 PARTS = {"quiet": measure_quiet, "overload": measure_overload, "unread": measure_unread, "probe": measure_probe}
 
 
-def wait_until_ready(server):
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", PORT_HTTP), timeout=1).close()
-            return
-        except OSError:
-            if server.poll() is not None:
-                raise SystemExit("the server did not start")
-            time.sleep(0.1)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", default="build/release/bin/quire")
-    parser.add_argument("--model", default=".deps/models/SmolLM2-135M-Instruct.Q4_1.gguf")
+    add_arguments(parser)
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
     parser.add_argument("--seconds", type=float, default=20, help="for each measurement")
     parser.add_argument("--seats", type=int, default=16)
@@ -191,17 +180,11 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
     for part in options.only.split(","):
         waiting = options.unread + 100 if part == "unread" else 3 * options.seats
-        server = subprocess.Popen([
-            options.binary, "serve", options.model, "--port", str(PORT_GRPC), "--http-port", str(PORT_HTTP),
-            "--tenant-header", "x-tenant", "--max-num-seqs", str(options.seats),
-            "--max-num-batched-tokens", str(options.batched_tokens), "--max-waiting-requests", str(waiting),
-            "--max-model-len", "512", "--kv-cache-memory", "256MiB", "--log-level", "error"])
-        try:
-            wait_until_ready(server)
+        flags = ["--tenant-header", "x-tenant", "--max-num-seqs", options.seats, "--max-num-batched-tokens",
+                 options.batched_tokens, "--max-waiting-requests", waiting, "--max-model-len", 512,
+                 "--kv-cache-memory", "256MiB"]
+        with served(options, PORT_GRPC, PORT_HTTP, *flags) as server:
             print(json.dumps({part: asyncio.run(PARTS[part](server.pid, options))}), flush=True)
-        finally:
-            server.kill()
-            server.wait()
 
 
 if __name__ == "__main__":
