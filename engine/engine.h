@@ -171,9 +171,10 @@ class Engine {
   void MeasureSpeed(int num_tokens, absl::Duration took);
   void EndExpired(absl::Time now);
   void PlanSteps(absl::Time now);
-  // Waits for the oldest step under way and commits it, or ends its requests.
+  // In tokens that have to be computed before the step that computes may be given up.
   int CostOfGivingUp() const;
   void GiveUpStep(StepOutput& output);
+  // Waits for the oldest step under way and commits it, ends its requests, or gives it up.
   void FinishStep(absl::Time begun, const GivesWay& gives_way, StepOutput& output);
   void Commit(const Schedule& schedule, std::span<const SampledToken> results, absl::Time when);
   void CommitSequence(const ScheduledSequence& scheduled, std::span<const SampledToken> results, absl::Time when);
@@ -199,7 +200,7 @@ class Engine {
   std::vector<SequenceOutput> outputs_;  // For the end of this step, or of the next one.
   uint64_t num_submitted_ = 0;
   bool awaits_tier_ = false;
-  double tokens_per_second_ = 0;  // Of the fastest steps of late; 0: there were none.
+  double tokens_per_second_ = 0;     // Of the fastest steps of late; 0: there were none.
   int tokens_before_giving_up_ = 0;  // Computed, less those that steps that were given up have cost.
   int num_asked_ = 0;                // How often the step that computes has asked whether to give way,
   int asks_a_step_ = 0;              // and how often the last one did that was not given up.
