@@ -196,7 +196,11 @@ void Engine::FinishStep(absl::Time begun, const GivesWay& gives_way, StepOutput&
   const bool was_ahead = pipeline_.was_ahead();
   const absl::Time planned = options_.clock();
   num_asked_ = 0;
-  pipeline_.Launch(gives_way == nullptr ? gives_way : [&] { return ++num_asked_ > 0 && gives_way(); });
+  const auto counted = [&] {
+    ++num_asked_;
+    return gives_way();
+  };
+  pipeline_.Launch(gives_way == nullptr ? gives_way : counted);
   const auto results = pipeline_.Await();
   const absl::Time computed = options_.clock();
   if (tiers_ != nullptr) tiers_->FinishSaving(/*idle=*/false);

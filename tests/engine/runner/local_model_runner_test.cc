@@ -42,6 +42,14 @@ class LocalModelRunnerTest : public ::testing::Test {
     return *sampled;
   }
 
+  // The first twenty tokens, in pages from `first_page` on; what comes next is chosen.
+  Batch LoneSequence(int first_page) const {
+    Batch batch;
+    AddSequence(tokens_, 0, 20, first_page, kPageSize, batch);
+    batch.logit_rows = {Row(19)};
+    return batch;
+  }
+
   // Of `row`'s token; what comes next is chosen, or `score` is scored.
   LogitRow Row(int row, TokenId score = -1) const {
     LogitRow result;
@@ -78,10 +86,7 @@ class LocalModelRunnerTest : public ::testing::Test {
 };
 
 TEST_F(LocalModelRunnerTest, ChoosesTheLikeliestTokenWhenGreedy) {
-  Batch batch;
-  AddSequence(tokens_, 0, 20, 0, kPageSize, batch);
-  batch.logit_rows = {Row(19)};
-  const SampledToken sampled = Run(batch)[0];
+  const SampledToken sampled = Run(LoneSequence(0))[0];
   const std::vector<double> logprobs = Logprobs(19);
   EXPECT_TRUE(sampled.status.ok());
   EXPECT_EQ(sampled.token, std::max_element(logprobs.begin(), logprobs.end()) - logprobs.begin());
@@ -107,10 +112,7 @@ TEST_F(LocalModelRunnerTest, AnswersMoreRowsThanASliceHoldsInTheOrderAsked) {
 }
 
 TEST_F(LocalModelRunnerTest, CopiesPagesBeforeItComputes) {
-  Batch first;
-  AddSequence(tokens_, 0, 20, 0, kPageSize, first);
-  first.logit_rows = {Row(19)};
-  const SampledToken expected = Run(first)[0];
+  const SampledToken expected = Run(LoneSequence(0))[0];
   // Token 19 again, over copies of the pages that hold the ones before it.
   Batch second;
   second.page_copies = {{0, 8, kPageSize}, {1, 9, 3}};
@@ -122,14 +124,9 @@ TEST_F(LocalModelRunnerTest, CopiesPagesBeforeItComputes) {
 }
 
 TEST_F(LocalModelRunnerTest, ComputesAStepAnewThatWasGivenUpHalfWay) {
-  Batch batch;
-  AddSequence(tokens_, 0, 20, 0, kPageSize, batch);
-  batch.logit_rows = {Row(19)};
-  const SampledToken expected = Run(batch)[0];
+  const SampledToken expected = Run(LoneSequence(0))[0];
   // Of the same sequence, in other pages.
-  Batch again;
-  AddSequence(tokens_, 0, 20, 16, kPageSize, again);
-  again.logit_rows = {Row(19)};
+  const Batch again = LoneSequence(16);
   for (int layers = 0; layers < model_.config.num_layers; ++layers) {
     int num_asked = 0;
     runner_->Launch(again, [&] { return num_asked++ == layers; });
