@@ -1,6 +1,6 @@
 // Deliberate bugs, for the tests that show that the simulator and the model test notice them. Production code is
-// compiled with none: every use is an `if constexpr`. tests/block_manager/CMakeLists.txt compiles this folder once more
-// for each bug. Only .cc files may include this, so that all builds agree on every class.
+// compiled with none: every use is an `if constexpr`. tests/block_manager/CMakeLists.txt compiles the file that has a bug
+// once more for it. Only .cc files may include this, so that all builds agree on every class.
 #pragma once
 
 #ifndef QUIRE_PLANT_BUG

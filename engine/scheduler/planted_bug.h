@@ -1,5 +1,5 @@
 // Deliberate bugs, for the tests that show that the simulator notices them; see block_manager/planted_bug.h. Only .cc
-// files may include this. tests/sim builds the folder once more for each bug.
+// files may include this. tests/sim/CMakeLists.txt compiles the file that has a bug once more for it.
 #pragma once
 
 #ifndef QUIRE_PLANT_SCHEDULER_BUG
