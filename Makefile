@@ -3,7 +3,7 @@ MODEL ?= .deps/models/SmolLM2-135M-Instruct.Q4_1.gguf
 ARGS ?=
 QUIRE := build/release/bin/quire
 
-.PHONY: setup clients build serve chat test sanitize nightly bench compare gpu-check clean
+.PHONY: setup clients build everything serve chat test sanitize nightly bench compare gpu-check clean
 
 setup:
 	@deploy/setup.sh
@@ -22,10 +22,14 @@ serve: build
 chat: build
 	$(QUIRE) chat $(ARGS)
 
-test: setup clients
+# What tests need is fetched while they are compiled.
+test: setup
+	@$(MAKE) --no-print-directory --jobs=2 clients everything
+	@ctest --preset release
+
+everything: setup
 	@cmake --preset release >build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
 	@cmake --build --preset release
-	@ctest --preset release
 
 # The engine under address and undefined-behaviour checks, the threaded parts under the thread checker.
 sanitize: setup

@@ -8,15 +8,13 @@
 #include <optional>
 #include <string>
 
+#include "tests/sanitized.h"
+
 namespace quire {
 namespace {
 
 constexpr int kNumShards = 4;
-#if defined(__SANITIZE_ADDRESS__)
-constexpr int kDefaultSeeds = 1000;
-#else
-constexpr int kDefaultSeeds = 8000;
-#endif
+constexpr int kDefaultSeeds = kSanitized ? 1000 : 8000;
 
 std::optional<uint64_t> FromEnvironment(const char* name) {
   const char* value = std::getenv(name);

@@ -15,6 +15,7 @@
 #include "tests/kernels/cpu/paged_batch.h"
 #include "tests/kernels/random_weights.h"
 #include "tests/reference/reference_ops.h"
+#include "tests/sanitized.h"
 
 namespace quire {
 namespace {
@@ -176,6 +177,7 @@ TEST_P(MatMul, AgreesWithTheReferenceWithinTheErrorOfRoundedActivations) {
 TEST_P(MatMul, GivesARowTheSameBitsInEveryBatch) {
   const auto ops = GetParam().MakeOps(2);
   const std::vector<float> norm_weight(256, 1.5f);
+  GridCases cases(5);
   for (DType dtype : kAllDTypes) {
     for (bool gated : {false, true}) {
       SCOPED_TRACE(testing::Message() << TraitsOf(dtype).name << (gated ? ", gated" : ""));
@@ -187,6 +189,7 @@ TEST_P(MatMul, GivesARowTheSameBitsInEveryBatch) {
       Matrix all = RandomMatrix(kMostRows, 256, random_);
       Matrix expected = Multiply(*ops, *packed, all, args);
       for (int m : kAllRowCounts) {
+        if (!cases.Takes()) continue;
         const int64_t begin = (kMostRows - m) / 2;
         Matrix some = Rows(all, begin, m);
         Matrix actual = Multiply(*ops, *packed, some, args);

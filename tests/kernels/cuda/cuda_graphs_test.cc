@@ -16,6 +16,7 @@
 #include "tests/engine/model/test_model.h"
 #include "tests/fakes/tiny_model.h"
 #include "tests/kernels/cuda/test_ops.h"
+#include "tests/sanitized.h"
 
 namespace quire {
 namespace {
@@ -129,7 +130,9 @@ class CudaGraphs : public testing::Test {
 };
 
 TEST_F(CudaGraphs, GiveTheBitsOfLaunchesWhileBatchesGrowAndShrink) {
+  GridCases cases(2);
   for (const uint32_t seed : {1u, 2u}) {
+    if (!cases.Takes()) continue;
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     std::mt19937 random(seed);
     std::vector<TestSequence> sequences = Sequences();
@@ -155,7 +158,7 @@ TEST_F(CudaGraphs, GiveTheBitsOfLaunchesWhileBatchesGrowAndShrink) {
       ASSERT_NO_FATAL_FAILURE(Step(batch, random() % 8 == 0 ? 3 : 1));
     }
   }
-  EXPECT_GT(by_graphs_.counts().graph_launches, 40);
+  EXPECT_GT(by_graphs_.counts().graph_launches, 20);
   EXPECT_LT(by_graphs_.counts().graphs_recorded, by_graphs_.counts().graph_launches / 2);
   EXPECT_EQ(by_launches_.counts().graph_launches, 0);
 }
