@@ -113,7 +113,7 @@ absl::StatusOr<std::unique_ptr<PackedMatrix>> CudaOps::PackParts(std::span<const
   const auto parallel_for = [this](int64_t count, absl::FunctionRef<void(int64_t)> fn) {
     ForEach(count, [&](int64_t index, int) { fn(index); });
   };
-  return CudaPackedMatrix::Create(parts, gated, staging_, parallel_for);
+  return CudaPackedMatrix::Create(parts, gated, WeightPrecision::kAsStored, staging_, parallel_for);
 }
 
 absl::StatusOr<std::unique_ptr<PackedMatrix>> CudaOps::Pack(std::span<const RawMatrix> parts) {

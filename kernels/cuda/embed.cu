@@ -43,6 +43,7 @@ void Embed(const CudaPackedMatrix& table, const int32_t* ids, const int32_t* cho
   QUIRE_CHECK(table.segments().size() == 1 && !table.gated() && output.cols == table.cols());
   if (output.rows == 0) return;
   const WeightSegment& segment = table.segments()[0];
+  QUIRE_CHECK(!LayoutOf(segment.format).is_float8);
   // What fails is kept for cudaGetLastError; so below.
   Launch(EmbedKernel, BlockForEach(output.rows, stream), segment.memory.data(), LayoutOf(segment.format),
          PanelBytesOf(segment.format, table.cols()), ids, chosen, static_cast<int>(output.cols), output.data,

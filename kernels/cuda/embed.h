@@ -12,7 +12,7 @@ namespace quire {
 
 // output[t] = row ids[t] of table, dequantised: the very floats of kernels/dequantize.h, but that F32 and F16 have been
 // rounded to bfloat16. ids, output.rows of them, are in device memory and in range, or ChosenForRow(r) for chosen[r],
-// which is. REQUIRES: table is of one segment and not gated, output.cols == table.cols().
+// which is. REQUIRES: table is of one segment as stored and not gated, output.cols == table.cols().
 void Embed(const CudaPackedMatrix& table, const int32_t* ids, const int32_t* chosen, MatrixView<float> output,
            CudaStream stream);
 

@@ -119,8 +119,11 @@ void MatMul(const MatMulArgs& args, MatMulScratch& scratch, CudaStream stream) {
     const MultiplyShape shape =
         ShapeFor(args.input.rows, segment.num_panels, multiply.num_slices, scratch.most_partial_tiles());
     WithFormat(segment.format, [&]<WeightFormat kFormat>() {
-      if (on_hopper) return MultiplyOnHopper<kFormat>(multiply, stream);
-      LaunchMultiply<kFormat>(multiply, shape, stream);
+      QUIRE_CHECK(kFormat != WeightFormat::kFloat8);  // There is no kernel for it yet.
+      if constexpr (kFormat != WeightFormat::kFloat8) {
+        if (on_hopper) return MultiplyOnHopper<kFormat>(multiply, stream);
+        LaunchMultiply<kFormat>(multiply, shape, stream);
+      }
     });
   }
 }

@@ -39,23 +39,25 @@ class WeightStaging {
   CudaStream stream_;
 };
 
-// Neighbouring output channels of one format. Parts of equal formats, such as Q and K of most files, become one
-// segment, without padding between them.
+// Neighbouring output channels of one format. Parts of equal formats, such as Q and K of most files, or of all that are
+// rounded to float8, become one segment, without padding between them.
 struct WeightSegment {
   WeightFormat format = WeightFormat::kBFloat16;
   int64_t first_channel = 0;
   int64_t num_channels = 0;  // Gated: outputs, half of the matrix' rows.
   int64_t num_panels = 0;
   DeviceMemory memory;
+  DeviceMemory scales;  // Of channels: kFloat8 only.
 };
 
 class CudaPackedMatrix : public PackedMatrix {
  public:
-  // Stacks `parts` along rows; each keeps its precision (F32 and F16 are rounded to bfloat16). With `gated` they are a
-  // gate and its up-projection, of one shape; if they are of different formats, both become bfloat16. Errors as
-  // Ops::Pack.
+  // Stacks `parts` along rows; as stored, each keeps its precision (F32 and F16 are rounded to bfloat16). With `gated`
+  // they are a gate and its up-projection, of one shape; as stored in different formats, both become bfloat16. Errors
+  // as Ops::Pack.
   static absl::StatusOr<std::unique_ptr<CudaPackedMatrix>> Create(std::span<const RawMatrix> parts, bool gated,
-                                                                  WeightStaging& staging, ParallelFor parallel_for);
+                                                                  WeightPrecision precision, WeightStaging& staging,
+                                                                  ParallelFor parallel_for);
 
   int64_t rows() const override { return rows_; }
   int64_t cols() const override { return cols_; }

@@ -1,4 +1,5 @@
-// How the CUDA backend keeps weights: at the file's precision, in the order in which matrix instructions take them.
+// How the CUDA backend keeps weights: at the file's precision or in 8-bit floats, in the order in which matrix
+// instructions take them.
 //
 // A matrix is cut into panels of 16 output channels, and a panel into tiles of 64 input features; what pads the last
 // ones is zero. A tile is one run of bytes, codes first and then scales, a panel its tiles in order, and a segment of a
@@ -21,23 +22,27 @@
 // ascending: four fragments of 4-bit codes, two of 8-bit codes, one of bfloat16. The codes of a tile are
 // [vector][lane][16 bytes]. A 4-bit code of even index is in the low nibble.
 //
+// float8 is multiplied as it is where the device can: its fragments are in the order that the operand of an instruction
+// for 8-bit numbers has, in which a register holds four features of one channel. A lane's two fragments of 32 features
+// are the four registers of one such instruction, which calls feature 8t + 4q + j number 16q + 4t + j.
+//
+//   index in fragment      0  1  2  3     4   5   6   7
+//   channel                g  g  g  g    g+8 g+8 g+8 g+8
+//   feature, from 8t + 4q  0  1  2  3     0   1   2   3
+//
 // The scales of a tile are [group of 32 features][part of the group: one, or two halves][g]{scale of channel g, of
 // g + 8, and where there are offsets, offset of g, of g + 8}, in float16 or float32.
 //
 // A weight means scale * (code - zero_point) + offset, as in kernels/affine_groups.h. Embed gives just that; MatMul
-// rounds it to bfloat16, to nearest even.
+// rounds it to bfloat16, to nearest even. A weight in float8 means scale * code, with the scale of its channel
+// (kernels/float8.h), which lies apart from the panels: kPanelRows of them for each panel, float32, in order.
 #pragma once
 
 #include <cstdint>
 
 #include "kernels/affine_groups.h"
 #include "kernels/dtype.h"
-
-#ifdef __CUDACC__
-#define QUIRE_HOST_DEVICE __host__ __device__
-#else
-#define QUIRE_HOST_DEVICE
-#endif
+#include "kernels/host_device.h"
 
 namespace quire {
 
@@ -57,14 +62,16 @@ enum class WeightFormat : uint8_t {
   k8BitOffset,       // Q5_1
   k8BitFloatOffset,  // Q5_K
   k8BitFloatHalves,  // Q6_K
+  kFloat8,           // What anything can be rounded to, if that is asked for.
 };
 
-// The numbers that define a format. bfloat16 has codes of 16 bits and no scales.
+// The numbers that define a format. bfloat16 and float8 have codes that are numbers, and no scales in tiles.
 struct WeightLayout {
   int code_bits = 16;
   int scales_per_group = 0;  // 2: one for the first and one for the last 16 features.
   bool has_offset = false;
   int scale_bytes = 0;  // 2: float16, 4: float32
+  bool is_float8 = false;
 
   QUIRE_HOST_DEVICE constexpr int zero_point() const { return has_offset ? 0 : 1 << (code_bits - 1); }
   // Of a lane.
@@ -81,7 +88,7 @@ struct WeightLayout {
   QUIRE_HOST_DEVICE constexpr int CodeBit(int channel, int feature) const {
     const int lane = channel % 8 * 4 + feature % 32 / 8;
     const int fragment = feature / 32 * 2 + feature % 8 / 4;
-    const int index = feature % 2 + channel / 8 * 2 + feature % 4 / 2 * 4;
+    const int index = is_float8 ? feature % 4 + channel / 8 * 4 : feature % 2 + channel / 8 * 2 + feature % 4 / 2 * 4;
     const int per_vector = kTileFragments / vectors();
     return (fragment / per_vector * kLanes + lane) * 128 +
            (fragment % per_vector * kFragmentWeights + index) * code_bits;
@@ -111,6 +118,8 @@ QUIRE_HOST_DEVICE constexpr WeightLayout LayoutOf(WeightFormat format) {
       return {.code_bits = 8, .scales_per_group = 1, .has_offset = true, .scale_bytes = 4};
     case WeightFormat::k8BitFloatHalves:
       return {.code_bits = 8, .scales_per_group = 2, .has_offset = false, .scale_bytes = 4};
+    case WeightFormat::kFloat8:
+      return {.code_bits = 8, .is_float8 = true};
   }
   return {};
 }
@@ -135,9 +144,12 @@ void WithFormat(WeightFormat format, const Function& fn) {
       return fn.template operator()<WeightFormat::k8BitFloatOffset>();
     case WeightFormat::k8BitFloatHalves:
       return fn.template operator()<WeightFormat::k8BitFloatHalves>();
+    case WeightFormat::kFloat8:
+      return fn.template operator()<WeightFormat::kFloat8>();
   }
 }
 
+// In which a file's weights keep their precision.
 constexpr WeightFormat WeightFormatOf(DType dtype) {
   switch (dtype) {
     case DType::kF32:

@@ -1,6 +1,7 @@
 #include "kernels/cuda/weight_packing.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "kernels/check.h"
 #include "kernels/dequantize.h"
 #include "kernels/float16.h"
+#include "kernels/float8.h"
 
 namespace quire {
 namespace {
@@ -72,6 +74,23 @@ void PackBFloat16Row(const WeightLayout& layout, std::span<const float> values, 
   }
 }
 
+// Returns the row's scale.
+float PackFloat8Row(std::span<const float> values, int channel, std::byte* panel) {
+  constexpr WeightLayout kLayout = LayoutOf(WeightFormat::kFloat8);
+  float peak = 0;
+  bool is_finite = true;
+  for (const float value : values) {
+    is_finite &= std::isfinite(value);
+    peak = std::max(peak, std::abs(value));
+  }
+  const Float8Scale scale = Float8ScaleOf(is_finite ? peak : NAN);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const int at = kLayout.CodeBit(channel, static_cast<int>(i % kTileFeatures)) / 8;
+    panel[i / kTileFeatures * kLayout.tile_bytes() + at] = static_cast<std::byte>(ToFloat8(values[i] * scale.inverse));
+  }
+  return scale.scale;
+}
+
 }  // namespace
 
 int64_t PanelSource::num_panels() const {
@@ -81,21 +100,26 @@ int64_t PanelSource::num_panels() const {
   return PanelsOf(rows);
 }
 
-void PackPanel(const PanelSource& source, WeightFormat format, int64_t panel, std::byte* out) {
+void PackPanel(const PanelSource& source, WeightFormat format, int64_t panel, std::byte* out, float* scales) {
   const WeightLayout layout = LayoutOf(format);
   const int64_t cols = source.cols();
   std::memset(out, 0, PanelBytesOf(format, cols));
+  if (layout.is_float8) std::fill_n(scales, kPanelRows, 0.0f);
   std::vector<float> values;
   for (int channel = 0; channel < kPanelRows; ++channel) {
     const SourceRow row = RowOf(source, panel, channel);
     if (row.bytes == nullptr) continue;
-    if (format == WeightFormat::kBFloat16) {
-      values.resize(cols);
-      DequantizeRow(row.dtype, row.bytes, values);
-      PackBFloat16Row(layout, values, channel, out);
-    } else {
+    if (layout.scales_per_group > 0) {
       QUIRE_CHECK(WeightFormatOf(row.dtype) == format);
       PackQuantizedRow(layout, row, cols, channel, out);
+      continue;
+    }
+    values.resize(cols);
+    DequantizeRow(row.dtype, row.bytes, values);
+    if (layout.is_float8) {
+      scales[channel] = PackFloat8Row(values, channel, out);
+    } else {
+      PackBFloat16Row(layout, values, channel, out);
     }
   }
 }

@@ -21,8 +21,8 @@ struct PanelSource {
   int64_t num_panels() const;
 };
 
-// Fills `out`, PanelBytesOf(format, source.cols()) bytes. REQUIRES: format is that of every part's dtype, or kBFloat16,
-// to which anything can be rounded.
-void PackPanel(const PanelSource& source, WeightFormat format, int64_t panel, std::byte* out);
+// Fills `out`, PanelBytesOf(format, source.cols()) bytes, and, in kFloat8, the kPanelRows `scales`. REQUIRES: format is
+// that of every part's dtype, or kBFloat16 or kFloat8, to which anything can be rounded.
+void PackPanel(const PanelSource& source, WeightFormat format, int64_t panel, std::byte* out, float* scales);
 
 }  // namespace quire
