@@ -11,6 +11,7 @@
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/matmul_epilogue.cuh"
 #include "kernels/cuda/matmul_kernel.h"
+#include "kernels/cuda/matmul_slices.cuh"
 #include "kernels/cuda/weight_fragments.cuh"
 
 namespace quire {
@@ -91,50 +92,9 @@ class Multiplier {
 
   __device__ __forceinline__ int SliceBegin(int slice) const { return slice * args_.num_tiles / args_.num_slices; }
 
-  // Puts the sums of slice blockIdx.z aside. In the block that is the last of its tile to do so, sums = 0 + the sums of
-  // all slices in order, and the result is true, for all threads.
-  __device__ __forceinline__ bool Combine(Sums& sums) {
-    const int tile = static_cast<int>(blockIdx.y * gridDim.x + blockIdx.x);
-    constexpr int kFragments = kPanelsPerWarp * kTokenTiles;
-    float4* const partial = reinterpret_cast<float4*>(args_.partial_sums) +
-                            int64_t{tile} * args_.num_slices * kFragments * kThreads + threadIdx.x;
-    const auto at = [&](int slice, int panel, int token_tile) -> float4& {
-      return partial[((slice * kPanelsPerWarp + panel) * kTokenTiles + token_tile) * kThreads];
-    };
-#pragma unroll
-    for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
-#pragma unroll
-      for (int token_tile = 0; token_tile < kTokenTiles; ++token_tile) {
-        const float(&values)[4] = sums.values[panel][token_tile];
-        if (HasTokens(token_tile)) {
-          at(static_cast<int>(blockIdx.z), panel, token_tile) = make_float4(values[0], values[1], values[2], values[3]);
-        }
-      }
-    }
-    if (!IsLastOfTile(tile)) return false;
-    sums.Clear();
-    // Many loads at once, before the first of them is needed.
-    constexpr int kSlicesAtOnce = kTokenTiles >= 8 ? 1 : 8 / kTokenTiles;
-#pragma unroll
-    for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
-#pragma unroll 1
-      for (int first = 0; first < args_.num_slices; first += kSlicesAtOnce) {
-        float4 parts[kSlicesAtOnce][kTokenTiles];
-#pragma unroll
-        for (int i = 0; i < kSlicesAtOnce; ++i) {
-#pragma unroll
-          for (int token_tile = 0; token_tile < kTokenTiles; ++token_tile) {
-            const bool exists = first + i < args_.num_slices && HasTokens(token_tile);
-            parts[i][token_tile] = exists ? __ldcg(&at(first + i, panel, token_tile)) : float4{};
-          }
-        }
-#pragma unroll
-        for (int i = 0; i < kSlicesAtOnce; ++i) {
-          if (first + i < args_.num_slices) AddPart(parts[i], sums.values[panel]);
-        }
-      }
-    }
-    return true;
+  // As CombineSlices, for all threads of the block.
+  __device__ __forceinline__ bool Combine(Sums& sums) const {
+    return CombineSlices<kThreads>(args_, first_token_, sums.values, [] { SyncBlock(); });
   }
 
   __device__ __forceinline__ void StoreAll(const Sums& sums) const {
@@ -193,16 +153,6 @@ class Multiplier {
           StoreGatedProduct(args_, token, channel, sums.values[0][token_tile][i], at(token_tile, i));
         }
       });
-    }
-  }
-
-  static __device__ __forceinline__ void AddPart(const float4 (&part)[kTokenTiles], float (&sums)[kTokenTiles][4]) {
-#pragma unroll
-    for (int token_tile = 0; token_tile < kTokenTiles; ++token_tile) {
-      sums[token_tile][0] += part[token_tile].x;
-      sums[token_tile][1] += part[token_tile].y;
-      sums[token_tile][2] += part[token_tile].z;
-      sums[token_tile][3] += part[token_tile].w;
     }
   }
 
@@ -370,21 +320,6 @@ class Multiplier {
         }
       }
     }
-  }
-
-  // Counts the blocks that are done with a tile of the output; true for all threads of the last one, which then sees
-  // what the others have written.
-  __device__ __forceinline__ bool IsLastOfTile(int tile) const {
-    FenceDevice();
-    SyncBlock();
-    auto* const is_last = reinterpret_cast<int*>(SharedMemory());
-    if (threadIdx.x == 0) {
-      *is_last = atomicAdd(&args_.tickets[tile], 1) == args_.num_slices - 1;
-      if (*is_last) args_.tickets[tile] = 0;  // For the next call.
-    }
-    SyncBlock();
-    FenceDevice();
-    return *is_last != 0;
   }
 
   const MultiplyArgs& args_;
