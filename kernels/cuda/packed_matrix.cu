@@ -64,9 +64,10 @@ absl::Status Allocate(int64_t cols, WeightSegment& segment) {
   if (!memory.ok()) return memory.status();
   segment.memory = *std::move(memory);
   if (!LayoutOf(segment.format).is_float8) return absl::OkStatus();
-  memory = DeviceMemory::Allocate(segment.num_panels * kPanelRows * sizeof(float), "scales of weights");
-  if (!memory.ok()) return memory.status();
-  segment.scales = *std::move(memory);
+  absl::StatusOr<DeviceMemory> scales =
+      DeviceMemory::Allocate(segment.num_panels * kPanelRows * sizeof(float), "scales of weights");
+  if (!scales.ok()) return scales.status();
+  segment.scales = *std::move(scales);
   return absl::OkStatus();
 }
 
