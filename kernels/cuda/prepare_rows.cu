@@ -1,3 +1,4 @@
+#include <cuda_fp8.h>
 #include <cuda_runtime.h>
 
 #include <cmath>
@@ -8,6 +9,7 @@
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/matmul_hopper.h"
 #include "kernels/cuda/prepare_rows.h"
+#include "kernels/float8.h"
 
 namespace quire {
 namespace {
@@ -16,9 +18,13 @@ constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / kWarpSize;
 constexpr int kQuadsKept = 4;  // By a thread, of 4 elements each. Longer rows are read twice.
 
+// What each step of a block's reductions has in shared memory.
+__device__ uint32_t* OfWarps(int step) { return reinterpret_cast<uint32_t*>(SharedMemory()) + step * kWarps; }
+constexpr size_t kSharedBytes = 2 * kWarps * sizeof(uint32_t);
+
 // The sum over the block's threads, the same in all of them.
 __device__ float SumOfBlock(float x) {
-  auto* const sums = reinterpret_cast<float*>(SharedMemory());
+  auto* const sums = reinterpret_cast<float*>(OfWarps(0));
   const float of_warp = WarpSum(x);
   if (threadIdx.x % kWarpSize == 0) sums[threadIdx.x / kWarpSize] = of_warp;
   SyncBlock();
@@ -26,6 +32,20 @@ __device__ float SumOfBlock(float x) {
 #pragma unroll
   for (int warp = 0; warp < kWarps; ++warp) sum += sums[warp];
   return sum;
+}
+
+// The largest over the block's threads, of magnitudes as bits: these order as the numbers do, with infinity and NaN
+// behind all others.
+__device__ float PeakOfBlock(uint32_t magnitude) {
+  uint32_t* const peaks = OfWarps(1);
+#pragma unroll
+  for (int mask = kWarpSize / 2; mask > 0; mask /= 2) magnitude = max(magnitude, ShuffleXor(magnitude, mask));
+  if (threadIdx.x % kWarpSize == 0) peaks[threadIdx.x / kWarpSize] = magnitude;
+  SyncBlock();
+  uint32_t peak = 0;
+#pragma unroll
+  for (int warp = 0; warp < kWarps; ++warp) peak = max(peak, peaks[warp]);
+  return __uint_as_float(peak);
 }
 
 // Where the pair of features 2 * pair and the next one of a row lies, in kernels/cuda/matmul_hopper.h's order: both are
@@ -54,17 +74,52 @@ struct Row {
   }
 };
 
+// What rows become: bfloat16, in either order.
+struct BFloat16Output {
+  static constexpr bool kHasScale = false;
+  uint16_t* rows;
+  int padded_cols;
+  int num_token_groups;  // 0: one row after the other.
+
+  __device__ __forceinline__ void Store(int64_t row, int quad, float4 x) const {
+    const uint32_t first = RoundToBFloat16Pair(x.x, x.y), second = RoundToBFloat16Pair(x.z, x.w);
+    if (num_token_groups > 0) {
+      *HopperPair(rows, row, 2 * quad, num_token_groups) = first;
+      *HopperPair(rows, row, 2 * quad + 1, num_token_groups) = second;
+    } else {
+      reinterpret_cast<uint2*>(rows + row * padded_cols)[quad] = make_uint2(first, second);
+    }
+  }
+};
+
+// Or float8, with a scale for each row.
+struct Float8Output {
+  static constexpr bool kHasScale = true;
+  uint8_t* rows;
+  float* scales;
+  int padded_cols;
+
+  // `x` is multiplied by the reciprocal of the scale already.
+  __device__ __forceinline__ void Store(int64_t row, int quad, float4 x) const {
+    const uint32_t low = __nv_cvt_float2_to_fp8x2(make_float2(x.x, x.y), __NV_SATFINITE, __NV_E4M3);
+    const uint32_t high = __nv_cvt_float2_to_fp8x2(make_float2(x.z, x.w), __NV_SATFINITE, __NV_E4M3);
+    reinterpret_cast<uint32_t*>(rows + row * padded_cols)[quad] = low | high << 16;
+  }
+};
+
+__device__ __forceinline__ uint32_t Magnitude(float x) { return __float_as_uint(x) & 0x7fffffff; }
+
 // A block for each row; a thread takes every kThreads-th quad. The norm's weights are there before the kernel starts,
 // so they are on their way while it waits for the rows.
+template <typename Output>
 __global__ void __launch_bounds__(kThreads)
     PrepareRowsKernel(const float* input, int64_t stride, int cols, const float* norm_weight, float epsilon,
-                      uint16_t* rows, int padded_cols, int num_token_groups) {
+                      int num_quads, Output output) {
   AllowNextKernel();
   const int thread = static_cast<int>(threadIdx.x);
   const int64_t row = blockIdx.x;
   const Row elements(input + row * stride, cols), weights(norm_weight, cols);
   const bool normalized = norm_weight != nullptr;
-  const int num_quads = padded_cols / 4;
   float4 kept_weights[kQuadsKept], kept[kQuadsKept];
 #pragma unroll
   for (int i = 0; i < kQuadsKept; ++i) {
@@ -91,43 +146,62 @@ __global__ void __launch_bounds__(kThreads)
     for (int quad = kQuadsKept * kThreads + thread; quad < num_quads; quad += kThreads) add(elements.Quad(quad));
     scale = 1 / sqrtf(SumOfBlock(squares) / static_cast<float>(cols) + epsilon);
   }
-  auto* const quads = reinterpret_cast<uint2*>(rows + row * padded_cols);
-  const auto store = [&](int quad, float4 x, float4 weight) {
-    if (normalized) {
-      x = make_float4(x.x * scale * weight.x, x.y * scale * weight.y, x.z * scale * weight.z, x.w * scale * weight.w);
+  // fn(quad, its elements, normalised) for all quads of the thread.
+  const auto for_each_quad = [&](const auto& fn) {
+    const auto normalize = [&](float4 x, float4 weight) {
+      if (!normalized) return x;
+      return make_float4(x.x * scale * weight.x, x.y * scale * weight.y, x.z * scale * weight.z,
+                         x.w * scale * weight.w);
+    };
+#pragma unroll
+    for (int i = 0; i < kQuadsKept; ++i) {
+      if (i * kThreads + thread < num_quads) fn(i * kThreads + thread, normalize(kept[i], kept_weights[i]));
     }
-    const uint32_t first = RoundToBFloat16Pair(x.x, x.y), second = RoundToBFloat16Pair(x.z, x.w);
-    if (num_token_groups > 0) {
-      *HopperPair(rows, row, 2 * quad, num_token_groups) = first;
-      *HopperPair(rows, row, 2 * quad + 1, num_token_groups) = second;
-    } else {
-      quads[quad] = make_uint2(first, second);
+    for (int quad = kQuadsKept * kThreads + thread; quad < num_quads; quad += kThreads) {
+      fn(quad, normalize(elements.Quad(quad), normalized ? weights.Quad(quad) : float4{}));
     }
   };
-#pragma unroll
-  for (int i = 0; i < kQuadsKept; ++i) {
-    if (i * kThreads + thread < num_quads) store(i * kThreads + thread, kept[i], kept_weights[i]);
+  if constexpr (Output::kHasScale) {
+    uint32_t peak = 0;
+    for_each_quad([&](int, float4 x) {
+      peak = max(max(peak, max(Magnitude(x.x), Magnitude(x.y))), max(Magnitude(x.z), Magnitude(x.w)));
+    });
+    const Float8Scale of_row = Float8ScaleOf(PeakOfBlock(peak));
+    if (thread == 0) output.scales[row] = of_row.scale;
+    for_each_quad([&](int quad, float4 x) {
+      const float inverse = of_row.inverse;
+      output.Store(row, quad, make_float4(x.x * inverse, x.y * inverse, x.z * inverse, x.w * inverse));
+    });
+  } else {
+    for_each_quad([&](int quad, float4 x) { output.Store(row, quad, x); });
   }
-  for (int quad = kQuadsKept * kThreads + thread; quad < num_quads; quad += kThreads) {
-    store(quad, elements.Quad(quad), normalized ? weights.Quad(quad) : float4{});
-  }
+}
+
+template <typename Output>
+void LaunchFor(MatrixView<const float> input, const RmsNorm& norm, const Output& output, CudaStream stream) {
+  QUIRE_CHECK(input.rows > 0 && output.padded_cols % 4 == 0 && output.padded_cols >= input.cols);
+  const LaunchShape shape = {.grid = static_cast<unsigned>(input.rows),
+                             .block = kThreads,
+                             .shared_bytes = kSharedBytes,
+                             .stream = stream,
+                             .overlaps = true};
+  // What fails is kept for cudaGetLastError.
+  Launch(PrepareRowsKernel<Output>, shape, input.data, input.stride, static_cast<int>(input.cols),
+         norm.weight.empty() ? nullptr : norm.weight.data(), norm.epsilon, output.padded_cols / 4, output);
 }
 
 }  // namespace
 
 void PrepareRows(MatrixView<const float> input, const RmsNorm& norm, uint16_t* rows, int64_t padded_cols,
                  RowOrder order, CudaStream stream) {
-  QUIRE_CHECK(input.rows > 0 && padded_cols % 4 == 0 && padded_cols >= input.cols);
-  const LaunchShape shape = {.grid = static_cast<unsigned>(input.rows),
-                             .block = kThreads,
-                             .shared_bytes = kWarps * sizeof(float),
-                             .stream = stream,
-                             .overlaps = true};
   const int64_t num_token_groups = order == RowOrder::kHopper ? PaddedHopperTokens(input.rows) / 8 : 0;
-  // What fails is kept for cudaGetLastError.
-  Launch(PrepareRowsKernel, shape, input.data, input.stride, static_cast<int>(input.cols),
-         norm.weight.empty() ? nullptr : norm.weight.data(), norm.epsilon, rows, static_cast<int>(padded_cols),
-         static_cast<int>(num_token_groups));
+  const BFloat16Output output = {rows, static_cast<int>(padded_cols), static_cast<int>(num_token_groups)};
+  LaunchFor(input, norm, output, stream);
+}
+
+void PrepareFloat8Rows(MatrixView<const float> input, const RmsNorm& norm, uint8_t* rows, float* scales,
+                       int64_t padded_cols, CudaStream stream) {
+  LaunchFor(input, norm, Float8Output{rows, scales, static_cast<int>(padded_cols)}, stream);
 }
 
 }  // namespace quire

@@ -1,4 +1,5 @@
-// The first half of MatMul: input rows, normalised where that is asked for, rounded to bfloat16.
+// The first half of MatMul: input rows, normalised where that is asked for, rounded to what the weights are multiplied
+// with.
 #pragma once
 
 #include <cstdint>
@@ -16,5 +17,10 @@ enum class RowOrder { kPlain, kHopper };
 // a multiple of 4 and at least input.cols; input.rows > 0.
 void PrepareRows(MatrixView<const float> input, const RmsNorm& norm, uint16_t* rows, int64_t padded_cols,
                  RowOrder order, CudaStream stream);
+
+// The same in float8 (kernels/float8.h), one row after the other: rows[m] = codes of norm(input row m), followed by
+// zeros, scales[m] = their scale. In a row with a number that is not finite, codes mean nothing.
+void PrepareFloat8Rows(MatrixView<const float> input, const RmsNorm& norm, uint8_t* rows, float* scales,
+                       int64_t padded_cols, CudaStream stream);
 
 }  // namespace quire
