@@ -12,51 +12,19 @@
 #include "kernels/cuda/matmul_epilogue.cuh"
 #include "kernels/cuda/matmul_kernel.h"
 #include "kernels/cuda/matmul_slices.cuh"
-#include "kernels/cuda/weight_fragments.cuh"
+#include "kernels/cuda/matmul_stage.cuh"
 
 namespace quire {
 
 template <WeightFormat kFormat, int kTokens, bool kSerial>
 class Multiplier {
  public:
-  static constexpr int kTokenTiles = kTokens / 8;  // What one instruction has columns for.
-  // Few tokens give a warp little to do at once: there are to be many warps.
-  static constexpr int kPanelsPerWarp = kTokens <= 16 ? 1 : 2;
-  static constexpr int kWarps = kPanelsPerBlock / kPanelsPerWarp;
-  static constexpr int kThreads = kWarps * kLanes;
-
-  // Products of a lane: of its warp's panels and the block's tokens, as the instruction lays them out.
-  struct Sums {
-    float values[kPanelsPerWarp][kTokenTiles][4];
-
-    __device__ __forceinline__ void Clear() { *this = Sums{}; }
-    __device__ __forceinline__ void Add(const Sums& other) {
-#pragma unroll
-      for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
-#pragma unroll
-        for (int tile = 0; tile < kTokenTiles; ++tile) {
-#pragma unroll
-          for (int i = 0; i < 4; ++i) values[panel][tile][i] += other.values[panel][tile][i];
-        }
-      }
-    }
-  };
-
-  // Codes of 4 bits come two tiles at a time, for barriers to be few beside the work between them.
-  static constexpr int kTilesPerStage = kTokens <= 16 && LayoutOf(kFormat).code_bits == 4 ? 2 : 1;
-  static constexpr int kTileBytes = LayoutOf(kFormat).tile_bytes();
-  static constexpr int kPanelStageBytes = kTilesPerStage * kTileBytes;
-  static constexpr int kWeightBytes = kPanelsPerBlock * kPanelStageBytes;
-  static constexpr int kTokenVectorsOfTile = kTokens * kTileFeatures * 2 / kVectorBytes;
-  static constexpr int kStageBytes = kWeightBytes + kTilesPerStage * kTokenVectorsOfTile * kVectorBytes;
-  // With so much four blocks fit beside each other into a multiprocessor of compute capability 9.0: as many as a split
-  // matrix has at most, so that none is left to begin when the others end.
-  static constexpr int kWantedBytes = 56 << 10;
-  static constexpr int kFewestStages = kSerial ? 3 : 2;
-  static constexpr int kStages = kWantedBytes / kStageBytes < kFewestStages ? kFewestStages
-                                 : kWantedBytes / kStageBytes > 8           ? 8
-                                                                            : kWantedBytes / kStageBytes;
-  static constexpr int kSharedBytes = kStages * kStageBytes;  // The launch asks for it.
+  using Layout = StageLayout<kFormat, kTokens, kSerial>;
+  using Products = StageProducts<kFormat, kTokens, kSerial>;
+  using Sums = typename Products::Sums;
+  static constexpr int kTokenTiles = Layout::kTokenTiles, kPanelsPerWarp = Layout::kPanelsPerWarp;
+  static constexpr int kThreads = Layout::kThreads, kStages = Layout::kStages;
+  static constexpr int kTilesPerStage = Layout::kTilesPerStage, kVectorsOfToken = Layout::kVectorsOfToken;
 
   __device__ __forceinline__ explicit Multiplier(const MultiplyArgs& args)
       : args_(args),
@@ -68,9 +36,8 @@ class Multiplier {
   // sums = the products over tiles [begin, end).
   __device__ __forceinline__ void MultiplySlice(int begin, int end, Sums& sums) {
     sums.Clear();
-    MultiplyTiles(begin, end, [&](int tile, const std::byte* stage) {
-      MultiplyTile(stage, (tile - begin) % kTilesPerStage, sums);
-    });
+    MultiplyStages(begin, end,
+                   [&](int first, int next, const std::byte* stage) { AddProducts(stage, next - first, sums); });
   }
 
   // totals = the sum of the products over each of the slices, in order.
@@ -79,14 +46,14 @@ class Multiplier {
     Sums sums;
     sums.Clear();
     int slice = 0;
-    int last = SliceBegin(1) - 1;
-    MultiplyTiles(0, args_.num_tiles, [&](int tile, const std::byte* stage) {
-      MultiplyTile(stage, tile % kTilesPerStage, sums);
-      if (tile != last) return;
+    int end = SliceBegin(1);
+    MultiplyStages(0, args_.num_tiles, [&](int first, int next, const std::byte* stage) {
+      AddProducts(stage, next - first, sums);
+      if (next != end) return;
       totals.Add(sums);
       sums.Clear();
       ++slice;
-      last = SliceBegin(slice + 1) - 1;
+      end = SliceBegin(slice + 1);
     });
   }
 
@@ -109,10 +76,6 @@ class Multiplier {
   }
 
  private:
-  __device__ __forceinline__ bool HasTokens(int token_tile) const {
-    return first_token_ + 8 * token_tile < args_.num_tokens;
-  }
-
   // fn(token, its tile, index in the sums of a tile, channel of the panel) for all sums of the lane that tokens have.
   template <typename Fn>
   __device__ __forceinline__ void ForEachSum(const Fn& fn) const {
@@ -163,7 +126,7 @@ class Multiplier {
     int num_tiles;  // From there on.
 
     __device__ __forceinline__ void Advance() {
-      weights += kPanelStageBytes;
+      weights += Layout::kPanelStageBytes;
       tokens += kTilesPerStage * kVectorsOfToken;
       num_tiles -= kTilesPerStage;
     }
@@ -172,16 +135,16 @@ class Multiplier {
   __device__ __forceinline__ Source SourceAt(int begin, int end) const {
     const int64_t tile = int64_t{first_panel_} * args_.num_tiles + begin;
     const int64_t tile_of_token = int64_t{first_token_ + token_of_thread()} * args_.num_tiles + begin;
-    return {args_.panels + tile * kTileBytes + lane_ * kVectorBytes,
+    return {args_.panels + tile * Layout::kTileBytes + lane_ * kVectorBytes,
             reinterpret_cast<const uint4*>(args_.tokens) + tile_of_token * kVectorsOfToken + vector_of_token(),
             end - begin};
   }
 
-  // Calls multiply(tile, its stage) for the tiles in order, while the next ones are being copied. A stage is written
-  // again only after the barrier behind its last reading. Weights are there before the kernel starts, so the first of
-  // them are on their way while it waits for the activations.
+  // Calls multiply(first, next, stage) for the stages in order, of tiles [first, next), while the next ones are being
+  // copied. A stage is written again only after the barrier behind its last reading. Weights are there before the
+  // kernel starts, so the first of them are on their way while it waits for the activations.
   template <typename Multiply>
-  __device__ __forceinline__ void MultiplyTiles(int begin, int end, const Multiply& multiply) {
+  __device__ __forceinline__ void MultiplyStages(int begin, int end, const Multiply& multiply) {
     Source source = SourceAt(begin, end);
     const Source first = source;
 #pragma unroll 1
@@ -202,33 +165,28 @@ class Multiplier {
                          [](int, uint4* to, const uint4* from) { CopyAsync16(to, from, /*valid=*/true); });
       CommitCopies();
       source.Advance();
-#pragma unroll 1
-      for (int i = 0; i < kTilesPerStage; ++i) {
-        if (tile + i < end) multiply(tile + i, Stage(reading));
-      }
+      multiply(tile, min(tile + kTilesPerStage, end), Stage(reading));
       reading = reading + 1 == kStages ? 0 : reading + 1;
       writing = writing + 1 == kStages ? 0 : writing + 1;
     }
   }
 
-  // A stage: [panel of the block][tile] of weights, then [tile][token][8 vectors] of activations.
-  static __device__ __forceinline__ std::byte* Stage(int stage) { return SharedMemory() + stage * kStageBytes; }
+  static __device__ __forceinline__ std::byte* Stage(int stage) { return SharedMemory() + stage * Layout::kStageBytes; }
 
-  // In every other row the halves change places, so that 8 lanes that read 4 vectors each of two rows, together, touch
-  // all banks once.
-  static __device__ __forceinline__ int ActivationVector(int token, int vector) {
-    return token * kVectorsOfToken + (vector ^ (token % 2 * 4));
+  __device__ __forceinline__ void AddProducts(const std::byte* stage, int num_tiles, Sums& sums) const {
+    if (first_panel_ >= args_.num_panels) return;  // The whole warp.
+    Products(lane_, warp_, args_.num_tokens - first_token_).Add(stage, num_tiles, sums);
   }
 
   // The weights of a stage, as far as there are tiles and panels.
   __device__ __forceinline__ void CopyWeights(const Source& source, std::byte* stage) const {
-    constexpr int kStageVectors = kPanelStageBytes / kVectorBytes;
-    const int num_vectors = min(kTilesPerStage, source.num_tiles) * (kTileBytes / kVectorBytes);
+    constexpr int kStageVectors = Layout::kPanelStageBytes / kVectorBytes;
+    const int num_vectors = min(kTilesPerStage, source.num_tiles) * (Layout::kTileBytes / kVectorBytes);
 #pragma unroll
     for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
       if (first_panel_ + panel >= args_.num_panels) break;
-      const std::byte* const from = source.weights + int64_t{panel} * args_.num_tiles * kTileBytes;
-      std::byte* const to = stage + (warp_ * kPanelsPerWarp + panel) * kPanelStageBytes + lane_ * kVectorBytes;
+      const std::byte* const from = source.weights + int64_t{panel} * args_.num_tiles * Layout::kTileBytes;
+      std::byte* const to = stage + (warp_ * kPanelsPerWarp + panel) * Layout::kPanelStageBytes + lane_ * kVectorBytes;
 #pragma unroll
       for (int i = 0; i < kStageVectors; i += kWarpSize) {
         if (i + lane_ < num_vectors) CopyAsync16(to + i * kVectorBytes, from + i * kVectorBytes, /*valid=*/true);
@@ -237,7 +195,6 @@ class Multiplier {
   }
 
   // How a stage's activations are shared out: kTokensAtOnce tokens, one vector of all their tiles for each thread.
-  static constexpr int kVectorsOfToken = kTileFeatures * 2 / kVectorBytes;  // Of a tile.
   static constexpr int kTokensAtOnce = kThreads / (kTilesPerStage * kVectorsOfToken);
   static constexpr int kTokenVectorsOfThread = (kTokens + kTokensAtOnce - 1) / kTokensAtOnce;
   static __device__ __forceinline__ int token_of_thread() {
@@ -253,12 +210,12 @@ class Multiplier {
   __device__ __forceinline__ void ForEachTokenVector(const Source& source, std::byte* stage, const Fn& fn) const {
     const int tile = vector_of_token() / kVectorsOfToken, vector = vector_of_token() % kVectorsOfToken;
     if (tile >= source.num_tiles) return;
-    auto* const to = reinterpret_cast<uint4*>(stage + kWeightBytes) + tile * kTokenVectorsOfTile;
+    auto* const to = reinterpret_cast<uint4*>(stage + Layout::kWeightBytes + tile * Layout::kTokenBytesOfTile);
 #pragma unroll
     for (int i = 0; i < kTokenVectorsOfThread; ++i) {
       const int token = i * kTokensAtOnce + token_of_thread();
       if (token >= kTokens || first_token_ + token >= args_.num_tokens) break;
-      fn(i, to + ActivationVector(token, vector),
+      fn(i, to + Layout::ActivationVector(token, vector),
          source.tokens + int64_t{i} * kTokensAtOnce * args_.num_tiles * kVectorsOfToken);
     }
   }
@@ -279,49 +236,6 @@ class Multiplier {
     }
   }
 
-  __device__ __forceinline__ void MultiplyTile(const std::byte* stage, int tile_of_stage, Sums& sums) const {
-    if (first_panel_ >= args_.num_panels) return;  // The whole warp.
-    const std::byte* const weights = stage + warp_ * kPanelsPerWarp * kPanelStageBytes + tile_of_stage * kTileBytes;
-    const auto* const activations =
-        reinterpret_cast<const uint4*>(stage + kWeightBytes) + tile_of_stage * kTokenVectorsOfTile;
-    LaneOfTile<kFormat> lanes[kPanelsPerWarp];
-#pragma unroll
-    for (int panel = 0; panel < kPanelsPerWarp; ++panel) lanes[panel] = {weights + panel * kPanelStageBytes, lane_};
-#pragma unroll
-    for (int group = 0; group < kTileFeatures / kGroupSize; ++group) {
-      uint32_t first[kPanelsPerWarp][4], second[kPanelsPerWarp][4];
-#pragma unroll
-      for (int panel = 0; panel < kPanelsPerWarp; ++panel) lanes[panel].Expand(group, first[panel], second[panel]);
-      // Where there are no more tokens is asked once for a few tiles of them, which do not wait for each other.
-      constexpr int kTilesAtOnce = kTokenTiles < 2 ? kTokenTiles : 2;
-#pragma unroll
-      for (int begin = 0; begin < kTokenTiles; begin += kTilesAtOnce) {
-        if (!HasTokens(begin)) break;
-        uint4 vectors[kTilesAtOnce];
-#pragma unroll
-        for (int i = 0; i < kTilesAtOnce; ++i) {
-          vectors[i] = activations[ActivationVector(8 * (begin + i) + lane_ / 4, 4 * group + lane_ % 4)];
-        }
-#pragma unroll
-        for (int i = 0; i < kTilesAtOnce; ++i) {
-          const uint32_t features[2] = {vectors[i].x, vectors[i].y};
-#pragma unroll
-          for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
-            MmaBFloat16(sums.values[panel][begin + i], first[panel], features);
-          }
-        }
-#pragma unroll
-        for (int i = 0; i < kTilesAtOnce; ++i) {
-          const uint32_t features[2] = {vectors[i].z, vectors[i].w};
-#pragma unroll
-          for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
-            MmaBFloat16(sums.values[panel][begin + i], second[panel], features);
-          }
-        }
-      }
-    }
-  }
-
   const MultiplyArgs& args_;
   int lane_, warp_;
   int first_panel_, first_token_;
@@ -331,7 +245,7 @@ class Multiplier {
 constexpr int BlocksWanted(bool serial) { return serial ? 2 : 4; }
 
 template <WeightFormat kFormat, int kTokens, bool kSerial>
-__global__ void __launch_bounds__(Multiplier<kFormat, kTokens, kSerial>::kThreads, BlocksWanted(kSerial))
+__global__ void __launch_bounds__(StageLayout<kFormat, kTokens, kSerial>::kThreads, BlocksWanted(kSerial))
     MultiplyKernel(const MultiplyArgs args) {
   using BlockMultiplier = Multiplier<kFormat, kTokens, kSerial>;
   AllowNextKernel();
@@ -353,8 +267,8 @@ void LaunchVariant(const MultiplyArgs& args, CudaStream stream) {
   const LaunchShape shape = {
       .grid = dim3(divide_up(args.num_panels, kPanelsPerBlock), divide_up(args.num_tokens, kTokens),
                    kSerial ? 1u : static_cast<unsigned>(args.num_slices)),
-      .block = Multiplier<kFormat, kTokens, kSerial>::kThreads,
-      .shared_bytes = Multiplier<kFormat, kTokens, kSerial>::kSharedBytes,
+      .block = StageLayout<kFormat, kTokens, kSerial>::kThreads,
+      .shared_bytes = StageLayout<kFormat, kTokens, kSerial>::kSharedBytes,
       .stream = stream,
       .overlaps = true};
   Launch(MultiplyKernel<kFormat, kTokens, kSerial>, shape, args);
