@@ -52,6 +52,10 @@ MultiplyArgs ArgsFor(const MatMulArgs& args, const WeightSegment& segment, MatMu
   multiply.gated = gated;
   multiply.tokens = scratch.rows();
   multiply.num_tokens = static_cast<int>(args.input.rows);
+  if (LayoutOf(segment.format).is_float8) {
+    multiply.token_scales = scratch.row_scales();
+    multiply.channel_scales = reinterpret_cast<const float*>(segment.scales.data());
+  }
   multiply.num_slices = SlicesOf(segment.num_panels, multiply.num_tiles);
   multiply.partial_sums = scratch.partial_sums();
   multiply.tickets = scratch.tickets();
@@ -86,6 +90,8 @@ absl::Status MatMulScratch::Reserve(int64_t max_rows, int64_t max_cols, CudaStre
   max_rows_ = 0;  // If memory cannot be had, there is no room for anything.
   const int64_t row_bytes = TilesOf(max_cols) * kTileFeatures * int64_t{sizeof(uint16_t)};
   if (absl::Status status = Grow(rows_, PaddedHopperTokens(max_rows) * row_bytes); !status.ok()) return status;
+  const int64_t scale_bytes = max_rows * int64_t{sizeof(float)};
+  if (absl::Status status = Grow(row_scales_, scale_bytes); !status.ok()) return status;
   const int64_t tile_bytes = int64_t{kPanelsPerBlock} * kPanelRows * TokensPerBlock(max_rows) * int64_t{sizeof(float)};
   if (absl::Status status = Grow(partial_sums_, most_partial_tiles * tile_bytes); !status.ok()) return status;
   const int64_t ticket_bytes = most_partial_tiles * int64_t{sizeof(int)};
@@ -98,7 +104,7 @@ absl::Status MatMulScratch::Reserve(int64_t max_rows, int64_t max_cols, CudaStre
 }
 
 int64_t MatMulScratch::bytes() const {
-  return static_cast<int64_t>(rows_.size() + partial_sums_.size() + tickets_.size());
+  return static_cast<int64_t>(rows_.size() + row_scales_.size() + partial_sums_.size() + tickets_.size());
 }
 
 bool MatMulScratch::HasRoomFor(int64_t num_rows, int64_t num_cols) const {
@@ -111,19 +117,24 @@ void MatMul(const MatMulArgs& args, MatMulScratch& scratch, CudaStream stream) {
   const auto& weights = static_cast<const CudaPackedMatrix&>(*args.weights);
   Check(args, weights, scratch);
   const int64_t padded_cols = TilesOf(args.input.cols) * kTileFeatures;
-  const bool on_hopper = args.input.rows > kMostTokensPerBlock && HasHopperMultiply();
-  const RowOrder order = on_hopper ? RowOrder::kHopper : RowOrder::kPlain;
-  PrepareRows(args.input, args.norm, scratch.rows(), padded_cols, order, stream);
+  const bool in_float8 = LayoutOf(weights.segments()[0].format).is_float8;  // Then it is the only segment.
+  const bool on_hopper = !in_float8 && args.input.rows > kMostTokensPerBlock && HasHopperMultiply();
+  if (in_float8) {
+    PrepareFloat8Rows(args.input, args.norm, reinterpret_cast<uint8_t*>(scratch.rows()), scratch.row_scales(),
+                      padded_cols, stream);
+  } else {
+    const RowOrder order = on_hopper ? RowOrder::kHopper : RowOrder::kPlain;
+    PrepareRows(args.input, args.norm, reinterpret_cast<uint16_t*>(scratch.rows()), padded_cols, order, stream);
+  }
   for (const WeightSegment& segment : weights.segments()) {
     const MultiplyArgs multiply = ArgsFor(args, segment, scratch);
     const MultiplyShape shape =
         ShapeFor(args.input.rows, segment.num_panels, multiply.num_slices, scratch.most_partial_tiles());
     WithFormat(segment.format, [&]<WeightFormat kFormat>() {
-      QUIRE_CHECK(kFormat != WeightFormat::kFloat8);  // There is no kernel for it yet.
       if constexpr (kFormat != WeightFormat::kFloat8) {
         if (on_hopper) return MultiplyOnHopper<kFormat>(multiply, stream);
-        LaunchMultiply<kFormat>(multiply, shape, stream);
       }
+      LaunchMultiply<kFormat>(multiply, shape, stream);
     });
   }
 }

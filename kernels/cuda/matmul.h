@@ -1,9 +1,10 @@
-// Ops::MatMul on the device: rounds the input rows to bfloat16 (kernels/cuda/prepare_rows.h), multiplies them with each
-// segment of the weights and applies the epilogue (kernels/cuda/matmul_kernel.h).
+// Ops::MatMul on the device: rounds the input rows to bfloat16 or, for weights in float8, to that
+// (kernels/cuda/prepare_rows.h), multiplies them with each segment of the weights and applies the epilogue
+// (kernels/cuda/matmul_kernel.h).
 //
 // Products of two bfloat16 values are exact; they are added up in float32, by matrix instructions. Against exact
 // arithmetic on unrounded inputs and weights a product is off by up to 2^-8 of its magnitude, most of the time far
-// less.
+// less. So are products of float8 codes and their sums; what rounding to codes costs is in kernels/float8.h.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +28,8 @@ class MatMulScratch {
   absl::Status Reserve(int64_t max_rows, int64_t max_cols, CudaStream stream,
                        int64_t most_partial_tiles = kMostPartialTiles);
 
-  uint16_t* rows() { return reinterpret_cast<uint16_t*>(rows_.data()); }
+  std::byte* rows() { return rows_.data(); }
+  float* row_scales() { return reinterpret_cast<float*>(row_scales_.data()); }
   float* partial_sums() { return reinterpret_cast<float*>(partial_sums_.data()); }
   int* tickets() { return reinterpret_cast<int*>(tickets_.data()); }
   int64_t most_partial_tiles() const { return most_partial_tiles_; }
@@ -36,7 +38,7 @@ class MatMulScratch {
   bool HasRoomFor(int64_t num_rows, int64_t num_cols) const;
 
  private:
-  DeviceMemory rows_, partial_sums_, tickets_;
+  DeviceMemory rows_, row_scales_, partial_sums_, tickets_;
   int64_t most_partial_tiles_ = 0;
   int64_t max_rows_ = 0;
 };

@@ -89,7 +89,7 @@ class HopperMultiplier {
     const int panel_in_block = rank * kPanels + lane_;
     const int panel = min(first_panel_ + panel_in_block, args_.num_panels - 1);  // What is beyond is not stored.
     const std::byte* weights = args_.panels + int64_t{panel} * args_.num_tiles * Stages::kTileBytes;
-    const std::byte* activations = reinterpret_cast<const std::byte*>(args_.tokens) + int64_t{first_token_} * 128;
+    const std::byte* activations = args_.tokens + int64_t{first_token_} * 128;
     int stage = 0, parity = 1;
     for (int tile = 0; tile < args_.num_tiles; ++tile) {
       empty_[stage].Wait(parity);

@@ -46,18 +46,21 @@ class Multiplier {
     Sums sums;
     sums.Clear();
     int slice = 0;
-    int end = SliceBegin(1);
+    int end = BeginOf(1);
     MultiplyStages(0, args_.num_tiles, [&](int first, int next, const std::byte* stage) {
       AddProducts(stage, next - first, sums);
       if (next != end) return;
       totals.Add(sums);
       sums.Clear();
       ++slice;
-      end = SliceBegin(slice + 1);
+      end = BeginOf(slice + 1);
     });
   }
 
-  __device__ __forceinline__ int SliceBegin(int slice) const { return slice * args_.num_tiles / args_.num_slices; }
+  // The first tile of a slice.
+  __device__ __forceinline__ int BeginOf(int slice) const {
+    return SliceBegin<kFormat>(slice, args_.num_slices, args_.num_tiles);
+  }
 
   // As CombineSlices, for all threads of the block.
   __device__ __forceinline__ bool Combine(Sums& sums) const {
@@ -242,11 +245,14 @@ class Multiplier {
 };
 
 // How many blocks of a variant are to fit into a multiprocessor's registers.
-constexpr int BlocksWanted(bool serial) { return serial ? 2 : 4; }
+template <WeightFormat kFormat>
+constexpr int BlocksWanted(int tokens, bool serial) {
+  return serial || (LayoutOf(kFormat).is_float8 && tokens == kMostTokensPerBlock) ? 2 : 4;
+}
 
 template <WeightFormat kFormat, int kTokens, bool kSerial>
-__global__ void __launch_bounds__(StageLayout<kFormat, kTokens, kSerial>::kThreads, BlocksWanted(kSerial))
-    MultiplyKernel(const MultiplyArgs args) {
+__global__ void __launch_bounds__(StageLayout<kFormat, kTokens, kSerial>::kThreads,
+                                  BlocksWanted<kFormat>(kTokens, kSerial)) MultiplyKernel(const MultiplyArgs args) {
   using BlockMultiplier = Multiplier<kFormat, kTokens, kSerial>;
   AllowNextKernel();
   BlockMultiplier multiplier(args);
@@ -255,7 +261,7 @@ __global__ void __launch_bounds__(StageLayout<kFormat, kTokens, kSerial>::kThrea
     multiplier.MultiplyAllSlices(sums);
   } else {
     const int slice = static_cast<int>(blockIdx.z);
-    multiplier.MultiplySlice(multiplier.SliceBegin(slice), multiplier.SliceBegin(slice + 1), sums);
+    multiplier.MultiplySlice(multiplier.BeginOf(slice), multiplier.BeginOf(slice + 1), sums);
     if (args.num_slices > 1 && !multiplier.Combine(sums)) return;
   }
   multiplier.StoreAll(sums);

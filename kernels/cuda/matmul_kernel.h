@@ -11,6 +11,10 @@
 //   split   each slice is a block of its own; sums go to memory, and the block that is last of its tile adds them up
 //   serial  one block goes through all slices and keeps the total in registers beside the sum
 // The first has more blocks, for few tokens; the second needs no memory, for many.
+//
+// In float8 a slice is cut into chunks of two tiles, the last of one where their number is odd. A chunk's products are
+// one chain, from 0, and the chunks' sums are added up in order, from 0, by ordinary additions: instructions that
+// multiply such numbers keep fewer bits than a float32 has. Tokens are in float8, too, each with a scale of its own.
 #pragma once
 
 #include <cstdint>
@@ -31,9 +35,12 @@ struct MultiplyArgs {
   int num_tiles = 0;  // Of a panel.
   int num_channels = 0;
   bool gated = false;
-  // The activations in bfloat16, [num_tokens, num_tiles * kTileFeatures].
-  const uint16_t* tokens = nullptr;
+  // The activations in bfloat16 or, beside weights in float8, in that, [num_tokens, num_tiles * kTileFeatures].
+  const std::byte* tokens = nullptr;
   int num_tokens = 0;
+  // float8 only: of tokens, and of the rows of panels.
+  const float* token_scales = nullptr;
+  const float* channel_scales = nullptr;
   // [gridDim.y * gridDim.x][slice][fragment][thread][4], and a counter for each of the first, 0 before and after; for
   // split work only.
   int num_slices = 1;
@@ -58,6 +65,17 @@ constexpr int SlicesOf(int64_t num_panels, int64_t num_tiles) {
   if (slices > num_tiles / kFewestTiles) slices = num_tiles / kFewestTiles;
   if (slices > kMostSlices) slices = kMostSlices;
   return slices < 1 ? 1 : static_cast<int>(slices);
+}
+
+inline constexpr int kChunkTiles = 2;  // Of float8.
+
+// The first tile of a slice, and the number of tiles for slice num_slices.
+template <WeightFormat kFormat>
+QUIRE_HOST_DEVICE constexpr int SliceBegin(int slice, int num_slices, int num_tiles) {
+  if constexpr (!LayoutOf(kFormat).is_float8) return slice * num_tiles / num_slices;
+  const int num_chunks = (num_tiles + kChunkTiles - 1) / kChunkTiles;
+  const int begin = slice * num_chunks / num_slices * kChunkTiles;
+  return begin < num_tiles ? begin : num_tiles;
 }
 
 // One of the kernel's variants: for how many tokens at once (8, 16, 32 or 64), and whether slices follow each other

