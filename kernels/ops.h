@@ -148,12 +148,16 @@ class Ops {
   // What computes to the same bits, and lays pages out alike, says the same: "cpu, avx512-bf16".
   virtual std::string Arithmetic() const { return Description(); }
 
+  // Whether weights can be packed in it.
+  virtual bool can_pack(WeightPrecision precision) const { return precision == WeightPrecision::kAsStored; }
   // Repacks weights; `parts` are stacked along rows and share cols (Q, K and V; or a single matrix). The result does
-  // not refer to the parts' bytes. RESOURCE_EXHAUSTED when memory cannot be had, INVALID_ARGUMENT on shapes that do not
-  // stack.
-  virtual absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::span<const RawMatrix> parts) = 0;
+  // not refer to the parts' bytes; Embed takes none but what is packed as stored. RESOURCE_EXHAUSTED when memory cannot
+  // be had, INVALID_ARGUMENT on shapes that do not stack and where the precision cannot be packed in.
+  virtual absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::span<const RawMatrix> parts,
+                                                             WeightPrecision precision) = 0;
   // Interleaves two matrices of one shape for Epilogue::kGate.
-  virtual absl::StatusOr<std::unique_ptr<PackedMatrix>> PackGated(const RawMatrix& gate, const RawMatrix& up) = 0;
+  virtual absl::StatusOr<std::unique_ptr<PackedMatrix>> PackGated(const RawMatrix& gate, const RawMatrix& up,
+                                                                  WeightPrecision precision) = 0;
   virtual absl::StatusOr<std::unique_ptr<KvCache>> AllocateKvCache(const KvLayout& layout) = 0;
   // Bytes that are free where the kernels' memory is; nothing where that is the host's.
   virtual std::optional<int64_t> FreeDeviceMemory() const { return std::nullopt; }

@@ -49,7 +49,8 @@ absl::Status LoadVocabulary(const Checkpoint& checkpoint, LoadedModel& model) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<LoadedModel> LoadFrom(const std::string& path, Ops& ops, const LoadProgress& progress) {
+absl::StatusOr<LoadedModel> LoadFrom(const std::string& path, Ops& ops, const LoadProgress& progress,
+                                     WeightPrecision precision) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, OpenCheckpoint(path));
   ASSIGN_OR_RETURN(const std::string name, Metadata(*checkpoint, "general").String("architecture"));
   ASSIGN_OR_RETURN(const ModelArchitecture* architecture, FindArchitecture(name));
@@ -60,14 +61,17 @@ absl::StatusOr<LoadedModel> LoadFrom(const std::string& path, Ops& ops, const Lo
   ASSIGN_OR_RETURN(model.config, architecture->read_config(*checkpoint));
   RETURN_IF_ERROR(Validate(model.config));
   RETURN_IF_ERROR(LoadVocabulary(*checkpoint, model));
-  ASSIGN_OR_RETURN(model.weights, LoadWeights(*checkpoint, model.config, architecture->tensor_names, ops, progress));
+  model.precision = precision;
+  ASSIGN_OR_RETURN(model.weights,
+                   LoadWeights(*checkpoint, model.config, architecture->tensor_names, ops, precision, progress));
   return model;
 }
 
 }  // namespace
 
-absl::StatusOr<LoadedModel> LoadModel(const std::string& path, Ops& ops, const LoadProgress& progress) {
-  absl::StatusOr<LoadedModel> model = LoadFrom(path, ops, progress);
+absl::StatusOr<LoadedModel> LoadModel(const std::string& path, Ops& ops, const LoadProgress& progress,
+                                      WeightPrecision precision) {
+  absl::StatusOr<LoadedModel> model = LoadFrom(path, ops, progress, precision);
   if (!model.ok()) return Annotate(model.status(), path);
   return model;
 }

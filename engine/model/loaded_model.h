@@ -19,6 +19,7 @@ struct LoadedModel {
   std::string architecture;  // As the file names it: "llama".
   ModelConfig config;
   Weights weights;  // In the layout of the Ops they were packed with.
+  WeightPrecision precision = WeightPrecision::kAsStored;  // Of the weights of layers.
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<ChatTemplate> chat_template;  // Null when the file has none.
   std::string chat_template_error;              // Why there is none, for the error that a Chat call gets.
@@ -29,7 +30,9 @@ struct LoadedModel {
 // Called with 0..1 as loading goes on; may be empty.
 using LoadProgress = std::function<void(float)>;
 
-// Opens `path`, repacks its weights with `ops`. INVALID_ARGUMENT or NOT_FOUND with the file's path and what is wrong.
-absl::StatusOr<LoadedModel> LoadModel(const std::string& path, Ops& ops, const LoadProgress& progress);
+// Opens `path`, repacks its weights with `ops`, those of the layers' matrices in `precision`. INVALID_ARGUMENT or
+// NOT_FOUND with the file's path and what is wrong.
+absl::StatusOr<LoadedModel> LoadModel(const std::string& path, Ops& ops, const LoadProgress& progress,
+                                      WeightPrecision precision = WeightPrecision::kAsStored);
 
 }  // namespace quire

@@ -26,8 +26,9 @@ absl::StatusOr<RawMatrix> FindMatrix(const Checkpoint& checkpoint, std::string_v
 
 class WeightLoader {
  public:
-  WeightLoader(const Checkpoint& checkpoint, const ModelConfig& config, const TensorNames& names, Ops& ops)
-      : checkpoint_(checkpoint), config_(config), names_(names), ops_(ops) {}
+  WeightLoader(const Checkpoint& checkpoint, const ModelConfig& config, const TensorNames& names, Ops& ops,
+               WeightPrecision precision)
+      : checkpoint_(checkpoint), config_(config), names_(names), ops_(ops), precision_(precision) {}
 
   absl::Status LoadOuter(Weights& weights);
   absl::Status LoadLayer(int index, LayerWeights& layer);
@@ -42,7 +43,8 @@ class WeightLoader {
   std::string FullName(std::string_view name) const { return absl::StrCat(prefix_, AbslView(name)); }
   bool Has(std::string_view name) const { return !name.empty() && checkpoint_.HasTensor(FullName(name)); }
   absl::StatusOr<RawMatrix> Matrix(std::string_view name, int64_t rows, int64_t cols);
-  absl::StatusOr<std::unique_ptr<PackedMatrix>> Packed(std::string_view name, int64_t rows, int64_t cols);
+  absl::StatusOr<std::unique_ptr<PackedMatrix>> Packed(std::string_view name, int64_t rows, int64_t cols,
+                                                       WeightPrecision precision);
   absl::StatusOr<std::vector<float>> HostVector(std::string_view name, int64_t size);
   absl::StatusOr<std::unique_ptr<Buffer>> Vector(std::string_view name, int64_t size);
   absl::Status Located(const absl::Status& status, std::string_view name) const;
@@ -51,6 +53,7 @@ class WeightLoader {
   const ModelConfig& config_;
   const TensorNames& names_;
   Ops& ops_;
+  const WeightPrecision precision_;  // Of layers.
   std::string prefix_;
   std::set<std::string> used_;
 };
@@ -65,9 +68,10 @@ absl::Status WeightLoader::Located(const absl::Status& status, std::string_view 
   return Annotate(status, absl::StrCat("tensor '", FullName(name), "'"));
 }
 
-absl::StatusOr<std::unique_ptr<PackedMatrix>> WeightLoader::Packed(std::string_view name, int64_t rows, int64_t cols) {
+absl::StatusOr<std::unique_ptr<PackedMatrix>> WeightLoader::Packed(std::string_view name, int64_t rows, int64_t cols,
+                                                                   WeightPrecision precision) {
   ASSIGN_OR_RETURN(const RawMatrix matrix, Matrix(name, rows, cols));
-  auto packed = ops_.Pack({&matrix, 1});
+  auto packed = ops_.Pack({&matrix, 1}, precision);
   if (!packed.ok()) return Located(packed.status(), name);
   return packed;
 }
@@ -110,7 +114,7 @@ absl::Status WeightLoader::LoadAttention(LayerWeights& layer) {
   ASSIGN_OR_RETURN(const RawMatrix key, Matrix(names_.key, config_.kv_size(), hidden));
   ASSIGN_OR_RETURN(const RawMatrix value, Matrix(names_.value, config_.kv_size(), hidden));
   const RawMatrix parts[] = {query, key, value};
-  auto qkv = ops_.Pack(parts);
+  auto qkv = ops_.Pack(parts, precision_);
   if (!qkv.ok()) return Located(qkv.status(), names_.query);
   layer.qkv = *std::move(qkv);
   RETURN_IF_ERROR(LoadQkvBias(layer));
@@ -118,7 +122,7 @@ absl::Status WeightLoader::LoadAttention(LayerWeights& layer) {
     ASSIGN_OR_RETURN(layer.query_norm, Vector(names_.query_norm, config_.head_dim));
     ASSIGN_OR_RETURN(layer.key_norm, Vector(names_.key_norm, config_.head_dim));
   }
-  ASSIGN_OR_RETURN(layer.attention_output, Packed(names_.attention_output, hidden, config_.query_size()));
+  ASSIGN_OR_RETURN(layer.attention_output, Packed(names_.attention_output, hidden, config_.query_size(), precision_));
   if (Has(names_.attention_output_bias)) {
     ASSIGN_OR_RETURN(layer.attention_output_bias, Vector(names_.attention_output_bias, hidden));
   }
@@ -131,10 +135,10 @@ absl::Status WeightLoader::LoadFeedForward(LayerWeights& layer) {
   ASSIGN_OR_RETURN(layer.feed_forward_norm, Vector(names_.feed_forward_norm, hidden));
   ASSIGN_OR_RETURN(const RawMatrix gate, Matrix(names_.gate, intermediate, hidden));
   ASSIGN_OR_RETURN(const RawMatrix up, Matrix(names_.up, intermediate, hidden));
-  auto gate_up = ops_.PackGated(gate, up);
+  auto gate_up = ops_.PackGated(gate, up, precision_);
   if (!gate_up.ok()) return Located(gate_up.status(), names_.gate);
   layer.gate_up = *std::move(gate_up);
-  ASSIGN_OR_RETURN(layer.down, Packed(names_.down, hidden, intermediate));
+  ASSIGN_OR_RETURN(layer.down, Packed(names_.down, hidden, intermediate, precision_));
   return absl::OkStatus();
 }
 
@@ -145,14 +149,15 @@ absl::Status WeightLoader::LoadLayer(int index, LayerWeights& layer) {
 }
 
 absl::Status WeightLoader::LoadOuter(Weights& weights) {
+  constexpr WeightPrecision kOuter = WeightPrecision::kAsStored;
   prefix_.clear();
   if (Has(names_.rope_factors)) used_.emplace(names_.rope_factors);
-  ASSIGN_OR_RETURN(weights.embedding, Packed(names_.embedding, config_.vocab_size, config_.hidden_size));
+  ASSIGN_OR_RETURN(weights.embedding, Packed(names_.embedding, config_.vocab_size, config_.hidden_size, kOuter));
   ASSIGN_OR_RETURN(weights.output_norm, Vector(names_.output_norm, config_.hidden_size));
   if (config_.tied_embeddings) {
     weights.output_head = weights.embedding;
   } else {
-    ASSIGN_OR_RETURN(weights.output_head, Packed(names_.output_head, config_.vocab_size, config_.hidden_size));
+    ASSIGN_OR_RETURN(weights.output_head, Packed(names_.output_head, config_.vocab_size, config_.hidden_size, kOuter));
   }
   return absl::OkStatus();
 }
@@ -175,8 +180,8 @@ absl::StatusOr<std::vector<float>> LoadVector(const Checkpoint& checkpoint, std:
 }
 
 absl::StatusOr<Weights> LoadWeights(const Checkpoint& checkpoint, const ModelConfig& config, const TensorNames& names,
-                                    Ops& ops, const std::function<void(float)>& progress) {
-  WeightLoader loader(checkpoint, config, names, ops);
+                                    Ops& ops, WeightPrecision precision, const std::function<void(float)>& progress) {
+  WeightLoader loader(checkpoint, config, names, ops, precision);
   Weights weights;
   RETURN_IF_ERROR(loader.LoadOuter(weights));
   weights.layers.reserve(config.num_layers);

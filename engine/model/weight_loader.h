@@ -45,8 +45,9 @@ struct TensorNames {
 absl::StatusOr<std::vector<float>> LoadVector(const Checkpoint& checkpoint, std::string_view name, int64_t size);
 
 // INVALID_ARGUMENT names the tensor that is missing, of the wrong shape or type, or that the names do not account for:
-// a model with a part that is not computed would answer nonsense. `progress` gets 0..1.
+// a model with a part that is not computed would answer nonsense. The layers' matrices are packed in `precision`, all
+// others as stored. `progress` gets 0..1.
 absl::StatusOr<Weights> LoadWeights(const Checkpoint& checkpoint, const ModelConfig& config, const TensorNames& names,
-                                    Ops& ops, const std::function<void(float)>& progress);
+                                    Ops& ops, WeightPrecision precision, const std::function<void(float)>& progress);
 
 }  // namespace quire

@@ -55,6 +55,8 @@ absl::StatusOr<InstructionSet> ChooseInstructionSet(const CpuOptions& options) {
   return *wanted;
 }
 
+absl::Status NeedsGpu() { return absl::InvalidArgumentError("weights in float8 need a GPU"); }
+
 }  // namespace
 
 CpuOps::CpuOps(InstructionSet instruction_set, const MatMulKernels& mat_mul_kernels, int num_threads)
@@ -70,11 +72,15 @@ std::string CpuOps::Description() const {
 
 std::string CpuOps::Arithmetic() const { return absl::StrCat("cpu, ", std::string(NameOf(instruction_set_))); }
 
-absl::StatusOr<std::unique_ptr<PackedMatrix>> CpuOps::Pack(std::span<const RawMatrix> parts) {
+absl::StatusOr<std::unique_ptr<PackedMatrix>> CpuOps::Pack(std::span<const RawMatrix> parts,
+                                                           WeightPrecision precision) {
+  if (!can_pack(precision)) return NeedsGpu();
   return CpuPackedMatrix::Create(parts, /*gated=*/false, pool_);
 }
 
-absl::StatusOr<std::unique_ptr<PackedMatrix>> CpuOps::PackGated(const RawMatrix& gate, const RawMatrix& up) {
+absl::StatusOr<std::unique_ptr<PackedMatrix>> CpuOps::PackGated(const RawMatrix& gate, const RawMatrix& up,
+                                                                WeightPrecision precision) {
+  if (!can_pack(precision)) return NeedsGpu();
   const RawMatrix parts[] = {gate, up};
   return CpuPackedMatrix::Create(parts, /*gated=*/true, pool_);
 }

@@ -28,8 +28,10 @@ class CpuOps : public Ops {
   std::string Description() const override;
   std::string Arithmetic() const override;
 
-  absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::span<const RawMatrix> parts) override;
-  absl::StatusOr<std::unique_ptr<PackedMatrix>> PackGated(const RawMatrix& gate, const RawMatrix& up) override;
+  absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::span<const RawMatrix> parts,
+                                                     WeightPrecision precision) override;
+  absl::StatusOr<std::unique_ptr<PackedMatrix>> PackGated(const RawMatrix& gate, const RawMatrix& up,
+                                                          WeightPrecision precision) override;
   absl::StatusOr<std::unique_ptr<KvCache>> AllocateKvCache(const KvLayout& layout) override;
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t floats) override;
   absl::StatusOr<std::unique_ptr<Buffer>> Upload(std::span<const float> values) override;

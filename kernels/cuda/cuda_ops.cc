@@ -109,20 +109,23 @@ bool CudaOps::GrowForGraphs(size_t bytes, const char* what, DeviceMemory& memory
   return Grow(bytes + bytes / 4, what, memory);  // With something to spare, so that it moves rarely.
 }
 
-absl::StatusOr<std::unique_ptr<PackedMatrix>> CudaOps::PackParts(std::span<const RawMatrix> parts, bool gated) {
+absl::StatusOr<std::unique_ptr<PackedMatrix>> CudaOps::PackParts(std::span<const RawMatrix> parts, bool gated,
+                                                                 WeightPrecision precision) {
   const auto parallel_for = [this](int64_t count, absl::FunctionRef<void(int64_t)> fn) {
     ForEach(count, [&](int64_t index, int) { fn(index); });
   };
-  return CudaPackedMatrix::Create(parts, gated, WeightPrecision::kAsStored, staging_, parallel_for);
+  return CudaPackedMatrix::Create(parts, gated, precision, staging_, parallel_for);
 }
 
-absl::StatusOr<std::unique_ptr<PackedMatrix>> CudaOps::Pack(std::span<const RawMatrix> parts) {
-  return PackParts(parts, /*gated=*/false);
+absl::StatusOr<std::unique_ptr<PackedMatrix>> CudaOps::Pack(std::span<const RawMatrix> parts,
+                                                            WeightPrecision precision) {
+  return PackParts(parts, /*gated=*/false, precision);
 }
 
-absl::StatusOr<std::unique_ptr<PackedMatrix>> CudaOps::PackGated(const RawMatrix& gate, const RawMatrix& up) {
+absl::StatusOr<std::unique_ptr<PackedMatrix>> CudaOps::PackGated(const RawMatrix& gate, const RawMatrix& up,
+                                                                 WeightPrecision precision) {
   const RawMatrix parts[] = {gate, up};
-  return PackParts(parts, /*gated=*/true);
+  return PackParts(parts, /*gated=*/true, precision);
 }
 
 absl::StatusOr<std::unique_ptr<KvCache>> CudaOps::AllocateKvCache(const KvLayout& layout) {

@@ -49,8 +49,11 @@ class CudaOps : public Ops {
 
   std::string Description() const override { return description_; }
 
-  absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::span<const RawMatrix> parts) override;
-  absl::StatusOr<std::unique_ptr<PackedMatrix>> PackGated(const RawMatrix& gate, const RawMatrix& up) override;
+  bool can_pack(WeightPrecision) const override { return true; }
+  absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::span<const RawMatrix> parts,
+                                                     WeightPrecision precision) override;
+  absl::StatusOr<std::unique_ptr<PackedMatrix>> PackGated(const RawMatrix& gate, const RawMatrix& up,
+                                                          WeightPrecision precision) override;
   absl::StatusOr<std::unique_ptr<KvCache>> AllocateKvCache(const KvLayout& layout) override;
   std::optional<int64_t> FreeDeviceMemory() const override;
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t floats) override;
@@ -114,7 +117,8 @@ class CudaOps : public Ops {
 
   CudaOps(CudaOptions options, CudaStream stream);
 
-  absl::StatusOr<std::unique_ptr<PackedMatrix>> PackParts(std::span<const RawMatrix> parts, bool gated);
+  absl::StatusOr<std::unique_ptr<PackedMatrix>> PackParts(std::span<const RawMatrix> parts, bool gated,
+                                                          WeightPrecision precision);
   // Keeps the first error until Synchronize or EndStep takes it. What comes after it computes nothing, or nonsense that
   // is never read. True where there is none.
   bool Note(const absl::Status& status);

@@ -28,7 +28,8 @@ std::unique_ptr<PackedMatrix> RandomPacked(Ops& ops, DType dtype, int64_t rows, 
   std::mt19937 random(1);
   const RandomWeights weights(dtype, rows, cols, random);
   const RawMatrix part = weights.raw();
-  return gated ? ops.PackGated(part, part).value() : ops.Pack({&part, 1}).value();
+  return gated ? ops.PackGated(part, part, WeightPrecision::kAsStored).value()
+               : ops.Pack({&part, 1}, WeightPrecision::kAsStored).value();
 }
 
 // Counters of what the benchmark did in all its iterations, also as shares of what the machine can do.
@@ -109,7 +110,7 @@ void Packing(benchmark::State& state, DType dtype) {
   std::mt19937 random(1);
   const RandomWeights weights(dtype, 8 * kFeedForward, 1024, random);
   const RawMatrix part = weights.raw();
-  for (auto _ : state) benchmark::DoNotOptimize(ops->Pack({&part, 1}).value());
+  for (auto _ : state) benchmark::DoNotOptimize(ops->Pack({&part, 1}, WeightPrecision::kAsStored).value());
   state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * weights.bytes.size()));
 }
 

@@ -7,6 +7,7 @@
 
 #include "kernels/check.h"
 #include "kernels/dequantize.h"
+#include "tests/reference/float8.h"
 #include "tests/reference/reference_kv_cache.h"
 
 namespace quire {
@@ -14,15 +15,20 @@ namespace {
 
 class ReferenceMatrix : public PackedMatrix {
  public:
-  ReferenceMatrix(int64_t cols, std::vector<float> values) : cols_(cols), values_(std::move(values)) {}
+  // In float8: values are codes, and each row has a scale.
+  ReferenceMatrix(int64_t cols, std::vector<float> values, std::vector<float> scales)
+      : cols_(cols), values_(std::move(values)), scales_(std::move(scales)) {}
   int64_t rows() const override { return static_cast<int64_t>(values_.size()) / cols_; }
   int64_t cols() const override { return cols_; }
   int64_t bytes() const override { return static_cast<int64_t>(values_.size() * sizeof(float)); }
   std::span<const float> Row(int64_t row) const { return std::span(values_).subspan(row * cols_, cols_); }
+  bool in_float8() const { return !scales_.empty(); }
+  float scale(int64_t row) const { return scales_[row]; }
 
  private:
   int64_t cols_;
   std::vector<float> values_;
+  std::vector<float> scales_;
 };
 
 class ReferenceBuffer : public Buffer {
@@ -80,9 +86,10 @@ void Rotate(const Rope& rope, int32_t position, std::span<float> head) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<PackedMatrix>> ReferenceOps::Pack(std::span<const RawMatrix> parts) {
+absl::StatusOr<std::unique_ptr<PackedMatrix>> ReferenceOps::Pack(std::span<const RawMatrix> parts,
+                                                                 WeightPrecision precision) {
   if (parts.empty()) return absl::InvalidArgumentError("no matrix to pack");
-  std::vector<float> values;
+  std::vector<float> values, scales;
   for (const RawMatrix& part : parts) {
     if (part.cols != parts[0].cols) return absl::InvalidArgumentError("stacked matrices must share cols");
     const DTypeTraits traits = TraitsOf(part.dtype);
@@ -91,17 +98,23 @@ absl::StatusOr<std::unique_ptr<PackedMatrix>> ReferenceOps::Pack(std::span<const
     QUIRE_CHECK(static_cast<int64_t>(part.bytes.size()) == part.rows * row_bytes);
     for (int64_t row = 0; row < part.rows; ++row) {
       values.resize(values.size() + part.cols);
-      DequantizeRow(part.dtype, part.bytes.data() + row * row_bytes, std::span(values).last(part.cols));
+      const std::span<float> packed = std::span(values).last(part.cols);
+      DequantizeRow(part.dtype, part.bytes.data() + row * row_bytes, packed);
+      if (precision == WeightPrecision::kAsStored) continue;
+      const Float8Numbers rounded = RoundToFloat8(packed);
+      std::ranges::copy(rounded.codes, packed.begin());
+      scales.push_back(rounded.scale);
     }
   }
-  return std::make_unique<ReferenceMatrix>(parts[0].cols, std::move(values));
+  return std::make_unique<ReferenceMatrix>(parts[0].cols, std::move(values), std::move(scales));
 }
 
 // The gate's rows, then up's: MatMul pairs row n with row n + N/2.
-absl::StatusOr<std::unique_ptr<PackedMatrix>> ReferenceOps::PackGated(const RawMatrix& gate, const RawMatrix& up) {
+absl::StatusOr<std::unique_ptr<PackedMatrix>> ReferenceOps::PackGated(const RawMatrix& gate, const RawMatrix& up,
+                                                                      WeightPrecision precision) {
   if (gate.rows != up.rows) return absl::InvalidArgumentError("gate and up must have as many rows");
   const RawMatrix parts[] = {gate, up};
-  return Pack(parts);
+  return Pack(parts, precision);
 }
 
 absl::StatusOr<std::unique_ptr<KvCache>> ReferenceOps::AllocateKvCache(const KvLayout& layout) {
@@ -118,6 +131,7 @@ absl::StatusOr<std::unique_ptr<Buffer>> ReferenceOps::Upload(std::span<const flo
 
 void ReferenceOps::Embed(const PackedMatrix& table, std::span<const int32_t> ids, MatrixView<float> output) {
   const auto& rows = static_cast<const ReferenceMatrix&>(table);
+  QUIRE_CHECK(!rows.in_float8());
   for (size_t t = 0; t < ids.size(); ++t) {
     std::ranges::copy(rows.Row(ids[t]), RowOf(output, t).begin());
   }
@@ -131,9 +145,15 @@ void ReferenceOps::MatMul(const MatMulArgs& args) {
   QUIRE_CHECK(args.output.rows == args.input.rows && args.output.cols == (gated ? n / 2 : n));
   QUIRE_CHECK(args.bias.empty() || static_cast<int64_t>(args.bias.size()) == n);
   for (int64_t m = 0; m < args.input.rows; ++m) {
-    const std::vector<float> input = Normalized(RowOf(args.input, m), args.norm);
+    std::vector<float> input = Normalized(RowOf(args.input, m), args.norm);
+    Float8Numbers rounded;
+    if (weights.in_float8()) {
+      rounded = RoundToFloat8(input);
+      input = rounded.codes;
+    }
     const auto product = [&](int64_t row) {
-      return Dot(input, weights.Row(row)) + (args.bias.empty() ? 0.0 : args.bias[row]);
+      const double scale = weights.in_float8() ? double{rounded.scale} * weights.scale(row) : 1;
+      return Dot(input, weights.Row(row)) * scale + (args.bias.empty() ? 0.0 : args.bias[row]);
     };
     std::span<float> output = RowOf(args.output, m);
     for (int64_t i = 0; i < args.output.cols; ++i) {

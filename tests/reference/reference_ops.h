@@ -1,7 +1,7 @@
 // ReferenceOps: Ops written as the formulas read, single-threaded, every sum in double. It is the oracle that both
 // backends are compared with, and it lets a test run a decoder without trusting any kernel. Weights are dequantised to
-// float; the KV cache holds what a backend's would (values rounded to the layout's types), and slots that
-// nobody has written are NaN, so that reading one shows.
+// float, or rounded to float8 with the rows they are multiplied with; the KV cache holds what a backend's would (values
+// rounded to the layout's types), and slots that nobody has written are NaN, so that reading one shows.
 #pragma once
 
 #include <memory>
@@ -16,8 +16,11 @@ class ReferenceOps : public Ops {
  public:
   std::string Description() const override { return "reference"; }
 
-  absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::span<const RawMatrix> parts) override;
-  absl::StatusOr<std::unique_ptr<PackedMatrix>> PackGated(const RawMatrix& gate, const RawMatrix& up) override;
+  bool can_pack(WeightPrecision) const override { return true; }
+  absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::span<const RawMatrix> parts,
+                                                     WeightPrecision precision) override;
+  absl::StatusOr<std::unique_ptr<PackedMatrix>> PackGated(const RawMatrix& gate, const RawMatrix& up,
+                                                          WeightPrecision precision) override;
   absl::StatusOr<std::unique_ptr<KvCache>> AllocateKvCache(const KvLayout& layout) override;
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(int64_t floats) override;
   absl::StatusOr<std::unique_ptr<Buffer>> Upload(std::span<const float> values) override;

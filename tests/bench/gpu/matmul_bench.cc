@@ -36,7 +36,8 @@ absl::StatusOr<std::vector<std::unique_ptr<PackedMatrix>>> PackCopies(const Benc
   std::vector<std::unique_ptr<PackedMatrix>> copies;
   int64_t bytes = 0;
   do {
-    ASSIGN_OR_RETURN(copies.emplace_back(), shape.gated ? ops.PackGated(raw, raw) : ops.Pack({&raw, 1}));
+    ASSIGN_OR_RETURN(copies.emplace_back(), shape.gated ? ops.PackGated(raw, raw, WeightPrecision::kAsStored)
+                                                        : ops.Pack({&raw, 1}, WeightPrecision::kAsStored));
     bytes += copies.back()->bytes();
   } while (bytes < plan.bytes_to_read);
   return copies;

@@ -45,7 +45,7 @@ absl::StatusOr<LayerWeights> MakeLayer(const ModelConfig& config, DType dtype, R
   const std::vector<float> ones(config.hidden_size, 1.0f);
   const auto pack = [&](int64_t rows, int64_t cols) {
     const RawMatrix raw = source.Matrix(dtype, rows, cols);
-    return ops.Pack({&raw, 1});
+    return ops.Pack({&raw, 1}, WeightPrecision::kAsStored);
   };
   LayerWeights layer;
   ASSIGN_OR_RETURN(layer.attention_norm, ops.Upload(ones));
@@ -53,7 +53,7 @@ absl::StatusOr<LayerWeights> MakeLayer(const ModelConfig& config, DType dtype, R
   ASSIGN_OR_RETURN(layer.qkv, pack(config.qkv_size(), config.hidden_size));
   ASSIGN_OR_RETURN(layer.attention_output, pack(config.hidden_size, config.query_size()));
   const RawMatrix gate = source.Matrix(dtype, config.intermediate_size, config.hidden_size);
-  ASSIGN_OR_RETURN(layer.gate_up, ops.PackGated(gate, gate));
+  ASSIGN_OR_RETURN(layer.gate_up, ops.PackGated(gate, gate, WeightPrecision::kAsStored));
   ASSIGN_OR_RETURN(layer.down, pack(config.hidden_size, config.intermediate_size));
   return layer;
 }
@@ -67,7 +67,7 @@ absl::StatusOr<LoadedModel> MakeModel(const BenchPlan& plan, DType dtype, Ops& o
   const std::vector<float> ones(model.config.hidden_size, 1.0f);
   const auto pack_head = [&] {
     const RawMatrix raw = source.Matrix(dtype, model.config.vocab_size, model.config.hidden_size);
-    return ops.Pack({&raw, 1});
+    return ops.Pack({&raw, 1}, WeightPrecision::kAsStored);
   };
   ASSIGN_OR_RETURN(model.weights.embedding, pack_head());
   ASSIGN_OR_RETURN(model.weights.output_head, pack_head());

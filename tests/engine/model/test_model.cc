@@ -22,7 +22,8 @@ std::vector<TokenId> RandomTokens(int count, uint32_t seed) {
   return tokens;
 }
 
-TestModel::TestModel(const GgufWriter& writer, std::unique_ptr<Ops> ops, KvDType kv_dtype, int page_size, bool qk_norm)
+TestModel::TestModel(const GgufWriter& writer, std::unique_ptr<Ops> ops, KvDType kv_dtype, int page_size, bool qk_norm,
+                     WeightPrecision precision)
     : image_(writer.Write().bytes), page_size_(page_size), ops_(std::move(ops)) {
   checkpoint_ = GgufCheckpoint::Parse(std::as_bytes(std::span(image_)), nullptr).value();
   const ModelArchitecture* architecture = FindArchitecture("llama").value();
@@ -33,7 +34,7 @@ TestModel::TestModel(const GgufWriter& writer, std::unique_ptr<Ops> ops, KvDType
     names.query_norm = "attn_q_norm.weight";
     names.key_norm = "attn_k_norm.weight";
   }
-  weights_ = LoadWeights(*checkpoint_, config_, names, *ops_, nullptr).value();
+  weights_ = LoadWeights(*checkpoint_, config_, names, *ops_, precision, nullptr).value();
   const KvLayout layout = {.num_layers = config_.num_layers,
                            .num_heads = config_.num_heads,
                            .num_kv_heads = config_.num_kv_heads,

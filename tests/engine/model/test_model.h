@@ -22,7 +22,7 @@ std::vector<TokenId> RandomTokens(int count, uint32_t seed);
 class TestModel {
  public:
   TestModel(const GgufWriter& writer, std::unique_ptr<Ops> ops, KvDType kv_dtype, int page_size = 16,
-            bool qk_norm = false);
+            bool qk_norm = false, WeightPrecision precision = WeightPrecision::kAsStored);
 
   // Of all the batch's tokens.
   Logits Run(const Batch& batch);

@@ -48,7 +48,7 @@ TEST_F(CpuOpsTest, EmbedsEveryFormatExactly) {
     SCOPED_TRACE(TraitsOf(dtype).name);
     const RandomWeights weights(dtype, 21, 512, random_);
     const RawMatrix part = weights.raw();
-    const auto table = ops_->Pack({&part, 1}).value();
+    const auto table = ops_->Pack({&part, 1}, WeightPrecision::kAsStored).value();
     EXPECT_EQ(table->rows(), 21);
     EXPECT_EQ(table->cols(), 512);
     const std::vector<int32_t> ids = {20, 0, 15, 16, 15, 7};
@@ -65,7 +65,8 @@ TEST_F(CpuOpsTest, PacksWeightsAtAboutTheFilesSize) {
   for (const auto& [dtype, bits] : {std::pair{DType::kQ4_1, 5.0}, {DType::kQ4_0, 4.5}, {DType::kQ8_0, 8.5}}) {
     const RandomWeights weights(dtype, 64, 1024, random_);
     const RawMatrix part = weights.raw();
-    EXPECT_EQ(static_cast<double>(ops_->Pack({&part, 1}).value()->bytes()), 64 * 1024 * bits / 8);
+    EXPECT_EQ(static_cast<double>(ops_->Pack({&part, 1}, WeightPrecision::kAsStored).value()->bytes()),
+              64 * 1024 * bits / 8);
   }
 }
 
@@ -77,13 +78,24 @@ TEST_F(CpuOpsTest, RefusesToPackShapesThatDoNotFit) {
     EXPECT_THAT(std::string(status.message()), HasSubstr(what));
   };
   const RawMatrix different_cols[] = {a.raw(), b.raw()};
-  expect_invalid(ops_->Pack(different_cols).status(), "stacked");
-  expect_invalid(ops_->Pack({}).status(), "no matrix");
-  expect_invalid(ops_->PackGated(a.raw(), c.raw()).status(), "gate");
+  expect_invalid(ops_->Pack(different_cols, WeightPrecision::kAsStored).status(), "stacked");
+  expect_invalid(ops_->Pack({}, WeightPrecision::kAsStored).status(), "no matrix");
+  expect_invalid(ops_->PackGated(a.raw(), c.raw(), WeightPrecision::kAsStored).status(), "gate");
   const RawMatrix empty = {DType::kF32, 0, 64, {}};
-  expect_invalid(ops_->Pack({&empty, 1}).status(), "no usable shape");
+  expect_invalid(ops_->Pack({&empty, 1}, WeightPrecision::kAsStored).status(), "no usable shape");
   const RawMatrix broken_block = {DType::kQ4_K, 16, 96, {}};
-  expect_invalid(ops_->Pack({&broken_block, 1}).status(), "multiple of 256");
+  expect_invalid(ops_->Pack({&broken_block, 1}, WeightPrecision::kAsStored).status(), "multiple of 256");
+}
+
+TEST_F(CpuOpsTest, PacksNothingInFloat8) {
+  std::mt19937 random(20261128);
+  const RandomWeights weights(DType::kF32, 32, 64, random);
+  const RawMatrix part = weights.raw();
+  EXPECT_FALSE(ops_->can_pack(WeightPrecision::kFloat8));
+  for (const auto& packed : {ops_->Pack({&part, 1}, WeightPrecision::kFloat8).status(),
+                             ops_->PackGated(part, part, WeightPrecision::kFloat8).status()}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(packed)) << packed;
+  }
 }
 
 TEST_F(CpuOpsTest, GathersRowsInAnyOrder) {

@@ -25,7 +25,7 @@ constexpr int kAllRowCounts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 15, 16, 17, 
 
 std::unique_ptr<PackedMatrix> Pack(Ops& ops, const RandomWeights& weights) {
   const RawMatrix part = weights.raw();
-  return ops.Pack({&part, 1}).value();
+  return ops.Pack({&part, 1}, WeightPrecision::kAsStored).value();
 }
 
 Matrix Multiply(Ops& ops, const PackedMatrix& weights, Matrix& input, MatMulArgs args = {}) {
@@ -165,7 +165,7 @@ TEST_P(MatMul, AgreesWithTheReferenceWithinTheErrorOfRoundedActivations) {
     const RandomWeights weights(dtype, 48, 768, random_);
     const RawMatrix part = weights.raw();
     Matrix input = RandomMatrix(4, 768, random_);
-    const Matrix expected = Multiply(reference, *reference.Pack({&part, 1}).value(), input);
+    const Matrix expected = Multiply(reference, *reference.Pack({&part, 1}, WeightPrecision::kAsStored).value(), input);
     const Matrix actual = Multiply(*ops, *Pack(*ops, weights), input);
     double square = 0;
     for (float y : expected.data) square += double{y} * y;
@@ -182,7 +182,8 @@ TEST_P(MatMul, GivesARowTheSameBitsInEveryBatch) {
     for (bool gated : {false, true}) {
       SCOPED_TRACE(testing::Message() << TraitsOf(dtype).name << (gated ? ", gated" : ""));
       const RandomWeights first(dtype, 72, 256, random_), second(dtype, 72, 256, random_);
-      const auto packed = gated ? ops->PackGated(first.raw(), second.raw()).value() : Pack(*ops, first);
+      const auto packed =
+          gated ? ops->PackGated(first.raw(), second.raw(), WeightPrecision::kAsStored).value() : Pack(*ops, first);
       MatMulArgs args;
       args.norm = {norm_weight, 1e-5f};
       args.epilogue = gated ? Epilogue::kGate : Epilogue::kStore;
@@ -291,9 +292,11 @@ TEST_P(MatMul, FusesNormBiasAndEpiloguesAsTheReferenceDoes) {
                                           << ", activation " << static_cast<int>(activation) << ", M = " << m);
           const RawMatrix parts[] = {first.raw(), second.raw()};
           const bool gated = epilogue == Epilogue::kGate;
-          const auto packed = gated ? ops->PackGated(parts[0], parts[1]).value() : ops->Pack(parts).value();
-          const auto expected_packed =
-              gated ? reference.PackGated(parts[0], parts[1]).value() : reference.Pack(parts).value();
+          const auto packed = gated ? ops->PackGated(parts[0], parts[1], WeightPrecision::kAsStored).value()
+                                    : ops->Pack(parts, WeightPrecision::kAsStored).value();
+          const auto expected_packed = gated
+                                           ? reference.PackGated(parts[0], parts[1], WeightPrecision::kAsStored).value()
+                                           : reference.Pack(parts, WeightPrecision::kAsStored).value();
           Matrix input = RandomMatrix(m, cols, random_);
           Matrix output = RandomMatrix(m, gated ? 41 : 82, random_);
           Matrix expected = output;
@@ -325,7 +328,7 @@ TEST_P(MatMul, GatesFarFromZeroWithoutOverflow) {
   for (int i = 0; i < 16; ++i) identity[i * 16 + i] = 1;
   for (int i = 0; i < 16; ++i) ones[i * 16 + 15] = 1;
   const auto packed = ops->PackGated({DType::kF32, 16, 16, std::as_bytes(std::span(identity))},
-                                     {DType::kF32, 16, 16, std::as_bytes(std::span(ones))})
+                                     {DType::kF32, 16, 16, std::as_bytes(std::span(ones))}, WeightPrecision::kAsStored)
                           .value();
   Matrix input(1, 16);
   input.data = {-1e30f, -1000, -100, -88, -20, -5, -1, -1e-3f, 0, 1e-3f, 1, 5, 20, 100, 1e30f, 1};
@@ -350,7 +353,7 @@ TEST_P(MatMul, StacksPartsOfDifferentFormats) {
   const RandomWeights parts[] = {
       {DType::kQ4_K, 40, 512, random_}, {DType::kF16, 24, 512, random_}, {DType::kQ6_K, 17, 512, random_}};
   const RawMatrix raw[] = {parts[0].raw(), parts[1].raw(), parts[2].raw()};
-  const auto packed = ops->Pack(raw).value();
+  const auto packed = ops->Pack(raw, WeightPrecision::kAsStored).value();
   EXPECT_EQ(packed->rows(), 40 + 24 + 17);
   Matrix input = RandomMatrix(11, 512, random_);
   Matrix output = Multiply(*ops, *packed, input);

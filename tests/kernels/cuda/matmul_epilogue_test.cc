@@ -12,6 +12,7 @@
 #include "kernels/cuda/matmul.h"
 #include "tests/kernels/cpu/paged_batch.h"
 #include "tests/kernels/cuda/device_weights.h"
+#include "tests/kernels/cuda/float8_products.h"
 #include "tests/kernels/cuda/matmul_fixture.h"
 #include "tests/reference/reference_ops.h"
 
@@ -45,25 +46,32 @@ std::vector<double> Magnitudes(const RandomWeights& weights, Matrix& input, cons
   return magnitudes;
 }
 
-// How far from the reference the elements of the output may be. A gate and its up-projection both carry the error of
-// their products.
-std::vector<double> Tolerances(const RandomWeights& first, const RandomWeights& second, Matrix& input,
-                               MatMulArgs args) {
-  const std::vector<double> of_first = Magnitudes(first, input, args.norm);
-  const std::vector<double> of_second = Magnitudes(second, input, args.norm);
+// How far from the reference each element of a product may be.
+std::vector<double> Errors(const RandomWeights& weights, WeightPrecision precision, Matrix& input,
+                           const RmsNorm& norm) {
+  if (precision == WeightPrecision::kFloat8) return Float8Products(weights.Values(), input, norm).tolerances;
+  std::vector<double> errors = Magnitudes(weights, input, norm);
+  for (double& error : errors) error *= kRoundingOfProducts;
+  return errors;
+}
+
+// The same for the elements of the output. A gate and its up-projection both carry the error of their products.
+std::vector<double> Tolerances(const RandomWeights& first, const RandomWeights& second, WeightPrecision precision,
+                               Matrix& input, MatMulArgs args) {
+  const std::vector<double> of_first = Errors(first, precision, input, args.norm);
+  const std::vector<double> of_second = Errors(second, precision, input, args.norm);
   std::vector<double> tolerances;
   if (args.epilogue != Epilogue::kGate) {
     for (int64_t row = 0; row < input.rows; ++row) {
-      for (const std::vector<double>* magnitudes : {&of_first, &of_second}) {
-        for (int i = 0; i < kChannels; ++i)
-          tolerances.push_back(kRoundingOfProducts * (*magnitudes)[row * kChannels + i]);
+      for (const std::vector<double>* errors : {&of_first, &of_second}) {
+        for (int i = 0; i < kChannels; ++i) tolerances.push_back((*errors)[row * kChannels + i]);
       }
     }
     return tolerances;
   }
   ReferenceOps reference;
   const RawMatrix parts[] = {first.raw(), second.raw()};
-  const auto packed = reference.Pack(parts).value();
+  const auto packed = reference.Pack(parts, precision).value();
   Matrix products(input.rows, 2 * kChannels);
   args.weights = packed.get();
   args.epilogue = Epilogue::kStore;
@@ -71,8 +79,8 @@ std::vector<double> Tolerances(const RandomWeights& first, const RandomWeights& 
   reference.MatMul(args);
   for (int64_t row = 0; row < input.rows; ++row) {
     for (int i = 0; i < kChannels; ++i) {
-      const double gate_error = kMostSlope * kRoundingOfProducts * of_first[row * kChannels + i];
-      const double up_error = kRoundingOfProducts * of_second[row * kChannels + i];
+      const double gate_error = kMostSlope * of_first[row * kChannels + i];
+      const double up_error = of_second[row * kChannels + i];
       const double gate = std::abs(products.Row(row)[i]), up = std::abs(products.Row(row)[kChannels + i]);
       tolerances.push_back(gate_error * up + gate * up_error + gate_error * up_error);
     }
@@ -103,23 +111,24 @@ std::vector<EpilogueCase> AllEpilogueCases() {
 class CudaMatMulEpilogue : public CudaMatMul {
  protected:
   // Runs both with args and compares them.
-  void ExpectAgreement(const RandomWeights& first, const RandomWeights& second, int m, MatMulArgs args) {
+  void ExpectAgreement(const RandomWeights& first, const RandomWeights& second, WeightPrecision precision, int m,
+                       MatMulArgs args) {
     ReferenceOps reference;
     const bool gated = args.epilogue == Epilogue::kGate;
     const RawMatrix parts[] = {first.raw(), second.raw()};
     Matrix input = RandomMatrix(m, first.cols, random_);
     Matrix output = RandomMatrix(m, gated ? kChannels : 2 * kChannels, random_), expected = output;
-    const auto packed = PackOnDevice(parts, gated).value();
+    const auto packed = PackOnDevice(parts, gated, precision).value();
     args.input = input.view();
     args.weights = packed.get();
     args.output = output.view();
     MultiplyAndWait(args, scratch_);
     const auto expected_packed =
-        gated ? reference.PackGated(parts[0], parts[1]).value() : reference.Pack(parts).value();
+        gated ? reference.PackGated(parts[0], parts[1], precision).value() : reference.Pack(parts, precision).value();
     args.weights = expected_packed.get();
     args.output = expected.view();
     reference.MatMul(args);
-    const std::vector<double> tolerances = Tolerances(first, second, input, args);
+    const std::vector<double> tolerances = Tolerances(first, second, precision, input, args);
     for (size_t i = 0; i < output.data.size(); ++i) {
       ASSERT_NEAR(output.data[i], expected.data[i], tolerances[i] + 1e-6 * (1 + std::abs(expected.data[i]))) << i;
     }
@@ -127,20 +136,30 @@ class CudaMatMulEpilogue : public CudaMatMul {
 };
 
 TEST_F(CudaMatMulEpilogue, FusesNormBiasAndEpiloguesAsTheReferenceDoes) {
-  for (const auto& [dtype, cols] : {std::pair<DType, int>{DType::kF32, 51}, {DType::kQ4_1, 576}, {DType::kQ6_K, 512}}) {
+  struct Weights {
+    DType dtype;
+    int cols;
+    WeightPrecision precision = WeightPrecision::kAsStored;
+  };
+  for (const auto& [dtype, cols, precision] : {Weights{DType::kF32, 51},
+                                               {DType::kQ4_1, 576},
+                                               {DType::kQ6_K, 512},
+                                               {DType::kF32, 51, WeightPrecision::kFloat8},
+                                               {DType::kQ4_1, 576, WeightPrecision::kFloat8}}) {
     const RandomWeights first(dtype, kChannels, cols, random_), second(dtype, kChannels, cols, random_);
     Matrix norm_weight = RandomMatrix(1, cols, random_), bias = RandomMatrix(1, 2 * kChannels, random_);
     for (const EpilogueCase& test : AllEpilogueCases()) {
       for (int m : {1, 20, 70}) {
-        SCOPED_TRACE(testing::Message() << TraitsOf(dtype).name << ", epilogue " << static_cast<int>(test.epilogue)
-                                        << ", activation " << static_cast<int>(test.activation) << ", norm "
-                                        << test.normalized << ", bias " << test.with_bias << ", M = " << m);
+        SCOPED_TRACE(testing::Message() << TraitsOf(dtype).name << ", precision " << static_cast<int>(precision)
+                                        << ", epilogue " << static_cast<int>(test.epilogue) << ", activation "
+                                        << static_cast<int>(test.activation) << ", norm " << test.normalized
+                                        << ", bias " << test.with_bias << ", M = " << m);
         MatMulArgs args;
         if (test.normalized) args.norm = {norm_weight.data, 1e-5f};
         if (test.with_bias) args.bias = bias.data;
         args.epilogue = test.epilogue;
         args.activation = test.activation;
-        ExpectAgreement(first, second, m, args);
+        ExpectAgreement(first, second, precision, m, args);
       }
     }
   }

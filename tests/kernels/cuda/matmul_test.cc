@@ -198,7 +198,7 @@ TEST_F(CudaMatMul, IsAsNearToTheReferenceAsBFloat16Allows) {
     const RandomWeights weights(dtype, 48, 768, random_);
     const RawMatrix part = weights.raw();
     Matrix input = RandomMatrix(4, 768, random_), expected(4, 48);
-    const auto packed = reference.Pack({&part, 1}).value();
+    const auto packed = reference.Pack({&part, 1}, WeightPrecision::kAsStored).value();
     MatMulArgs args;
     args.input = input.view();
     args.weights = packed.get();
