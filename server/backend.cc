@@ -1,6 +1,7 @@
 #include "server/backend.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -8,6 +9,7 @@
 #include "engine/runner/local_model_runner.h"
 #include "engine/types/annotate.h"
 #include "engine/types/status_macros.h"
+#include "engine/types/string_view.h"
 #include "server/available_memory.h"
 #include "server/kv_budget.h"
 #include "spdlog/spdlog.h"
@@ -27,7 +29,16 @@ absl::Status CheckBatchedTokens(const BackendOptions& options, const KvWindow& w
 // A CPU computes no faster with more; a GPU needs them to be busy.
 int DefaultBatchedTokens(const Ops& ops) { return ops.FreeDeviceMemory() ? 4096 : 256; }
 
+// What follows the description of what computes.
+std::string_view OfWeights(const LoadedModel& model) {
+  return model.precision == WeightPrecision::kFloat8 ? ", layers in fp8" : "";
+}
+
 }  // namespace
+
+std::string Backend::Description() const { return absl::StrCat(ops->Description(), AbslView(OfWeights(model))); }
+
+std::string Backend::Arithmetic() const { return absl::StrCat(ops->Arithmetic(), AbslView(OfWeights(model))); }
 
 KvLayout MakeKvLayout(const ModelConfig& config, int block_size, const KvDTypeOptions& dtypes) {
   KvLayout layout;
@@ -50,7 +61,11 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& optio
                .cuda = {.warn = warn}});
   if (!ops.ok()) return options.device == Device::kCuda ? Annotate(ops.status(), "--device cuda") : ops.status();
   backend->ops = *std::move(ops);
-  ASSIGN_OR_RETURN(backend->model, LoadModel(options.model_path, *backend->ops, progress));
+  if (!backend->ops->can_pack(options.precision)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--quantization fp8 needs a GPU, got ", backend->ops->Description()));
+  }
+  ASSIGN_OR_RETURN(backend->model, LoadModel(options.model_path, *backend->ops, progress, options.precision));
   if (!options.model_name.empty()) backend->model.name = options.model_name;
   const ModelConfig& config = backend->model.config;
 

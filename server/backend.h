@@ -30,6 +30,7 @@ struct BackendOptions {
   Device device = Device::kAuto;
   int threads = 0;              // 0: the processors this process may run on.
   std::string instruction_set;  // Empty: the best there is.
+  WeightPrecision precision = WeightPrecision::kAsStored;  // Of the matrices of layers.
   int max_model_len = 0;        // 0: the model's own length, as far as the pool allows; see also kEndlessModelLen.
   int max_num_seqs = 256;
   int max_num_batched_tokens = 0;  // 0: what suits the device, at least max_num_seqs and the sinks of one sequence.
@@ -45,6 +46,10 @@ struct BackendOptions {
 
 // Members are destroyed in reverse order: the runner before what it borrows.
 struct Backend {
+  // Of the Ops, as they describe themselves, over this model's weights.
+  std::string Description() const;
+  std::string Arithmetic() const;
+
   std::unique_ptr<Ops> ops;
   LoadedModel model;
   std::unique_ptr<KvCache> kv_cache;

@@ -29,7 +29,7 @@ PageFormat FormatOf(const Backend& backend) {
   format.layout = absl::StrCat(layout.num_layers, " layers, ", layout.num_kv_heads, " heads of ", layout.head_dim, ", ",
                                DescribeKvDTypes(layout));
   // Another version may round otherwise.
-  format.arithmetic = absl::StrCat("quire ", kVersion, ", ", backend.ops->Arithmetic());
+  format.arithmetic = absl::StrCat("quire ", kVersion, ", ", backend.Arithmetic());
   return format;
 }
 

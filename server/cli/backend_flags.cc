@@ -31,6 +31,16 @@ void AddBackendFlags(CLI::App& command, BackendOptions& options) {
   command.add_option("--instruction-set", options.instruction_set,
                      "Kernels to use: portable, avx2, avx2-vnni, avx512-vnni, avx512-bf16 or amx; default: the last "
                      "of these that can run here");
+  command
+      .add_option_function<std::string>(
+          "--quantization",
+          [&options](const std::string& name) {
+            options.precision = name == "fp8" ? WeightPrecision::kFloat8 : WeightPrecision::kAsStored;
+          },
+          "What the matrices of layers are rounded to while they are loaded: none, or on a GPU fp8, and then also what "
+          "they are multiplied with")
+      ->check(CLI::IsMember({"none", "fp8"}))
+      ->default_str("none");
   command.add_option("--max-num-seqs", options.max_num_seqs, "Sequences that run at once")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();

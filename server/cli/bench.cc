@@ -53,7 +53,7 @@ absl::Status BenchEngine(const BenchOptions& options, BenchReport* report) {
     ProgressBar bar("loading");
     ASSIGN_OR_RETURN(backend, MakeBackend(options.backend, [&bar](float done) { bar.Update(done); }));
   }
-  report->backend = backend->ops->Description();
+  report->backend = backend->Description();
   if (options.generate_tokens > 0) {
     ASSIGN_OR_RETURN(report->cache, CompareWithRecomputation(*backend, options.offline.input_lengths.front(),
                                                              options.generate_tokens));

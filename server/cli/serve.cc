@@ -171,7 +171,7 @@ int RunServe(const ServerOptions& options) {
                            *std::move(request_log), *std::move(tenants));
   absl::StatusOr<Fronts> fronts = StartFronts(options, pipeline);
   if (!fronts.ok()) return Fail(fronts.status());
-  spdlog::info("{}; {} KV pages of {} tokens, sequences of up to {} tokens", backend.ops->Description(),
+  spdlog::info("{}; {} KV pages of {} tokens, sequences of up to {} tokens", backend.Description(),
                engine_options.blocks.num_blocks, engine_options.blocks.block_size, engine_options.max_model_len);
   spdlog::info("ready after {:.2f} s: {}; {}", absl::ToDoubleSeconds(absl::Now() - start), backend.model.name,
                fronts->addresses());

@@ -101,6 +101,14 @@ TEST(ServerOptions, ReadsEveryFlag) {
   EXPECT_EQ(backend.model_name, "small");
 }
 
+TEST(ServerOptions, RoundsWeightsAsTold) {
+  EXPECT_EQ(Parsed("m").options.backend.precision, WeightPrecision::kAsStored);
+  EXPECT_EQ(Parsed("m --quantization none").options.backend.precision, WeightPrecision::kAsStored);
+  EXPECT_EQ(Parsed("m --quantization fp8").options.backend.precision, WeightPrecision::kFloat8);
+  EXPECT_EQ(Parsed("m --config " + WriteConfig("quantization: fp8")).options.backend.precision,
+            WeightPrecision::kFloat8);
+}
+
 TEST(ServerOptions, KeepsKeysAndValuesAsTold) {
   EXPECT_EQ(Parsed("m --kv-cache-dtype auto").options.backend.kv_dtypes.key, KvDType::kBF16);
   EXPECT_EQ(Parsed("m --kv-cache-dtype int8").options.backend.kv_dtypes.key, KvDType::kInt8);
@@ -150,6 +158,7 @@ TEST(ServerOptions, NamesTheFlagOfABadValue) {
       {"m --block-size 17", "--block-size"},
       {"m --kv-cache-dtype int3", "--kv-cache-dtype"},
       {"m --kv-cache-dtype 2", "--kv-cache-dtype"},
+      {"m --quantization awq", "--quantization"},
       {"m --kv-cache-memory lots", "--kv-cache-memory"},
       {"m --kv-cache-memory 0", "--kv-cache-memory"},
       {"m --kv-cache-memory -5MiB", "--kv-cache-memory"},
