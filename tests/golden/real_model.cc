@@ -45,8 +45,8 @@ EngineOptions OptionsFor(const ModelConfig& config, const EngineSetup& setup) {
 RealModel::RealModel(const std::string& instruction_set, int num_threads)
     : RealModel(OrDie(MakeCpuOps({.num_threads = num_threads, .instruction_set = instruction_set}))) {}
 
-RealModel::RealModel(std::unique_ptr<Ops> ops)
-    : ops_(std::move(ops)), model_(OrDie(LoadModel(QUIRE_TEST_MODEL, *ops_, nullptr))) {}
+RealModel::RealModel(std::unique_ptr<Ops> ops, WeightPrecision precision)
+    : ops_(std::move(ops)), model_(OrDie(LoadModel(QUIRE_TEST_MODEL, *ops_, nullptr, precision))) {}
 
 RealEngine::RealEngine(const RealModel& model, const EngineSetup& setup)
     : kv_cache_(OrDie(model.ops().AllocateKvCache(LayoutFor(model.model().config, setup)))),

@@ -12,11 +12,12 @@
 
 namespace quire {
 
-// The test model, its weights packed for one instruction set. Loading failures end the process: no test can go on.
+// The test model, its weights packed for one instruction set or backend. Loading failures end the process: no test can
+// go on.
 class RealModel {
  public:
   RealModel(const std::string& instruction_set, int num_threads);
-  explicit RealModel(std::unique_ptr<Ops> ops);
+  explicit RealModel(std::unique_ptr<Ops> ops, WeightPrecision precision = WeightPrecision::kAsStored);
 
   const LoadedModel& model() const { return model_; }
   Ops& ops() const { return *ops_; }

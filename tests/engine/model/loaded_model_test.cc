@@ -6,7 +6,11 @@
 
 #include <algorithm>
 #include <functional>
+#include <memory>
 #include <set>
+#include <span>
+#include <utility>
+#include <vector>
 
 #include "tests/fakes/tiny_model.h"
 #include "tests/reference/reference_ops.h"
@@ -55,6 +59,31 @@ TEST(LoadModel, GivesEverythingThatTheFileHolds) {
   ASSERT_FALSE(progress.empty());
   EXPECT_TRUE(std::is_sorted(progress.begin(), progress.end()));
   EXPECT_EQ(progress.back(), 1);
+}
+
+// Notes what is packed in which precision.
+class NotingOps : public ReferenceOps {
+ public:
+  absl::StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::span<const RawMatrix> parts,
+                                                     WeightPrecision precision) override {
+    packed.emplace_back(parts[0].rows, precision);
+    return ReferenceOps::Pack(parts, precision);
+  }
+
+  std::vector<std::pair<int64_t, WeightPrecision>> packed;  // Rows of the first part.
+};
+
+TEST(LoadModel, RoundsTheMatricesOfLayersAndNoOthers) {
+  for (const WeightPrecision precision : {WeightPrecision::kAsStored, WeightPrecision::kFloat8}) {
+    NotingOps ops;
+    const auto model = LoadModel(WriteTinyModel({.num_layers = 3, .tied_embeddings = false}), ops, nullptr, precision);
+    ASSERT_TRUE(model.ok()) << model.status();
+    EXPECT_EQ(model->precision, precision);
+    ASSERT_EQ(ops.packed.size(), 2u + 3 * 4);
+    for (const auto& [rows, packed_in] : ops.packed) {
+      EXPECT_EQ(packed_in, rows == kTinyVocabSize ? WeightPrecision::kAsStored : precision) << rows;
+    }
+  }
 }
 
 TEST(LoadModel, CompletesTextWithoutAUsableChatTemplate) {

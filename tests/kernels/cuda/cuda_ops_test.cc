@@ -30,8 +30,17 @@ class CudaOpsTest : public testing::Test {
   ~CudaOpsTest() override { cuda_shim::Reset(); }
 };
 
-TestModel CudaModel(const GgufWriter& writer, int page_size = 16, KvDType kv_dtype = KvDType::kBF16) {
-  return TestModel(writer, MakeTestOps(), kv_dtype, page_size);
+TestModel CudaModel(const GgufWriter& writer, int page_size = 16, KvDType kv_dtype = KvDType::kBF16,
+                    WeightPrecision precision = WeightPrecision::kAsStored) {
+  return TestModel(writer, MakeTestOps(), kv_dtype, page_size, /*qk_norm=*/false, precision);
+}
+
+// How far apart they are, in units of how large the second are.
+double Distance(Logits logits, const Logits& expected) {
+  for (size_t t = 0; t < expected.size(); ++t) {
+    for (int v = 0; v < kTinyVocabSize; ++v) logits[t][v] -= expected[t][v];
+  }
+  return Deviation(logits) / Deviation(expected);
 }
 
 TEST_F(CudaOpsTest, AgreesWithTheReferenceForEveryFormat) {
@@ -42,12 +51,32 @@ TEST_F(CudaOpsTest, AgreesWithTheReferenceForEveryFormat) {
         TinyModel({.dtype = dtype, .hidden_size = 256, .intermediate_size = 256, .num_heads = 16, .biases = true});
     const std::vector<TokenId> tokens = RandomTokens(21, 2);
     const Logits expected = TestModel(writer, std::make_unique<ReferenceOps>(), KvDType::kF32).RunSequence(tokens, 21);
-    Logits difference = CudaModel(writer).RunSequence(tokens, 21);
-    for (size_t t = 0; t < tokens.size(); ++t) {
-      for (int v = 0; v < kTinyVocabSize; ++v) difference[t][v] -= expected[t][v];
-    }
     // Products of values rounded to bfloat16 leave about one part in 200.
-    EXPECT_LT(Deviation(difference), 0.02 * Deviation(expected));
+    EXPECT_LT(Distance(CudaModel(writer).RunSequence(tokens, 21), expected), 0.02);
+  }
+}
+
+TEST_F(CudaOpsTest, AgreesWithTheReferenceInFloat8) {
+  for (const DType dtype : {DType::kBF16, DType::kQ4_K}) {
+    for (const bool tied : {false, true}) {
+      SCOPED_TRACE(testing::Message() << TraitsOf(dtype).name << (tied ? ", tied" : ""));
+      const GgufWriter writer = TinyModel({.dtype = dtype,
+                                           .hidden_size = 256,
+                                           .intermediate_size = 512,
+                                           .num_heads = 16,
+                                           .tied_embeddings = tied,
+                                           .biases = true});
+      const std::vector<TokenId> tokens = RandomTokens(21, 2);
+      const auto reference = [&](WeightPrecision precision) {
+        TestModel model(writer, std::make_unique<ReferenceOps>(), KvDType::kBF16, 16, /*qk_norm=*/false, precision);
+        return model.RunSequence(tokens, 21);
+      };
+      const Logits expected = reference(WeightPrecision::kFloat8);
+      const Logits actual = CudaModel(writer, 16, KvDType::kBF16, WeightPrecision::kFloat8).RunSequence(tokens, 21);
+      // A number between two codes becomes one or the other for the least that differs before it is rounded: two such
+      // computations are about half as far apart as one of them is from what is not rounded.
+      EXPECT_LT(Distance(actual, expected), 0.7 * Distance(expected, reference(WeightPrecision::kAsStored)));
+    }
   }
 }
 
@@ -61,6 +90,14 @@ TEST_F(CudaOpsTest, GivesATokenTheSameBitsHoweverItsPromptIsCut) {
     for (const int chunk : {1, 3, 33}) EXPECT_EQ(model.RunSequence(tokens, chunk), whole) << chunk;
     EXPECT_EQ(CudaModel(writer, 32, kv_dtype).RunSequence(tokens, 29), whole);
   }
+}
+
+TEST_F(CudaOpsTest, GivesATokenTheSameBitsHoweverItsPromptIsCutInFloat8) {
+  const GgufWriter writer = TinyModel({.dtype = DType::kQ4_1});
+  const std::vector<TokenId> tokens = RandomTokens(70, 3);
+  TestModel model = CudaModel(writer, 16, KvDType::kBF16, WeightPrecision::kFloat8);
+  const Logits whole = model.RunSequence(tokens, 70);
+  for (const int chunk : {1, 3, 33}) EXPECT_EQ(model.RunSequence(tokens, chunk), whole) << chunk;
 }
 
 TEST_F(CudaOpsTest, GivesATokenTheSameBitsWhoeverSharesItsStep) {
