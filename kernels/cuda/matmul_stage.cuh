@@ -82,11 +82,13 @@ class StageProducts {
   // sums += the products of the first tiles of a stage.
   __device__ __forceinline__ void Add(const std::byte* stage, int num_tiles, Sums& sums) const {
     if constexpr (Layout::kWeights.is_float8) {
-      MultiplyChunk(stage, num_tiles, sums);
+      AddChunk(stage, num_tiles, sums);
     } else {
 #pragma unroll 1
       for (int i = 0; i < Layout::kTilesPerStage; ++i) {
-        if (i < num_tiles) MultiplyTile(stage, i, sums);
+        if (i >= num_tiles) continue;
+        MultiplyTile(stage, i, 0, kTokenTiles,
+                     [&](int panel, int tile) -> float(&)[4] { return sums.values[panel][tile]; });
       }
     }
   }
@@ -96,42 +98,17 @@ class StageProducts {
   static constexpr int kTilesAtOnce = kTokenTiles < 2 ? kTokenTiles : 2;
   static constexpr int kGroups = kTileFeatures / kGroupSize;
 
-  __device__ __forceinline__ void MultiplyTile(const std::byte* stage, int tile_of_stage, Sums& sums) const {
-    LaneOfTile<kFormat> lanes[kPanelsPerWarp];
-    LoadTile(stage, tile_of_stage, lanes);
-#pragma unroll
-    for (int group = 0; group < kGroups; ++group) {
-      uint32_t first[kPanelsPerWarp][4], second[kPanelsPerWarp][4];
-#pragma unroll
-      for (int panel = 0; panel < kPanelsPerWarp; ++panel) lanes[panel].Expand(group, first[panel], second[panel]);
-#pragma unroll
-      for (int begin = 0; begin < kTokenTiles; begin += kTilesAtOnce) {
-        if (!HasTokens(begin)) break;
-        MultiplyGroup(stage, tile_of_stage, group, begin, first, second,
-                      [&](int panel, int i) -> float(&)[4] { return sums.values[panel][begin + i]; });
-      }
-    }
-  }
-
   // sums += the sums of a chain of its own. To expand the weights again for the next tokens takes less than the
   // registers for sums of all tokens twice.
-  __device__ __forceinline__ void MultiplyChunk(const std::byte* stage, int num_tiles, Sums& sums) const {
+  __device__ __forceinline__ void AddChunk(const std::byte* stage, int num_tiles, Sums& sums) const {
 #pragma unroll
     for (int begin = 0; begin < kTokenTiles; begin += kTilesAtOnce) {
       if (!HasTokens(begin)) break;
       LaneSums<kPanelsPerWarp, kTilesAtOnce> chain = {};
 #pragma unroll 1
-      for (int tile = 0; tile < num_tiles; ++tile) {
-        LaneOfTile<kFormat> lanes[kPanelsPerWarp];
-        LoadTile(stage, tile, lanes);
-#pragma unroll
-        for (int group = 0; group < kGroups; ++group) {
-          uint32_t first[kPanelsPerWarp][4], second[kPanelsPerWarp][4];
-#pragma unroll
-          for (int panel = 0; panel < kPanelsPerWarp; ++panel) lanes[panel].Expand(group, first[panel], second[panel]);
-          MultiplyGroup(stage, tile, group, begin, first, second,
-                        [&](int panel, int i) -> float(&)[4] { return chain.values[panel][i]; });
-        }
+      for (int i = 0; i < num_tiles; ++i) {
+        MultiplyTile(stage, i, begin, begin + kTilesAtOnce,
+                     [&](int panel, int tile) -> float(&)[4] { return chain.values[panel][tile - begin]; });
       }
 #pragma unroll
       for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
@@ -143,19 +120,32 @@ class StageProducts {
     }
   }
 
-  // The warp's panels of a tile.
-  __device__ __forceinline__ void LoadTile(const std::byte* stage, int tile_of_stage,
-                                           LaneOfTile<kFormat> (&lanes)[kPanelsPerWarp]) const {
+  // Adds to sums_of(panel, tile of tokens) the products of a tile of the warp's panels with tiles [begin, end) of
+  // tokens, as far as there are any.
+  template <typename SumsOf>
+  __device__ __forceinline__ void MultiplyTile(const std::byte* stage, int tile_of_stage, int begin, int end,
+                                               const SumsOf& sums_of) const {
     const std::byte* const weights =
         stage + warp_ * kPanelsPerWarp * Layout::kPanelStageBytes + tile_of_stage * Layout::kTileBytes;
+    LaneOfTile<kFormat> lanes[kPanelsPerWarp];
 #pragma unroll
     for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
       lanes[panel] = {weights + panel * Layout::kPanelStageBytes, lane_};
     }
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group) {
+      uint32_t first[kPanelsPerWarp][4], second[kPanelsPerWarp][4];
+#pragma unroll
+      for (int panel = 0; panel < kPanelsPerWarp; ++panel) lanes[panel].Expand(group, first[panel], second[panel]);
+#pragma unroll
+      for (int tile = begin; tile < end; tile += kTilesAtOnce) {
+        if (!HasTokens(tile)) break;
+        MultiplyGroup(stage, tile_of_stage, group, tile, first, second, sums_of);
+      }
+    }
   }
 
-  // Adds to sums_of(panel, i) the products of a group of features, of which `first` and `second` are the weights, and
-  // of the i-th tile of tokens from `begin` on.
+  // The same for a group of features, of which `first` and `second` are the weights, and the next few tiles of tokens.
   template <typename SumsOf>
   __device__ __forceinline__ void MultiplyGroup(const std::byte* stage, int tile_of_stage, int group, int begin,
                                                 const uint32_t (&first)[kPanelsPerWarp][4],
@@ -169,13 +159,17 @@ class StageProducts {
     for (int i = 0; i < kTilesAtOnce; ++i) {
       const uint32_t of_first[2] = {features[i].x, features[i].y};
 #pragma unroll
-      for (int panel = 0; panel < kPanelsPerWarp; ++panel) MmaBFloat16(sums_of(panel, i), first[panel], of_first);
+      for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
+        MmaBFloat16(sums_of(panel, begin + i), first[panel], of_first);
+      }
     }
 #pragma unroll
     for (int i = 0; i < kTilesAtOnce; ++i) {
       const uint32_t of_second[2] = {features[i].z, features[i].w};
 #pragma unroll
-      for (int panel = 0; panel < kPanelsPerWarp; ++panel) MmaBFloat16(sums_of(panel, i), second[panel], of_second);
+      for (int panel = 0; panel < kPanelsPerWarp; ++panel) {
+        MmaBFloat16(sums_of(panel, begin + i), second[panel], of_second);
+      }
     }
   }
 
