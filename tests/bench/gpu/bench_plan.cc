@@ -1,6 +1,15 @@
 #include "tests/bench/gpu/bench_plan.h"
 
 namespace quire {
+namespace {
+
+constexpr WeightTypes kFloat8Weights = {DType::kBF16, WeightPrecision::kFloat8};
+
+}  // namespace
+
+std::string NameOf(const WeightTypes& types) {
+  return types.precision == WeightPrecision::kFloat8 ? "FP8" : std::string(TraitsOf(types.dtype).name);
+}
 
 BenchPlan WholePlan() {
   return {.model = {.name = "Llama-3-8B",
@@ -18,9 +27,9 @@ BenchPlan WholePlan() {
           .prompts = {{1, 2048, 2048}, {8, 2048, 2048}, {1, 8192, 8192}, {1, 32768, 4096}},
           .kv_types = {kBFloat16Kv, kInt8Kv, kFp8Kv},
           .row_counts = {1, 8, 16, 32, 64, 128, 256, 512, 1024, 4096},
-          .matmul_dtypes = {DType::kBF16, DType::kQ4_1, DType::kQ8_0},
+          .matmul_types = {{DType::kBF16}, kFloat8Weights, {DType::kQ4_1}, {DType::kQ8_0}},
           .lengths = {{128, 128}, {128, 2048}, {1000, 1000}, {2048, 2048}},
-          .throughput_dtypes = {DType::kBF16, DType::kQ8_0},
+          .throughput_types = {{DType::kBF16}, kFloat8Weights, {DType::kQ8_0}},
           .num_sequences = 512,
           .step_tokens = 4096};
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/dtype.h"
+#include "kernels/ops.h"
 #include "tests/kernels/kv_types.h"
 
 namespace quire {
@@ -20,6 +21,15 @@ struct ModelShape {
   int head_dim = 0;
   int vocab_size = 0;
 };
+
+// What a model's weights are, as a file would store them and as its layers' matrices are packed.
+struct WeightTypes {
+  DType dtype = DType::kBF16;
+  WeightPrecision precision = WeightPrecision::kAsStored;
+};
+
+// "BF16", "FP8".
+std::string NameOf(const WeightTypes& types);
 
 // Tokens of each request's prompt and answer.
 struct Lengths {
@@ -44,9 +54,9 @@ struct BenchPlan {
   std::vector<PromptShape> prompts;
   std::vector<KvTypes> kv_types;
   std::vector<int> row_counts;
-  std::vector<DType> matmul_dtypes;
+  std::vector<WeightTypes> matmul_types;
   std::vector<Lengths> lengths;
-  std::vector<DType> throughput_dtypes;
+  std::vector<WeightTypes> throughput_types;
   // Requests of a throughput measurement: all there from the beginning, and running at once if they fit.
   int num_sequences = 0;
   int step_tokens = 0;  // The most that a step has.

@@ -62,8 +62,6 @@ absl::Status Run(const Options& options) {
   GpuReport report;
   report.gpu = ops->Description();
   report.model = plan.model.name;
-  report.notes.push_back(
-      "Weights in fp8 are not supported yet, so there is no figure to set beside those of others in fp8.");
   RETURN_IF_ERROR(Write(report, folder));
   std::fprintf(stderr, "gpu_bench: %s\n", report.gpu.c_str());
 
@@ -77,12 +75,12 @@ absl::Status Run(const Options& options) {
     ASSIGN_OR_RETURN(report.matmul, BenchMatMul(plan, *ops));
     RETURN_IF_ERROR(Write(report, folder));
   }
-  for (const DType dtype : plan.throughput_dtypes) {
+  for (const WeightTypes& weights : plan.throughput_types) {
     if (!options.Has("throughput")) break;
-    const std::string name(TraitsOf(dtype).name);
+    const std::string name = NameOf(weights);
     std::fprintf(stderr, "gpu_bench: the engine over weights in %s\n", name.c_str());
     absl::Status written;
-    const absl::Status status = BenchThroughput(plan, dtype, *ops, [&](const ThroughputTiming& timing) {
+    const absl::Status status = BenchThroughput(plan, weights, *ops, [&](const ThroughputTiming& timing) {
       std::fprintf(stderr, "gpu_bench: %d / %d tokens: %.0f tokens/s\n", timing.lengths.input, timing.lengths.output,
                    timing.tokens_per_second);
       report.throughput.push_back(timing);

@@ -26,19 +26,15 @@ std::string PublishedFor(const Lengths& lengths) {
   return "";
 }
 
-std::string NameOf(DType dtype) { return std::string(TraitsOf(dtype).name); }
-
 std::string ThroughputTable(const GpuReport& report) {
   std::string text =
       "## The engine, random weights\n\n"
       "Output tokens a second, bf16 KV cache; all requests are there from the beginning. The last column is what "
-      "TensorRT-LLM has published for itself: fp8 weights on one H200, which Quire does not have yet and which this "
-      "GPU "
-      "need not be.\n\n"
+      "TensorRT-LLM has published for itself: fp8 weights on one H200, which this GPU need not be.\n\n"
       "| weights | input / output tokens | requests | room in the KV cache, tokens | steps, as graphs | s | tokens/s | "
       "TensorRT-LLM, H200, fp8 |\n|---|---|---|---|---|---|---|---|\n";
   for (const ThroughputTiming& t : report.throughput) {
-    absl::StrAppendFormat(&text, "| %s | %d / %d | %d | %d | %d, %d | %.2f | %.0f | %s |\n", NameOf(t.dtype),
+    absl::StrAppendFormat(&text, "| %s | %d / %d | %d | %d | %d, %d | %.2f | %.0f | %s |\n", NameOf(t.weights),
                           t.lengths.input, t.lengths.output, t.num_sequences, t.cached_tokens, t.counts.steps,
                           t.counts.graph_launches, t.seconds, t.tokens_per_second, PublishedFor(t.lengths));
   }
@@ -63,7 +59,7 @@ std::string MatMulTable(const GpuReport& report) {
       "GB/s of weights, launched one by one and replayed as a graph; a multiply-add is two operations.\n\n"
       "| weights | matrix | rows | us | GB/s | graph: us | GB/s | TFLOPS |\n|---|---|---|---|---|---|---|---|\n";
   for (const MatMulTiming& t : report.matmul) {
-    absl::StrAppendFormat(&text, "| %s | %s | %d | %.1f | %.0f | %.1f | %.0f | %.1f |\n", NameOf(t.dtype), t.matrix,
+    absl::StrAppendFormat(&text, "| %s | %s | %d | %.1f | %.0f | %.1f | %.0f | %.1f |\n", NameOf(t.weights), t.matrix,
                           t.rows, 1e6 * t.seconds, t.gigabytes_per_second, 1e6 * t.graph_seconds,
                           t.graph_gigabytes_per_second, t.teraflops);
   }
@@ -84,7 +80,7 @@ std::string ToJson(const GpuReport& report) {
                                  {"tflops", t.teraflops}});
   }
   for (const MatMulTiming& t : report.matmul) {
-    json["matmul"].push_back({{"weights", NameOf(t.dtype)},
+    json["matmul"].push_back({{"weights", NameOf(t.weights)},
                               {"matrix", t.matrix},
                               {"rows", t.rows},
                               {"seconds", t.seconds},
@@ -94,7 +90,7 @@ std::string ToJson(const GpuReport& report) {
                               {"tflops", t.teraflops}});
   }
   for (const ThroughputTiming& t : report.throughput) {
-    json["throughput"].push_back({{"weights", NameOf(t.dtype)},
+    json["throughput"].push_back({{"weights", NameOf(t.weights)},
                                   {"input_tokens", t.lengths.input},
                                   {"output_tokens", t.lengths.output},
                                   {"sequences", t.num_sequences},

@@ -25,7 +25,7 @@ struct AttentionTiming {
 // One of a layer's matrix products, or that of the output head.
 struct MatMulTiming {
   std::string matrix;  // "qkv", "output", "gate_up", "down", "head"
-  DType dtype = DType::kBF16;
+  WeightTypes weights;
   int64_t rows = 0;  // Of the input.
   double seconds = 0;
   double gigabytes_per_second = 0;  // Of weights.

@@ -17,6 +17,7 @@ struct MatrixShape {
   int64_t outputs = 0;  // Rows of the weights; of each of two where gated.
   int64_t inputs = 0;
   bool gated = false;
+  bool is_head = false;
 };
 
 std::vector<MatrixShape> MatricesOf(const ModelShape& model) {
@@ -26,27 +27,28 @@ std::vector<MatrixShape> MatricesOf(const ModelShape& model) {
           {"output", model.hidden_size, queries},
           {"gate_up", model.intermediate_size, model.hidden_size, true},
           {"down", model.hidden_size, model.intermediate_size},
-          {"head", model.vocab_size, model.hidden_size}};
+          {"head", model.vocab_size, model.hidden_size, /*gated=*/false, /*is_head=*/true}};
 }
 
 // Copies of a matrix, for one pass to read plan.bytes_to_read.
 absl::StatusOr<std::vector<std::unique_ptr<PackedMatrix>>> PackCopies(const BenchPlan& plan, const MatrixShape& shape,
-                                                                      DType dtype, RepeatedWeights& source, Ops& ops) {
-  const RawMatrix raw = source.Matrix(dtype, shape.outputs, shape.inputs);
+                                                                      const WeightTypes& types, RepeatedWeights& source,
+                                                                      Ops& ops) {
+  const RawMatrix raw = source.Matrix(types.dtype, shape.outputs, shape.inputs);
   std::vector<std::unique_ptr<PackedMatrix>> copies;
   int64_t bytes = 0;
   do {
-    ASSIGN_OR_RETURN(copies.emplace_back(), shape.gated ? ops.PackGated(raw, raw, WeightPrecision::kAsStored)
-                                                        : ops.Pack({&raw, 1}, WeightPrecision::kAsStored));
+    ASSIGN_OR_RETURN(copies.emplace_back(),
+                     shape.gated ? ops.PackGated(raw, raw, types.precision) : ops.Pack({&raw, 1}, types.precision));
     bytes += copies.back()->bytes();
   } while (bytes < plan.bytes_to_read);
   return copies;
 }
 
-absl::Status Measure(const BenchPlan& plan, const MatrixShape& shape, DType dtype, RepeatedWeights& source, Ops& ops,
-                     GpuTimer& timer, std::vector<MatMulTiming>& timings) {
+absl::Status Measure(const BenchPlan& plan, const MatrixShape& shape, const WeightTypes& types, RepeatedWeights& source,
+                     Ops& ops, GpuTimer& timer, std::vector<MatMulTiming>& timings) {
   std::mt19937 random(20261124);
-  ASSIGN_OR_RETURN(const auto copies, PackCopies(plan, shape, dtype, source, ops));
+  ASSIGN_OR_RETURN(const auto copies, PackCopies(plan, shape, types, source, ops));
   for (const int rows : plan.row_counts) {
     const Matrix host_input = RandomMatrix(rows, shape.inputs, random);
     ASSIGN_OR_RETURN(const std::unique_ptr<Buffer> input, ops.Upload(host_input.data));
@@ -70,7 +72,7 @@ absl::Status Measure(const BenchPlan& plan, const MatrixShape& shape, DType dtyp
     const double seconds = seconds_of_all / num_copies, graph_seconds = graph_seconds_of_all / num_copies;
     const auto gigabytes = 1e-9 * static_cast<double>(copies[0]->bytes());
     const double multiply_adds = static_cast<double>(rows * shape.inputs) * static_cast<double>(copies[0]->rows());
-    timings.push_back({shape.name, dtype, rows, seconds, gigabytes / seconds, graph_seconds, gigabytes / graph_seconds,
+    timings.push_back({shape.name, types, rows, seconds, gigabytes / seconds, graph_seconds, gigabytes / graph_seconds,
                        2 * multiply_adds / seconds * 1e-12});
   }
   return absl::OkStatus();
@@ -82,12 +84,12 @@ absl::StatusOr<std::vector<MatMulTiming>> BenchMatMul(const BenchPlan& plan, Ops
   GpuTimer timer(plan.repeats);
   RepeatedWeights source;
   std::vector<MatMulTiming> timings;
-  for (const DType dtype : plan.matmul_dtypes) {
+  for (const WeightTypes& types : plan.matmul_types) {
     for (const MatrixShape& shape : MatricesOf(plan.model)) {
-      const absl::Status status = Measure(plan, shape, dtype, source, ops, timer, timings);
+      if (shape.is_head && types.precision != WeightPrecision::kAsStored) continue;  // It stays as stored.
+      const absl::Status status = Measure(plan, shape, types, source, ops, timer, timings);
       if (absl::IsResourceExhausted(status)) {
-        std::fprintf(stderr, "no room for all of %s in %s\n", shape.name.c_str(),
-                     std::string(TraitsOf(dtype).name).c_str());
+        std::fprintf(stderr, "no room for all of %s in %s\n", shape.name.c_str(), NameOf(types).c_str());
       } else if (!status.ok()) {
         return status;
       }

@@ -41,39 +41,41 @@ ModelConfig ConfigOf(const BenchPlan& plan) {
   return config;
 }
 
-absl::StatusOr<LayerWeights> MakeLayer(const ModelConfig& config, DType dtype, RepeatedWeights& source, Ops& ops) {
+absl::StatusOr<LayerWeights> MakeLayer(const ModelConfig& config, const WeightTypes& types, RepeatedWeights& source,
+                                       Ops& ops) {
   const std::vector<float> ones(config.hidden_size, 1.0f);
   const auto pack = [&](int64_t rows, int64_t cols) {
-    const RawMatrix raw = source.Matrix(dtype, rows, cols);
-    return ops.Pack({&raw, 1}, WeightPrecision::kAsStored);
+    const RawMatrix raw = source.Matrix(types.dtype, rows, cols);
+    return ops.Pack({&raw, 1}, types.precision);
   };
   LayerWeights layer;
   ASSIGN_OR_RETURN(layer.attention_norm, ops.Upload(ones));
   ASSIGN_OR_RETURN(layer.feed_forward_norm, ops.Upload(ones));
   ASSIGN_OR_RETURN(layer.qkv, pack(config.qkv_size(), config.hidden_size));
   ASSIGN_OR_RETURN(layer.attention_output, pack(config.hidden_size, config.query_size()));
-  const RawMatrix gate = source.Matrix(dtype, config.intermediate_size, config.hidden_size);
-  ASSIGN_OR_RETURN(layer.gate_up, ops.PackGated(gate, gate, WeightPrecision::kAsStored));
+  const RawMatrix gate = source.Matrix(types.dtype, config.intermediate_size, config.hidden_size);
+  ASSIGN_OR_RETURN(layer.gate_up, ops.PackGated(gate, gate, types.precision));
   ASSIGN_OR_RETURN(layer.down, pack(config.hidden_size, config.intermediate_size));
   return layer;
 }
 
-absl::StatusOr<LoadedModel> MakeModel(const BenchPlan& plan, DType dtype, Ops& ops) {
+absl::StatusOr<LoadedModel> MakeModel(const BenchPlan& plan, const WeightTypes& types, Ops& ops) {
   RepeatedWeights source;
   LoadedModel model;
   model.name = plan.model.name;
   model.config = ConfigOf(plan);
+  model.precision = types.precision;
   ASSIGN_OR_RETURN(model.tokenizer, MakeTokenizer(TinyTokenizerSpec({})));  // Only asked which tokens end a text.
   const std::vector<float> ones(model.config.hidden_size, 1.0f);
   const auto pack_head = [&] {
-    const RawMatrix raw = source.Matrix(dtype, model.config.vocab_size, model.config.hidden_size);
+    const RawMatrix raw = source.Matrix(types.dtype, model.config.vocab_size, model.config.hidden_size);
     return ops.Pack({&raw, 1}, WeightPrecision::kAsStored);
   };
   ASSIGN_OR_RETURN(model.weights.embedding, pack_head());
   ASSIGN_OR_RETURN(model.weights.output_head, pack_head());
   ASSIGN_OR_RETURN(model.weights.output_norm, ops.Upload(ones));
   for (int i = 0; i < model.config.num_layers; ++i) {
-    ASSIGN_OR_RETURN(model.weights.layers.emplace_back(), MakeLayer(model.config, dtype, source, ops));
+    ASSIGN_OR_RETURN(model.weights.layers.emplace_back(), MakeLayer(model.config, types, source, ops));
   }
   return model;
 }
@@ -137,9 +139,9 @@ absl::StatusOr<double> Run(ModelRunner& runner, const EngineOptions& options, in
 
 }  // namespace
 
-absl::Status BenchThroughput(const BenchPlan& plan, DType dtype, CudaOps& ops,
+absl::Status BenchThroughput(const BenchPlan& plan, const WeightTypes& weights, CudaOps& ops,
                              absl::FunctionRef<void(const ThroughputTiming&)> report) {
-  ASSIGN_OR_RETURN(const LoadedModel model, MakeModel(plan, dtype, ops));
+  ASSIGN_OR_RETURN(const LoadedModel model, MakeModel(plan, weights, ops));
   ASSIGN_OR_RETURN(const std::unique_ptr<KvCache> kv_cache, MakeKvCache(plan, ops));
   ASSIGN_OR_RETURN(const std::unique_ptr<ModelRunner> runner,
                    LocalModelRunner::Make(model, ops, *kv_cache, plan.step_tokens));
@@ -153,7 +155,7 @@ absl::Status BenchThroughput(const BenchPlan& plan, DType dtype, CudaOps& ops,
     }
     const CudaStepCounts before = ops.step_counts();
     ASSIGN_OR_RETURN(const double seconds, Run(*runner, options, plan.num_sequences, lengths));
-    report({dtype, lengths, plan.num_sequences, int64_t{num_blocks} * kPageSize, seconds,
+    report({weights, lengths, plan.num_sequences, int64_t{num_blocks} * kPageSize, seconds,
             static_cast<double>(plan.num_sequences) * lengths.output / seconds, ops.step_counts() - before});
   }
   return absl::OkStatus();

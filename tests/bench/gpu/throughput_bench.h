@@ -12,7 +12,7 @@
 namespace quire {
 
 struct ThroughputTiming {
-  DType dtype = DType::kBF16;  // Of weights; the KV cache is in bfloat16.
+  WeightTypes weights;  // The KV cache is in bfloat16.
   Lengths lengths;
   int num_sequences = 0;
   int64_t cached_tokens = 0;     // That the KV cache has room for.
@@ -21,9 +21,9 @@ struct ThroughputTiming {
   CudaStepCounts counts;         // Of these steps.
 };
 
-// Measures plan.lengths with weights in one type and hands out each timing as it is there. RESOURCE_EXHAUSTED when the
+// Measures plan.lengths with weights of one kind and hands out each timing as it is there. RESOURCE_EXHAUSTED when the
 // weights do not fit.
-absl::Status BenchThroughput(const BenchPlan& plan, DType dtype, CudaOps& ops,
+absl::Status BenchThroughput(const BenchPlan& plan, const WeightTypes& weights, CudaOps& ops,
                              absl::FunctionRef<void(const ThroughputTiming&)> report);
 
 }  // namespace quire
