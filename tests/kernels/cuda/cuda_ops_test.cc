@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <iterator>
 #include <memory>
+#include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/model/loaded_model.h"
@@ -17,6 +19,7 @@
 #include "tests/fakes/sequence_batch.h"
 #include "tests/fakes/tiny_model.h"
 #include "tests/kernels/cuda/test_ops.h"
+#include "tests/kernels/random_weights.h"
 #include "tests/reference/reference_ops.h"
 
 namespace quire {
@@ -112,6 +115,20 @@ TEST_F(CudaOpsTest, GivesATokenTheSameBitsWhoeverSharesItsStep) {
   const Logits together = model.Run(batch);
   EXPECT_EQ(together[0], first_alone[39]);
   EXPECT_EQ(Logits(together.begin() + 1, together.end()), second_alone);
+}
+
+TEST_F(CudaOpsTest, PacksInThePrecisionThatItIsTold) {
+  const auto ops = MakeTestOps();
+  std::mt19937 random(20261128);
+  const RandomWeights weights(DType::kBF16, 64, 256, random);
+  const RawMatrix part = weights.raw();
+  const std::pair<WeightPrecision, int64_t> cases[] = {{WeightPrecision::kAsStored, 64 * 256 * 2},
+                                                       {WeightPrecision::kFloat8, 64 * (256 + 4)}};
+  for (const auto& [precision, bytes] : cases) {
+    EXPECT_TRUE(ops->can_pack(precision));
+    EXPECT_EQ(ops->Pack({&part, 1}, precision).value()->bytes(), bytes);
+    EXPECT_EQ(ops->PackGated(part, part, precision).value()->bytes(), 2 * bytes);
+  }
 }
 
 TEST_F(CudaOpsTest, SaysWhatToLowerWhenTheDevicesMemoryIsTooSmall) {
