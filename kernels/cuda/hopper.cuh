@@ -58,16 +58,16 @@ constexpr int kMaxCluster = 1;
 
 #ifdef QUIRE_HOPPER_CODE
 
-// Descriptors of bfloat16 tiles of 128 bytes by 8 rows and multiples of it, in which the 16-byte piece c of row r lies
-// at c ^ (r % 8) ("128-byte swizzle"; PTX ISA manual, 9.7.15.5). Rows of B are columns of the product, 64 elements
-// long: the next 16 of them are 32 bytes further on.
+// Descriptors of tiles of 128 bytes by 8 rows and multiples of it, in which the 16-byte piece c of row r lies at
+// c ^ (r % 8) ("128-byte swizzle"; PTX ISA manual, 9.7.15.5). Rows of B are columns of the product; the elements of the
+// next product are 32 bytes further on.
 __device__ __forceinline__ uint64_t DescribeRows(const void* tile) {
   return static_cast<uint64_t>((SharedAddress(tile) & 0x3ffff) >> 4) | uint64_t{1} << 16 | uint64_t{1024 >> 4} << 32 |
          uint64_t{1} << 62;
 }
 
-// The same for B as it is to be transposed: rows of the tile are what is summed over, and a row has 64 columns of the
-// product; the next 64 columns lie `half_bytes` further on, the next 16 rows 2048 bytes.
+// The same for B as it is to be transposed, which is for bfloat16 alone: rows of the tile are what is summed over, and
+// a row has 64 columns of the product; the next 64 columns lie `half_bytes` further on, the next 16 rows 2048 bytes.
 __device__ __forceinline__ uint64_t DescribeColumns(const void* tile, int half_bytes) {
   return static_cast<uint64_t>((SharedAddress(tile) & 0x3ffff) >> 4) | static_cast<uint64_t>(half_bytes >> 4) << 16 |
          uint64_t{1024 >> 4} << 32 | uint64_t{1} << 62;
@@ -102,18 +102,25 @@ __device__ __forceinline__ void WgmmaWait(QUIRE_CALLER) {
 // as in MmaBFloat16, columns of d in tiles of 8. The sums have the same bits as those of MmaBFloat16. Warpgroup
 // collective.
 #ifdef __CUDACC__
-#define QUIRE_FLOATS8(i)                                                                                      \
-  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
-      "+f"(d[i + 7])
+#define QUIRE_FLOATS4(i) "+f"(d[i]), "+f"(d[(i) + 1]), "+f"(d[(i) + 2]), "+f"(d[(i) + 3])
+#define QUIRE_FLOATS8(i) QUIRE_FLOATS4(i), QUIRE_FLOATS4((i) + 4)
+#define QUIRE_FLOATS32(i) QUIRE_FLOATS8(i), QUIRE_FLOATS8((i) + 8), QUIRE_FLOATS8((i) + 16), QUIRE_FLOATS8((i) + 24)
+// What asm calls d's registers, of which there are so many.
+#define QUIRE_NAMES_4 "%0, %1, %2, %3"
+#define QUIRE_NAMES_8 QUIRE_NAMES_4 ", %4, %5, %6, %7"
+#define QUIRE_NAMES_16 QUIRE_NAMES_8 ", %8, %9, %10, %11, %12, %13, %14, %15"
+#define QUIRE_NAMES_32 QUIRE_NAMES_16 ", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define QUIRE_NAMES_64                                                                     \
+  QUIRE_NAMES_32                                                                           \
+      ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
+      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 template <bool kTransposed>
 __device__ __forceinline__ void Wgmma(float (&d)[32], const uint32_t (&a)[4], uint64_t b, bool accumulate) {
   asm volatile(
       "{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, "
-      "%20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" QUIRE_NAMES_32
       "}, {%32, %33, %34, %35}, %36, p, 1, 1, %38;\n}\n"
-      : QUIRE_FLOATS8(0), QUIRE_FLOATS8(8), QUIRE_FLOATS8(16), QUIRE_FLOATS8(24)
+      : QUIRE_FLOATS32(0)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)),
         "n"(kTransposed ? 1 : 0));
 }
@@ -121,23 +128,56 @@ template <bool kTransposed>
 __device__ __forceinline__ void Wgmma(float (&d)[64], const uint32_t (&a)[4], uint64_t b, bool accumulate) {
   asm volatile(
       "{\n.reg .pred p;\nsetp.ne.b32 p, %69, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, "
-      "%20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, "
-      "%38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, "
-      "%56, %57, %58, %59, %60, %61, %62, %63"
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" QUIRE_NAMES_64
       "}, {%64, %65, %66, %67}, %68, p, 1, 1, %70;\n}\n"
-      : QUIRE_FLOATS8(0), QUIRE_FLOATS8(8), QUIRE_FLOATS8(16), QUIRE_FLOATS8(24), QUIRE_FLOATS8(32),
-        QUIRE_FLOATS8(40), QUIRE_FLOATS8(48), QUIRE_FLOATS8(56)
+      : QUIRE_FLOATS32(0), QUIRE_FLOATS32(32)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)),
         "n"(kTransposed ? 1 : 0));
 }
-#undef QUIRE_FLOATS8
 #else
 template <bool kTransposed, int kRegisters>
 void Wgmma(float (&d)[kRegisters], const uint32_t (&a)[4], uint64_t b, bool accumulate) {
   static_assert(kRegisters == 32 || kRegisters == 64);
   cuda_shim::Wgmma(d, 2 * kRegisters, a, b, kTransposed, accumulate);
+}
+#endif
+
+// The same of float8 (e4m3, four to a register, first in the lowest bits): a is [64, 32], and b [32, N], its columns
+// rows of a tile, 128 elements long. With g = lane / 4 and t = lane % 4 a lane holds of its warp's rows of a
+//   a[0]: row g,     columns 4t to 4t + 3           a[2]: row g,     columns 4t + 16 to 4t + 19
+//   a[1]: row g + 8, columns 4t to 4t + 3           a[3]: row g + 8, columns 4t + 16 to 4t + 19
+// The sums keep fewer bits than float32 has, the same for every N: a long one is to be made of several. Warpgroup
+// collective.
+#ifdef __CUDACC__
+#define QUIRE_WGMMA_FLOAT8(registers, columns, a_names, b_name, accumulate_name, ...)                       \
+  __device__ __forceinline__ void WgmmaFloat8(float(&d)[registers], const uint32_t(&a)[4], uint64_t b,      \
+                                              bool accumulate) {                                            \
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " accumulate_name                                        \
+                 ", 0;\n"                                                                                   \
+                 "wgmma.mma_async.sync.aligned.m64n" #columns "k32.f32.e4m3.e4m3 {" QUIRE_NAMES_##registers \
+                 "}, {" a_names "}, " b_name ", p, 1, 1;\n}\n"                                              \
+                 : __VA_ARGS__                                                                              \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)));  \
+  }
+QUIRE_WGMMA_FLOAT8(4, 8, "%4, %5, %6, %7", "%8", "%9", QUIRE_FLOATS4(0))
+QUIRE_WGMMA_FLOAT8(8, 16, "%8, %9, %10, %11", "%12", "%13", QUIRE_FLOATS8(0))
+QUIRE_WGMMA_FLOAT8(16, 32, "%16, %17, %18, %19", "%20", "%21", QUIRE_FLOATS8(0), QUIRE_FLOATS8(8))
+QUIRE_WGMMA_FLOAT8(32, 64, "%32, %33, %34, %35", "%36", "%37", QUIRE_FLOATS32(0))
+QUIRE_WGMMA_FLOAT8(64, 128, "%64, %65, %66, %67", "%68", "%69", QUIRE_FLOATS32(0), QUIRE_FLOATS32(32))
+#undef QUIRE_WGMMA_FLOAT8
+#undef QUIRE_NAMES_64
+#undef QUIRE_NAMES_32
+#undef QUIRE_NAMES_16
+#undef QUIRE_NAMES_8
+#undef QUIRE_NAMES_4
+#undef QUIRE_FLOATS32
+#undef QUIRE_FLOATS8
+#undef QUIRE_FLOATS4
+#else
+template <int kRegisters>
+void WgmmaFloat8(float (&d)[kRegisters], const uint32_t (&a)[4], uint64_t b, bool accumulate) {
+  static_assert(kRegisters == 4 || kRegisters == 8 || kRegisters == 16 || kRegisters == 32 || kRegisters == 64);
+  cuda_shim::WgmmaFloat8(d, 2 * kRegisters, a, b, accumulate);
 }
 #endif
 

@@ -14,28 +14,30 @@
 
 namespace quire::cuda_shim {
 
-// One of a thread's products under way; see Wgmma in kernels/cuda/hopper.cuh.
+// One of a thread's products under way; see Wgmma and WgmmaFloat8 in kernels/cuda/hopper.cuh.
 struct WarpgroupProduct {
   float* d = nullptr;
   int num_columns = 0;
   const uint32_t* a = nullptr;
-  uint64_t b = 0;  // The descriptor.
+  uint64_t b = 0;          // The descriptor.
+  bool is_float8 = false;  // Or bfloat16.
   bool transposed = false;
   bool accumulate = false;
   int64_t group = 0;
 };
 
 // Makes a warp's part of a product: operands of its lanes, as BlockRunner::WarpCollective has them. `shared` has
-// `shared_bytes` bytes. Empty, or what is wrong with the descriptor.
+// `shared_bytes` bytes. Empty, or what is wrong with the descriptor. Sums 16 products at a time in float64, adds the
+// old value and rounds, as MmaBFloat16 does: of float8, too, though a device keeps fewer bits of those.
 std::string MultiplyTile(void* const* lanes, const std::byte* shared, size_t shared_bytes);
 
 // A transfer barrier as it lies in shared memory.
 struct BarrierWord {
   int8_t arrivals = 0;  // That end a phase.
   int8_t pending = 0;
-  int8_t phase = 0;     // Parity.
-  int8_t is_made = 0;   // kMade
-  int32_t bytes = 0;    // Announced, and not yet come.
+  int8_t phase = 0;    // Parity.
+  int8_t is_made = 0;  // kMade
+  int32_t bytes = 0;   // Announced, and not yet come.
 
   static constexpr int8_t kMade = 0x5c;
   void Advance() {

@@ -78,6 +78,7 @@ bool HasHopper();
 uint32_t SharedOffset(const void* shared);
 // d has num_columns / 2 floats, a 4 words. They are read and written as late as WgmmaWait: see async_units.h.
 void Wgmma(float* d, int num_columns, const uint32_t* a, uint64_t b, bool transposed, bool accumulate);
+void WgmmaFloat8(float* d, int num_columns, const uint32_t* a, uint64_t b, bool accumulate);
 void WgmmaCommit();
 void WgmmaWait(int pending, const Caller& caller);
 void InitBarrier(uint64_t* barrier, int arrivals, const Caller& caller);

@@ -32,7 +32,11 @@ uint32_t SharedOffset(const void* shared) {
 }
 
 void Wgmma(float* d, int num_columns, const uint32_t* a, uint64_t b, bool transposed, bool accumulate) {
-  BlockRunner::Get().EnqueueProduct({d, num_columns, a, b, transposed, accumulate, 0});
+  BlockRunner::Get().EnqueueProduct({d, num_columns, a, b, /*is_float8=*/false, transposed, accumulate, /*group=*/0});
+}
+
+void WgmmaFloat8(float* d, int num_columns, const uint32_t* a, uint64_t b, bool accumulate) {
+  BlockRunner::Get().EnqueueProduct({d, num_columns, a, b, /*is_float8=*/true, false, accumulate, /*group=*/0});
 }
 
 void WgmmaCommit() { BlockRunner::Get().CommitProducts(); }

@@ -1,4 +1,5 @@
 // What the emulated device has of compute capability 9.0: as late as a device may be, and strict about its rules.
+#include <cuda_fp8.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -82,6 +83,85 @@ TEST_F(WarpgroupProducts, MultiplyRowsAndColumnsOfASwizzledTile) {
 }
 
 TEST_F(WarpgroupProducts, AreMadeOfWhatLiesInRegistersWhenTheyAreWaitedFor) { EXPECT_GT(Error<false>(true), 0); }
+
+constexpr int kFloat8Depth = 128;  // A whole row of a tile: four products.
+
+// output [64, N] = a [64, kFloat8Depth] . b, whose columns are `b`'s rows; all of e4m3 codes. N is 2 * kRegisters.
+template <int kRegisters>
+__global__ void MultiplyFloat8(const uint8_t* a, const uint8_t* b, float* output) {
+  constexpr int kColumns = 2 * kRegisters;
+  std::byte* const tile = SharedMemory();
+  const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, group = thread % 32 / 4, lane = thread % 4;
+  for (int i = thread; i < kColumns * kFloat8Depth; i += kWarpgroupThreads) {
+    const int n = i / kFloat8Depth, k = i % kFloat8Depth;
+    tile[n * 128 + ((k / 16 ^ n % 8) * 16) + k % 16] = std::byte{b[i]};
+  }
+  uint32_t registers[kFloat8Depth / 32][4];
+  for (int step = 0; step < kFloat8Depth / 32; ++step) {
+    for (int i = 0; i < 4; ++i) {
+      const int row = warp * 16 + group + i % 2 * 8, column = step * 32 + lane * 4 + i / 2 * 16;
+      std::memcpy(&registers[step][i], a + row * kFloat8Depth + column, 4);
+    }
+  }
+  FenceForAsyncProxy();
+  SyncBlock();
+  float sums[kRegisters];  // Whatever lies there.
+  std::memset(sums, 0xff, sizeof(sums));
+  WgmmaFence();
+  for (int step = 0; step < kFloat8Depth / 32; ++step) {
+    WgmmaFloat8(sums, registers[step], DescribeRows(tile) + step * 2, /*accumulate=*/step > 0);
+  }
+  WgmmaCommit();
+  WgmmaWait<0>();
+  for (int i = 0; i < kRegisters; ++i) {
+    output[(warp * 16 + group + i % 4 / 2 * 8) * kColumns + i / 4 * 8 + lane * 2 + i % 2] = sums[i];
+  }
+}
+
+class WarpgroupFloat8Products : public testing::Test {
+ protected:
+  static float ValueOf(uint8_t code) { return __half(__nv_cvt_fp8_to_halfraw(code, __NV_E4M3)); }
+  // Of any magnitude, but finite.
+  uint8_t RandomCode() {
+    const auto code = static_cast<uint8_t>(random_());
+    return (code & 0x7f) == 0x7f ? 0 : code;
+  }
+
+  template <int kRegisters>
+  void ExpectChainsOfFloats() {
+    constexpr int kColumns = 2 * kRegisters;
+    SCOPED_TRACE(testing::Message() << kColumns << " columns");
+    std::vector<uint8_t> a(64 * kFloat8Depth), b(kColumns * kFloat8Depth);
+    for (uint8_t& code : a) code = RandomCode();
+    for (uint8_t& code : b) code = RandomCode();
+    std::vector<float> output(64 * kColumns);
+    const LaunchShape shape = {.grid = 1, .block = kWarpgroupThreads, .shared_bytes = 16384};
+    ASSERT_EQ(Launch(MultiplyFloat8<kRegisters>, shape, a.data(), b.data(), output.data()), cudaSuccess);
+    for (int m = 0; m < 64; ++m) {
+      for (int n = 0; n < kColumns; ++n) {
+        float sum = 0;
+        for (int begin = 0; begin < kFloat8Depth; begin += 16) {
+          double of_sixteen = 0;
+          for (int k = begin; k < begin + 16; ++k) {
+            of_sixteen += double{ValueOf(a[m * kFloat8Depth + k])} * ValueOf(b[n * kFloat8Depth + k]);
+          }
+          sum = static_cast<float>(sum + of_sixteen);
+        }
+        ASSERT_EQ(output[m * kColumns + n], sum) << "row " << m << ", column " << n;
+      }
+    }
+  }
+
+  std::mt19937 random_{20261128};
+};
+
+TEST_F(WarpgroupFloat8Products, AreSummedInFloat32BySixteensForEveryNumberOfColumns) {
+  ExpectChainsOfFloats<4>();
+  ExpectChainsOfFloats<8>();
+  ExpectChainsOfFloats<16>();
+  ExpectChainsOfFloats<32>();
+  ExpectChainsOfFloats<64>();
+}
 
 __global__ void CopyThroughStages(const uint32_t* input, uint32_t* output, int num_tiles) {
   constexpr int kStages = 2, kWords = 64;
