@@ -20,6 +20,10 @@
 namespace quire {
 
 inline constexpr int kHopperTokensPerBlock = 128;
+inline constexpr int kHopperRowBytes = 128;
+
+// Tiles whose features a row of activations holds.
+constexpr int HopperTilesPerRow(WeightFormat) { return kHopperRowBytes / (kTileFeatures * 2); }
 
 // Tokens, rounded up to what the kernel reads: whole blocks, in pairs.
 constexpr int64_t PaddedHopperTokens(int64_t num_tokens) {

@@ -5,7 +5,9 @@ namespace quire {
 template void MultiplyOnHopper<WeightFormat::kBFloat16>(const MultiplyArgs&, CudaStream);
 
 bool HasHopperMultiply() {
-  return HasHopperCode<HopperMultiplyKernel<WeightFormat::kBFloat16, 1>>(kHopperThreads);
+  constexpr WeightFormat kFormat = WeightFormat::kBFloat16;
+  constexpr int kTokens = kHopperTokensPerBlock;
+  return HasHopperCode<HopperMultiplyKernel<kFormat, kTokens, 1>>(kHopperThreads);
 }
 
 }  // namespace quire
