@@ -64,7 +64,7 @@ class Multiplier {
 
   // As CombineSlices, for all threads of the block.
   __device__ __forceinline__ bool Combine(Sums& sums) const {
-    return CombineSlices<kThreads>(args_, first_token_, sums.values, [] { SyncBlock(); });
+    return CombineSlices<kThreads, 8>(args_, first_token_, sums.values, [] { SyncBlock(); });
   }
 
   __device__ __forceinline__ void StoreAll(const Sums& sums) const {

@@ -31,7 +31,7 @@ __device__ __forceinline__ bool IsLastOfTile(const MultiplyArgs& args, int tile,
 // sums = 0 + the sums of all slices in order, and the result is true, for all threads. The block's first kThreads
 // threads call it, with the sums of kPanels panels and 8 * kTokenTiles tokens from first_token on as the instructions
 // lay them out; `sync` is their barrier. Shared memory is overwritten.
-template <int kThreads, int kPanels, int kTokenTiles, typename Sync>
+template <int kThreads, int kLoadsAtOnce, int kPanels, int kTokenTiles, typename Sync>
 __device__ __forceinline__ bool CombineSlices(const MultiplyArgs& args, int first_token,
                                               float (&sums)[kPanels][kTokenTiles][4], const Sync& sync) {
   const int tile = static_cast<int>(blockIdx.y * gridDim.x + blockIdx.x);
@@ -53,31 +53,35 @@ __device__ __forceinline__ bool CombineSlices(const MultiplyArgs& args, int firs
   }
   if (!IsLastOfTile(args, tile, sync)) return false;
   // Many loads at once, before the first of them is needed.
-  constexpr int kSlicesAtOnce = kTokenTiles >= 8 ? 1 : 8 / kTokenTiles;
+  constexpr int kTilesAtOnce = kTokenTiles < kLoadsAtOnce ? kTokenTiles : kLoadsAtOnce;
+  constexpr int kSlicesAtOnce = kLoadsAtOnce / kTilesAtOnce;
 #pragma unroll
-  for (int panel = 0; panel < kPanels; ++panel) {
+  for (int begin = 0; begin < kPanels * kTokenTiles; begin += kTilesAtOnce) {
+    const int panel = begin / kTokenTiles, first_tile = begin % kTokenTiles;
+    float(*const totals)[4] = &sums[panel][first_tile];
 #pragma unroll
-    for (int i = 0; i < kTokenTiles * 4; ++i) sums[panel][i / 4][i % 4] = 0;
+    for (int i = 0; i < kTilesAtOnce * 4; ++i) totals[i / 4][i % 4] = 0;
 #pragma unroll 1
     for (int first = 0; first < args.num_slices; first += kSlicesAtOnce) {
-      float4 parts[kSlicesAtOnce][kTokenTiles];
+      float4 parts[kSlicesAtOnce][kTilesAtOnce];
 #pragma unroll
       for (int i = 0; i < kSlicesAtOnce; ++i) {
 #pragma unroll
-        for (int token_tile = 0; token_tile < kTokenTiles; ++token_tile) {
+        for (int tile_at_once = 0; tile_at_once < kTilesAtOnce; ++tile_at_once) {
+          const int token_tile = first_tile + tile_at_once;
           const bool exists = first + i < args.num_slices && has_tokens(token_tile);
-          parts[i][token_tile] = exists ? __ldcg(&at(first + i, panel, token_tile)) : float4{};
+          parts[i][tile_at_once] = exists ? __ldcg(&at(first + i, panel, token_tile)) : float4{};
         }
       }
 #pragma unroll
       for (int i = 0; i < kSlicesAtOnce; ++i) {
         if (first + i >= args.num_slices) continue;
 #pragma unroll
-        for (int token_tile = 0; token_tile < kTokenTiles; ++token_tile) {
-          sums[panel][token_tile][0] += parts[i][token_tile].x;
-          sums[panel][token_tile][1] += parts[i][token_tile].y;
-          sums[panel][token_tile][2] += parts[i][token_tile].z;
-          sums[panel][token_tile][3] += parts[i][token_tile].w;
+        for (int tile_at_once = 0; tile_at_once < kTilesAtOnce; ++tile_at_once) {
+          totals[tile_at_once][0] += parts[i][tile_at_once].x;
+          totals[tile_at_once][1] += parts[i][tile_at_once].y;
+          totals[tile_at_once][2] += parts[i][tile_at_once].z;
+          totals[tile_at_once][3] += parts[i][tile_at_once].w;
         }
       }
     }
