@@ -121,7 +121,7 @@ void MatMul(const MatMulArgs& args, MatMulScratch& scratch, CudaStream stream) {
   const bool on_hopper = !in_float8 && args.input.rows > kMostTokensPerBlock && HasHopperMultiply();
   if (in_float8) {
     PrepareFloat8Rows(args.input, args.norm, reinterpret_cast<uint8_t*>(scratch.rows()), scratch.row_scales(),
-                      padded_cols, stream);
+                      padded_cols, RowOrder::kPlain, stream);
   } else {
     const RowOrder order = on_hopper ? RowOrder::kHopper : RowOrder::kPlain;
     PrepareRows(args.input, args.norm, reinterpret_cast<uint16_t*>(scratch.rows()), padded_cols, order, stream);

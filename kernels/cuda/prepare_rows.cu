@@ -48,13 +48,22 @@ __device__ float PeakOfBlock(uint32_t magnitude) {
   return __uint_as_float(peak);
 }
 
-// Where the pair of features 2 * pair and the next one of a row lies, in kernels/cuda/matmul_hopper.h's order: both are
-// beside each other in an instruction's operand, too.
+// Word `word` of the 16-byte piece `piece` of a row's `part`th 128 bytes, in kernels/cuda/matmul_hopper.h's order.
+__device__ __forceinline__ uint32_t* HopperWord(void* rows, int64_t row, int part, int piece, int word,
+                                                int num_token_groups) {
+  const int64_t line = int64_t{part} * num_token_groups * 8 + row;
+  return static_cast<uint32_t*>(rows) + line * 32 + (piece ^ static_cast<int>(row % 8)) * 4 + word;
+}
+
+// Where the pair of features 2 * pair and the next one in bfloat16 lies: both are beside each other in an instruction's
+// operand, too. The same for the four features from 4 * quad on in float8.
 __device__ __forceinline__ uint32_t* HopperPair(uint16_t* rows, int64_t row, int pair, int num_token_groups) {
-  const int tile = pair / 32, lane = pair % 16 / 4;
   const int piece = pair % 32 / 16 * 4 + pair % 4;  // Fragment and half: 16 bytes for each.
-  const int64_t line = (int64_t{tile} * num_token_groups + row / 8) * 8 + row % 8;
-  return reinterpret_cast<uint32_t*>(rows) + line * 32 + (piece ^ static_cast<int>(row % 8)) * 4 + lane;
+  return HopperWord(rows, row, pair / 32, piece, pair % 16 / 4, num_token_groups);
+}
+__device__ __forceinline__ uint32_t* HopperQuad(uint8_t* rows, int64_t row, int quad, int num_token_groups) {
+  const int piece = quad % 32 / 8 * 2 + quad % 2;  // Group of 32 features, and half of the operand.
+  return HopperWord(rows, row, quad / 32, piece, quad % 8 / 2, num_token_groups);
 }
 
 // Elements [4 * quad, 4 * quad + 4) of a row, zeros behind its end. They are loaded at once where that is allowed.
@@ -92,18 +101,21 @@ struct BFloat16Output {
   }
 };
 
-// Or float8, with a scale for each row.
+// Or float8, in either order, with a scale for each row.
 struct Float8Output {
   static constexpr bool kHasScale = true;
   uint8_t* rows;
   float* scales;
   int padded_cols;
+  int num_token_groups;  // As above.
 
   // `x` is multiplied by the reciprocal of the scale already.
   __device__ __forceinline__ void Store(int64_t row, int quad, float4 x) const {
     const uint32_t low = __nv_cvt_float2_to_fp8x2(make_float2(x.x, x.y), __NV_SATFINITE, __NV_E4M3);
     const uint32_t high = __nv_cvt_float2_to_fp8x2(make_float2(x.z, x.w), __NV_SATFINITE, __NV_E4M3);
-    reinterpret_cast<uint32_t*>(rows + row * padded_cols)[quad] = low | high << 16;
+    uint32_t* const to = num_token_groups > 0 ? HopperQuad(rows, row, quad, num_token_groups)
+                                              : reinterpret_cast<uint32_t*>(rows + row * padded_cols) + quad;
+    *to = low | high << 16;
   }
 };
 
@@ -190,18 +202,22 @@ void LaunchFor(MatrixView<const float> input, const RmsNorm& norm, const Output&
          norm.weight.empty() ? nullptr : norm.weight.data(), norm.epsilon, output.padded_cols / 4, output);
 }
 
+int NumTokenGroups(RowOrder order, int64_t num_rows) {
+  return order == RowOrder::kHopper ? static_cast<int>(PaddedHopperTokens(num_rows) / 8) : 0;
+}
+
 }  // namespace
 
 void PrepareRows(MatrixView<const float> input, const RmsNorm& norm, uint16_t* rows, int64_t padded_cols,
                  RowOrder order, CudaStream stream) {
-  const int64_t num_token_groups = order == RowOrder::kHopper ? PaddedHopperTokens(input.rows) / 8 : 0;
-  const BFloat16Output output = {rows, static_cast<int>(padded_cols), static_cast<int>(num_token_groups)};
+  const BFloat16Output output = {rows, static_cast<int>(padded_cols), NumTokenGroups(order, input.rows)};
   LaunchFor(input, norm, output, stream);
 }
 
 void PrepareFloat8Rows(MatrixView<const float> input, const RmsNorm& norm, uint8_t* rows, float* scales,
-                       int64_t padded_cols, CudaStream stream) {
-  LaunchFor(input, norm, Float8Output{rows, scales, static_cast<int>(padded_cols)}, stream);
+                       int64_t padded_cols, RowOrder order, CudaStream stream) {
+  const Float8Output output = {rows, scales, static_cast<int>(padded_cols), NumTokenGroups(order, input.rows)};
+  LaunchFor(input, norm, output, stream);
 }
 
 }  // namespace quire

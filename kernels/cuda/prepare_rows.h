@@ -18,9 +18,9 @@ enum class RowOrder { kPlain, kHopper };
 void PrepareRows(MatrixView<const float> input, const RmsNorm& norm, uint16_t* rows, int64_t padded_cols,
                  RowOrder order, CudaStream stream);
 
-// The same in float8 (kernels/float8.h), one row after the other: rows[m] = codes of norm(input row m), followed by
-// zeros, scales[m] = their scale. In a row with a number that is not finite, codes mean nothing.
+// The same in float8 (kernels/float8.h): rows[m] = codes of norm(input row m), followed by zeros, scales[m] = their
+// scale. In a row with a number that is not finite, codes mean nothing.
 void PrepareFloat8Rows(MatrixView<const float> input, const RmsNorm& norm, uint8_t* rows, float* scales,
-                       int64_t padded_cols, CudaStream stream);
+                       int64_t padded_cols, RowOrder order, CudaStream stream);
 
 }  // namespace quire

@@ -35,7 +35,7 @@ class CudaPrepareRows : public testing::Test {
     const auto codes = DeviceMemory::Allocate(input.rows * padded, "codes").value();
     const auto scales = DeviceMemory::Allocate(input.rows * sizeof(float), "scales").value();
     PrepareFloat8Rows(input.view(), norm, reinterpret_cast<uint8_t*>(codes.data()),
-                      reinterpret_cast<float*>(scales.data()), padded, nullptr);
+                      reinterpret_cast<float*>(scales.data()), padded, RowOrder::kPlain, nullptr);
     EXPECT_EQ(cudaGetLastError(), cudaSuccess);
     EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
     Float8Rows rows;
