@@ -1,5 +1,3 @@
-#include "kernels/cuda/matmul.h"
-
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -7,6 +5,7 @@
 
 #include "kernels/check.h"
 #include "kernels/cuda/cuda_status.h"
+#include "kernels/cuda/matmul.h"
 #include "kernels/cuda/matmul_hopper.h"
 #include "kernels/cuda/matmul_kernel.h"
 #include "kernels/cuda/packed_matrix.h"
@@ -118,12 +117,12 @@ void MatMul(const MatMulArgs& args, MatMulScratch& scratch, CudaStream stream) {
   Check(args, weights, scratch);
   const int64_t padded_cols = TilesOf(args.input.cols) * kTileFeatures;
   const bool in_float8 = LayoutOf(weights.segments()[0].format).is_float8;  // Then it is the only segment.
-  const bool on_hopper = !in_float8 && args.input.rows > kMostTokensPerBlock && HasHopperMultiply();
+  const bool on_hopper = (in_float8 || args.input.rows > kMostTokensPerBlock) && HasHopperMultiply();
+  const RowOrder order = on_hopper ? RowOrder::kHopper : RowOrder::kPlain;
   if (in_float8) {
     PrepareFloat8Rows(args.input, args.norm, reinterpret_cast<uint8_t*>(scratch.rows()), scratch.row_scales(),
-                      padded_cols, RowOrder::kPlain, stream);
+                      padded_cols, order, stream);
   } else {
-    const RowOrder order = on_hopper ? RowOrder::kHopper : RowOrder::kPlain;
     PrepareRows(args.input, args.norm, reinterpret_cast<uint16_t*>(scratch.rows()), padded_cols, order, stream);
   }
   for (const WeightSegment& segment : weights.segments()) {
@@ -131,9 +130,7 @@ void MatMul(const MatMulArgs& args, MatMulScratch& scratch, CudaStream stream) {
     const MultiplyShape shape =
         ShapeFor(args.input.rows, segment.num_panels, multiply.num_slices, scratch.most_partial_tiles());
     WithFormat(segment.format, [&]<WeightFormat kFormat>() {
-      if constexpr (kFormat != WeightFormat::kFloat8) {
-        if (on_hopper) return MultiplyOnHopper<kFormat>(multiply, stream);
-      }
+      if (on_hopper) return MultiplyOnHopper<kFormat>(multiply, shape, stream);
       LaunchMultiply<kFormat>(multiply, shape, stream);
     });
   }

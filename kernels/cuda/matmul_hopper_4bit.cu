@@ -2,8 +2,8 @@
 
 namespace quire {
 
-template void MultiplyOnHopper<WeightFormat::k4Bit>(const MultiplyArgs&, CudaStream);
-template void MultiplyOnHopper<WeightFormat::k4BitOffset>(const MultiplyArgs&, CudaStream);
-template void MultiplyOnHopper<WeightFormat::k4BitFloatOffset>(const MultiplyArgs&, CudaStream);
+template void MultiplyOnHopper<WeightFormat::k4Bit>(const MultiplyArgs&, MultiplyShape, CudaStream);
+template void MultiplyOnHopper<WeightFormat::k4BitOffset>(const MultiplyArgs&, MultiplyShape, CudaStream);
+template void MultiplyOnHopper<WeightFormat::k4BitFloatOffset>(const MultiplyArgs&, MultiplyShape, CudaStream);
 
 }  // namespace quire

@@ -2,9 +2,9 @@
 
 namespace quire {
 
-template void MultiplyOnHopper<WeightFormat::k8Bit>(const MultiplyArgs&, CudaStream);
-template void MultiplyOnHopper<WeightFormat::k8BitOffset>(const MultiplyArgs&, CudaStream);
-template void MultiplyOnHopper<WeightFormat::k8BitFloatOffset>(const MultiplyArgs&, CudaStream);
-template void MultiplyOnHopper<WeightFormat::k8BitFloatHalves>(const MultiplyArgs&, CudaStream);
+template void MultiplyOnHopper<WeightFormat::k8Bit>(const MultiplyArgs&, MultiplyShape, CudaStream);
+template void MultiplyOnHopper<WeightFormat::k8BitOffset>(const MultiplyArgs&, MultiplyShape, CudaStream);
+template void MultiplyOnHopper<WeightFormat::k8BitFloatOffset>(const MultiplyArgs&, MultiplyShape, CudaStream);
+template void MultiplyOnHopper<WeightFormat::k8BitFloatHalves>(const MultiplyArgs&, MultiplyShape, CudaStream);
 
 }  // namespace quire

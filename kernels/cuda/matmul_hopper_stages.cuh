@@ -12,7 +12,9 @@
 namespace quire {
 
 inline constexpr int kHopperMultiplyingWarps = 8;
-inline constexpr int kHopperThreads = (kHopperMultiplyingWarps + 1) * kWarpSize;
+
+// How many blocks of so many tokens are to fit into a multiprocessor.
+constexpr int HopperBlocksWanted(int tokens) { return tokens <= 32 ? 4 : tokens <= 64 ? 2 : 1; }
 
 // Stages, which begin at multiples of 1024 bytes, each with a step's 128 bytes of every token's features and then the
 // tiles of weights for these; barriers behind them.
@@ -23,7 +25,8 @@ struct HopperLayout {
   static constexpr int kPanelBytes = kTiles * kTileBytes;
   static constexpr int kActivationBytes = kTokens * kHopperRowBytes;
   static constexpr int kStageBytes = (kActivationBytes + kPanelsPerBlock * kPanelBytes + 1023) / 1024 * 1024;
-  static constexpr int kWantedBytes = 200 * 1024;
+  static constexpr int kWantedBytes =
+      kTokens == kHopperTokensPerBlock ? 200 * 1024 : 216 * 1024 / HopperBlocksWanted(kTokens);
   static constexpr int kStages = kWantedBytes / kStageBytes < 8 ? kWantedBytes / kStageBytes : 8;
   static constexpr int kSharedBytes = 1024 + kStages * (kStageBytes + 2 * 8);  // The launch promises less than 1024.
 };

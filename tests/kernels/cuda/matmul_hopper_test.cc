@@ -1,14 +1,17 @@
-// The product of many rows on devices that have Hopper's instructions, against the one for all devices, which has tests
-// of its own.
+// The products on devices that have Hopper's instructions, against the one for all devices, which has tests of its own.
 #include "kernels/cuda/matmul_hopper.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
 #include <vector>
 
 #include "tests/kernels/cuda/device_weights.h"
 #include "tests/kernels/cuda/matmul_fixture.h"
+#include "tests/sanitized.h"
 
 namespace quire {
 namespace {
@@ -83,6 +86,118 @@ TEST_F(CudaHopperMatMul, HasTheBitsOfThePortableKernelWithEveryEpilogue) {
       args.activation = activation;
       args.bias = std::span(bias).first(is_gated ? 2 * kRows : kRows);
       ExpectTheBitsOfFewRows(is_gated ? *gated : *packed, input, args);
+    }
+  }
+}
+
+class CudaHopperFloat8MatMul : public CudaHopperMatMul {
+ protected:
+  static constexpr WeightPrecision kFloat8 = WeightPrecision::kFloat8;
+
+  // By the portable kernel, which on the emulated device makes the same sums. On others it is not used, and this tells
+  // nothing; there rows must have the same bits in every batch.
+  Matrix MultiplyPortably(const CudaPackedMatrix& weights, Matrix& input, MatMulArgs args = {}) {
+    cuda_shim::SetHopper(false);
+    Matrix output = Multiply(weights, input, args);
+    cuda_shim::SetHopper(true);
+    return output;
+  }
+
+  void ExpectRows(Matrix& actual, Matrix& expected, int64_t first_expected = 0) {
+    for (int64_t row = 0; row < actual.rows; ++row) ExpectSameBits(actual, row, expected, first_expected + row);
+  }
+};
+
+// Every number of tokens that a block may have; slices of whole chunks, and last ones of one tile.
+TEST_F(CudaHopperFloat8MatMul, HasTheBitsOfThePortableKernelInEveryBatch) {
+  GridCases cases(5);
+  for (const auto& [rows, cols] : {std::pair<int, int>{72, 512}, {200, 704}, {16, 64}, {40, 100}, {130, 192}}) {
+    const RandomWeights weights(DType::kBF16, rows, cols, random_), others(DType::kBF16, rows, cols, random_);
+    const auto packed = PackOnDevice(weights, kFloat8), gated = PackGatedOnDevice(weights, others, kFloat8);
+    for (const CudaPackedMatrix* matrix : {packed.get(), gated.get()}) {
+      MatMulArgs args;
+      args.epilogue = matrix->gated() ? Epilogue::kGate : Epilogue::kStore;
+      Matrix all = RandomMatrix(kMostRows, cols, random_);
+      Matrix expected = MultiplyPortably(*matrix, all, args);
+      for (int m : {1, 8, 9, 16, 17, 32, 33, 64, 65, 128, 129, kMostRows}) {
+        if (!cases.Takes()) continue;
+        SCOPED_TRACE(testing::Message() << "[" << rows << ", " << cols << "], M = " << m
+                                        << (matrix->gated() ? ", gated" : ""));
+        const int64_t first = (kMostRows - m) / 2;
+        Matrix some(m, cols);
+        std::copy_n(all.Row(first), int64_t{m} * cols, some.data.begin());
+        Matrix actual = Multiply(*matrix, some, args);
+        ExpectRows(actual, expected, first);
+        if (m != 1 && m != 33) continue;
+        Matrix serial = Multiply(serial_scratch_, *matrix, some, args);
+        ExpectRows(serial, expected, first);
+      }
+    }
+  }
+}
+
+TEST_F(CudaHopperFloat8MatMul, HasTheBitsOfThePortableKernelWithEveryEpilogue) {
+  constexpr int kRows = 136, kCols = 512;
+  const RandomWeights weights(DType::kQ8_0, kRows, kCols, random_), others(DType::kQ8_0, kRows, kCols, random_);
+  const auto packed = PackOnDevice(weights, kFloat8), gated = PackGatedOnDevice(weights, others, kFloat8);
+  const std::vector<float> norm_weight(kCols, 1.5f), bias = RandomMatrix(1, 2 * kRows, random_).data;
+  for (const Epilogue epilogue : {Epilogue::kStore, Epilogue::kAdd, Epilogue::kGate}) {
+    for (int m : {5, 150}) {
+      SCOPED_TRACE(testing::Message() << "epilogue " << static_cast<int>(epilogue) << ", M = " << m);
+      const bool is_gated = epilogue == Epilogue::kGate;
+      Matrix input = RandomMatrix(m, kCols, random_), before = RandomMatrix(m, kRows, random_);
+      MatMulArgs args;
+      args.norm = {norm_weight, 1e-5f};
+      args.epilogue = epilogue;
+      args.activation = Activation::kGelu;
+      args.bias = std::span(bias).first(is_gated ? 2 * kRows : kRows);
+      args.input = input.view();
+      args.weights = is_gated ? gated.get() : packed.get();
+      Matrix actual = before, expected = before;
+      args.output = actual.view();
+      MultiplyAndWait(args, scratch_);
+      cuda_shim::SetHopper(false);
+      args.output = expected.view();
+      MultiplyAndWait(args, scratch_);
+      cuda_shim::SetHopper(true);
+      ExpectRows(actual, expected);
+    }
+  }
+}
+
+TEST_F(CudaHopperFloat8MatMul, GivesTheSameBitsInAnyOrderOfBlocksAndThreads) {
+  const RandomWeights weights(DType::kQ5_K, 300, 1280, random_);
+  const auto packed = PackOnDevice(weights, kFloat8);
+  for (int m : {3, 20, 70}) {
+    Matrix input = RandomMatrix(m, 1280, random_);
+    Matrix expected = MultiplyPortably(*packed, input);
+    for (uint64_t seed = 1; seed <= 5; ++seed) {
+      SCOPED_TRACE(testing::Message() << "M = " << m << ", seed " << seed);
+      cuda_shim::SetSchedulingSeed(seed);
+      Matrix actual = Multiply(*packed, input);
+      ExpectRows(actual, expected);
+    }
+  }
+}
+
+TEST_F(CudaHopperFloat8MatMul, KeepsNonFiniteRowsToThemselves) {
+  const RandomWeights weights(DType::kBF16, 40, 320, random_);
+  const auto packed = PackOnDevice(weights, kFloat8);
+  for (int m : {13, 70}) {
+    for (float poison : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      SCOPED_TRACE(testing::Message() << "M = " << m << ", " << poison);
+      Matrix input = RandomMatrix(m, 320, random_);
+      Matrix expected = Multiply(*packed, input);
+      input.Row(2)[7] = poison;
+      input.Row(9)[319] = poison;
+      Matrix actual = Multiply(*packed, input);
+      for (int64_t row = 0; row < m; ++row) {
+        if (row != 2 && row != 9) {
+          ExpectSameBits(actual, row, expected, row);
+        } else {
+          EXPECT_TRUE(std::all_of(actual.Row(row), actual.Row(row) + 40, [](float y) { return std::isnan(y); }));
+        }
+      }
     }
   }
 }
