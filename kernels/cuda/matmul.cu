@@ -1,3 +1,5 @@
+#include "kernels/cuda/matmul.h"
+
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -5,7 +7,6 @@
 
 #include "kernels/check.h"
 #include "kernels/cuda/cuda_status.h"
-#include "kernels/cuda/matmul.h"
 #include "kernels/cuda/matmul_hopper.h"
 #include "kernels/cuda/matmul_kernel.h"
 #include "kernels/cuda/packed_matrix.h"

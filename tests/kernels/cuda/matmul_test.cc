@@ -19,6 +19,7 @@
 #include "tests/kernels/cuda/device_weights.h"
 #include "tests/kernels/cuda/matmul_fixture.h"
 #include "tests/reference/reference_ops.h"
+#include "tests/sanitized.h"
 
 namespace quire {
 namespace {
@@ -106,6 +107,7 @@ TEST_F(CudaMatMul, GivesARowTheSameBitsInEveryBatch) {
   const int cols = 512;
   ASSERT_GT(SlicesOf(5, TilesOf(cols)), 1);
   const std::vector<float> norm_weight(cols, 1.5f);
+  GridCases cases(3);
   for (DType dtype : {DType::kBF16, DType::kQ4_0, DType::kQ4_1, DType::kQ4_K, DType::kQ8_0, DType::kQ5_1, DType::kQ5_K,
                       DType::kQ6_K}) {
     for (bool gated : {false, true}) {
@@ -118,6 +120,7 @@ TEST_F(CudaMatMul, GivesARowTheSameBitsInEveryBatch) {
       Matrix all = RandomMatrix(kMostRows, cols, random_);
       Matrix expected = Multiply(*packed, all, args);
       for (int m : kAllRowCounts) {
+        if (!cases.Takes()) continue;
         SCOPED_TRACE(testing::Message() << "M = " << m);
         const int64_t begin = (kMostRows - m) / 2;
         Matrix some = Rows(all, begin, m);
