@@ -36,6 +36,7 @@ TEST(CommandLine, AWrongFlagIsNamedAndEndsWithFailure) {
       {{"serve", model, "--max-num-seqs", "0"}, "--max-num-seqs"},
       {{"serve", model, "--log-level", "loud"}, "--log-level"},
       {{"serve", model, "--instruction-set", "mmx"}, "instruction"},
+      {{"serve", model, "--device", "cpu", "--quantization", "fp8"}, "--quantization"},
       {{"serve", model, "--no-such-flag"}, "--no-such-flag"},
       {{"plan", "no-such-file.gguf"}, "no-such-file.gguf"},
       {{"bench", "--model", "no-such-file.gguf"}, "no-such-file.gguf"},
