@@ -41,7 +41,7 @@ class PackedMatrix {
 
 // What weights are kept in.
 enum class WeightPrecision {
-  kAsStored,  // At the file's precision, or a little above where a backend has no such format.
+  kAsStored,  // What the file has, or what the backend has that is next to it.
   // float8 (e4m3) codes with one scale for each output channel (kernels/float8.h). The rows that they are multiplied
   // with are rounded to such codes too, normalised, with a scale for each row; then
   //   y = (sum of code * code, in float32) * (scale of row * scale of channel) + bias.

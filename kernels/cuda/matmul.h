@@ -2,9 +2,10 @@
 // (kernels/cuda/prepare_rows.h), multiplies them with each segment of the weights and applies the epilogue
 // (kernels/cuda/matmul_kernel.h).
 //
-// Products of two bfloat16 values are exact; they are added up in float32, by matrix instructions. Against exact
-// arithmetic on unrounded inputs and weights a product is off by up to 2^-8 of its magnitude, most of the time far
-// less. So are products of float8 codes and their sums; what rounding to codes costs is in kernels/float8.h.
+// Products of two bfloat16 values, or of two float8 codes, are exact; they are added up in float32, by matrix
+// instructions. Against exact arithmetic on unrounded inputs and weights a product is off by up to 2^-8 of its
+// magnitude, most of the time far less; in float8 by up to about 2^-3, and by more where a number is less than 2^-15 of
+// the largest in its row or channel.
 #pragma once
 
 #include <cstdint>
