@@ -7,8 +7,8 @@
 namespace quire {
 
 // Adds --device, --threads, --instruction-set, --quantization, --max-num-seqs, --max-num-batched-tokens, --block-size,
-// --kv-cache-memory,
-// --kv-cache-dtype, --kv-cache-dtype-v, --no-kv-cache, and those of AddKvPolicyFlags. `options` outlives the parsing.
+// --kv-cache-memory, --kv-cache-dtype, --kv-cache-dtype-v, --no-kv-cache, and those of AddKvPolicyFlags. `options`
+// outlives the parsing.
 void AddBackendFlags(CLI::App& command, BackendOptions& options);
 // Adds --kv-cache-dtype and --kv-cache-dtype-v alone. `dtypes` outlives the parsing.
 void AddKvDTypeFlags(CLI::App& command, KvDTypeOptions& dtypes);
