@@ -119,7 +119,7 @@ TEST(CudaAttention, AgreesWithTheReferenceOnRaggedBatches) {
       {{560, 1}, {530, 1, 512}, {520, 2, 512}, {700, 4}},      // on common pages
   };
   std::mt19937 random(kSeed);
-  GridCases cases(9);
+  GridCases cases(11);
   int round = 0;
   for (const int head_dim : {64, 128, 16, 80, 96, 112, 192, 256}) {
     for (const int group : {1, 3, 4, 7, 16}) {

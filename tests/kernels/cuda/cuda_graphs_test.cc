@@ -158,7 +158,7 @@ TEST_F(CudaGraphs, GiveTheBitsOfLaunchesWhileBatchesGrowAndShrink) {
       ASSERT_NO_FATAL_FAILURE(Step(batch, random() % 8 == 0 ? 3 : 1));
     }
   }
-  EXPECT_GT(by_graphs_.counts().graph_launches, 20);
+  EXPECT_GT(by_graphs_.counts().graph_launches, kSanitized ? 20 : 40);
   EXPECT_LT(by_graphs_.counts().graphs_recorded, by_graphs_.counts().graph_launches / 2);
   EXPECT_EQ(by_launches_.counts().graph_launches, 0);
 }
