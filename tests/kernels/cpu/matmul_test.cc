@@ -38,12 +38,6 @@ Matrix Multiply(Ops& ops, const PackedMatrix& weights, Matrix& input, MatMulArgs
   return output;
 }
 
-Matrix Rows(Matrix& matrix, int64_t begin, int64_t count) {
-  Matrix rows(count, matrix.cols);
-  std::copy_n(matrix.Row(begin), count * matrix.cols, rows.data.begin());
-  return rows;
-}
-
 // As the kernels round activations: to eight bits in groups of 32, and what that takes away to eight more where the
 // group's peak is above three times the row's root mean square.
 std::vector<float> RoundToInt8Groups(const float* input, int64_t cols) {

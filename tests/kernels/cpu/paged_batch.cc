@@ -65,6 +65,12 @@ PagedBatchView PagedBatch::view() const {
   return {positions_, slot_mapping_, query_start_, context_lens_, block_indptr_, block_indices_};
 }
 
+Matrix Rows(Matrix& matrix, int64_t begin, int64_t count) {
+  Matrix rows(count, matrix.cols);
+  std::copy_n(matrix.Row(begin), count * matrix.cols, rows.data.begin());
+  return rows;
+}
+
 Matrix RandomMatrix(int64_t rows, int64_t cols, std::mt19937& random) {
   Matrix matrix(rows, cols);
   std::normal_distribution<float> normal;

@@ -52,6 +52,9 @@ struct Matrix {
   std::vector<float> data;
 };
 
+// A copy of rows [begin, begin + count).
+Matrix Rows(Matrix& matrix, int64_t begin, int64_t count);
+
 // Standard normal elements.
 Matrix RandomMatrix(int64_t rows, int64_t cols, std::mt19937& random);
 

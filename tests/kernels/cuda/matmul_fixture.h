@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 
@@ -20,6 +21,10 @@ inline void ExpectSameBits(Matrix& actual, int64_t actual_row, Matrix& expected,
   ASSERT_EQ(actual.cols, expected.cols);
   ASSERT_EQ(std::memcmp(actual.Row(actual_row), expected.Row(expected_row), actual.cols * sizeof(float)), 0)
       << "row " << actual_row << " differs";
+}
+// Of all rows of `actual` and those of `expected` from one on.
+inline void ExpectSameRows(Matrix& actual, Matrix& expected, int64_t first_expected = 0) {
+  for (int64_t row = 0; row < actual.rows; ++row) ExpectSameBits(actual, row, expected, first_expected + row);
 }
 
 class CudaMatMul : public testing::Test {
@@ -46,6 +51,24 @@ class CudaMatMul : public testing::Test {
     MatMul(args, scratch, nullptr);
     EXPECT_EQ(cudaGetLastError(), cudaSuccess);
     EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+  }
+
+  // Puts a number that is not finite into two rows: all others keep their bits, and is_poisoned(y) holds for all of
+  // those.
+  template <typename IsPoisoned>
+  void ExpectPoisonInItsRowsAlone(const CudaPackedMatrix& weights, Matrix input, const MatMulArgs& args, float poison,
+                                  const IsPoisoned& is_poisoned) {
+    Matrix expected = Multiply(weights, input, args);
+    input.Row(2)[7] = poison;
+    input.Row(9)[input.cols - 1] = poison;
+    Matrix actual = Multiply(weights, input, args);
+    for (int64_t row = 0; row < input.rows; ++row) {
+      if (row != 2 && row != 9) {
+        ExpectSameBits(actual, row, expected, row);
+      } else {
+        EXPECT_TRUE(std::all_of(actual.Row(row), actual.Row(row) + actual.cols, is_poisoned)) << "row " << row;
+      }
+    }
   }
 
   std::mt19937 random_{20261124};

@@ -145,13 +145,10 @@ TEST_F(CudaFloat8MatMul, GivesARowTheSameBitsInEveryBatch) {
         if (!cases.Takes()) continue;
         SCOPED_TRACE(testing::Message() << cols << " columns" << (gated ? ", gated" : "") << ", M = " << m);
         const int64_t begin = (kMostRows - m) / 2;
-        Matrix some(m, cols);
-        std::copy_n(all.Row(begin), m * cols, some.data.begin());
+        Matrix some = Rows(all, begin, m);
         Matrix actual = Multiply(*packed, some, args), serial = Multiply(serial_scratch_, *packed, some, args);
-        for (int64_t row = 0; row < m; ++row) {
-          ExpectSameBits(actual, row, expected, begin + row);
-          ExpectSameBits(serial, row, expected, begin + row);
-        }
+        ExpectSameRows(actual, expected, begin);
+        ExpectSameRows(serial, expected, begin);
       }
     }
   }
@@ -168,19 +165,8 @@ TEST_F(CudaFloat8MatMul, KeepsNonFiniteRowsToThemselves) {
         SCOPED_TRACE(testing::Message() << poison << (norm.weight.empty() ? "" : ", normalised") << ", M = " << m);
         MatMulArgs args;
         args.norm = norm;
-        Matrix input = RandomMatrix(m, 256, random_);
-        Matrix expected = Multiply(*packed, input, args);
-        input.Row(2)[7] = poison;
-        input.Row(9)[255] = poison;
-        Matrix actual = Multiply(*packed, input, args);
-        for (int64_t row = 0; row < m; ++row) {
-          if (row != 2 && row != 9) {
-            ExpectSameBits(actual, row, expected, row);
-          } else {
-            EXPECT_TRUE(
-                std::all_of(actual.Row(row), actual.Row(row) + actual.cols, [](float y) { return std::isnan(y); }));
-          }
-        }
+        ExpectPoisonInItsRowsAlone(*packed, RandomMatrix(m, 256, random_), args, poison,
+                                   [](float y) { return std::isnan(y); });
       }
     }
   }

@@ -41,7 +41,7 @@ class CudaHopperMatMul : public CudaMatMul {
       args.output = {expected.Row(first), count, cols, cols};
       MultiplyAndWait(args, scratch_);
     }
-    for (int64_t row = 0; row < input.rows; ++row) ExpectSameBits(actual, row, expected, row);
+    ExpectSameRows(actual, expected);
   }
 };
 
@@ -104,10 +104,6 @@ class CudaHopperFloat8MatMul : public CudaHopperMatMul {
     cuda_shim::SetHopper(true);
     return output;
   }
-
-  void ExpectRows(Matrix& actual, Matrix& expected, int64_t first_expected = 0) {
-    for (int64_t row = 0; row < actual.rows; ++row) ExpectSameBits(actual, row, expected, first_expected + row);
-  }
 };
 
 // Every number of tokens that a block may have; slices of whole chunks, and last ones of one tile.
@@ -126,13 +122,12 @@ TEST_F(CudaHopperFloat8MatMul, HasTheBitsOfThePortableKernelInEveryBatch) {
         SCOPED_TRACE(testing::Message() << "[" << rows << ", " << cols << "], M = " << m
                                         << (matrix->gated() ? ", gated" : ""));
         const int64_t first = (kMostRows - m) / 2;
-        Matrix some(m, cols);
-        std::copy_n(all.Row(first), int64_t{m} * cols, some.data.begin());
+        Matrix some = Rows(all, first, m);
         Matrix actual = Multiply(*matrix, some, args);
-        ExpectRows(actual, expected, first);
+        ExpectSameRows(actual, expected, first);
         if (m != 1 && m != 33) continue;
         Matrix serial = Multiply(serial_scratch_, *matrix, some, args);
-        ExpectRows(serial, expected, first);
+        ExpectSameRows(serial, expected, first);
       }
     }
   }
@@ -162,7 +157,7 @@ TEST_F(CudaHopperFloat8MatMul, HasTheBitsOfThePortableKernelWithEveryEpilogue) {
       args.output = expected.view();
       MultiplyAndWait(args, scratch_);
       cuda_shim::SetHopper(true);
-      ExpectRows(actual, expected);
+      ExpectSameRows(actual, expected);
     }
   }
 }
@@ -177,7 +172,7 @@ TEST_F(CudaHopperFloat8MatMul, GivesTheSameBitsInAnyOrderOfBlocksAndThreads) {
       SCOPED_TRACE(testing::Message() << "M = " << m << ", seed " << seed);
       cuda_shim::SetSchedulingSeed(seed);
       Matrix actual = Multiply(*packed, input);
-      ExpectRows(actual, expected);
+      ExpectSameRows(actual, expected);
     }
   }
 }
@@ -188,18 +183,8 @@ TEST_F(CudaHopperFloat8MatMul, KeepsNonFiniteRowsToThemselves) {
   for (int m : {13, 70}) {
     for (float poison : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
       SCOPED_TRACE(testing::Message() << "M = " << m << ", " << poison);
-      Matrix input = RandomMatrix(m, 320, random_);
-      Matrix expected = Multiply(*packed, input);
-      input.Row(2)[7] = poison;
-      input.Row(9)[319] = poison;
-      Matrix actual = Multiply(*packed, input);
-      for (int64_t row = 0; row < m; ++row) {
-        if (row != 2 && row != 9) {
-          ExpectSameBits(actual, row, expected, row);
-        } else {
-          EXPECT_TRUE(std::all_of(actual.Row(row), actual.Row(row) + 40, [](float y) { return std::isnan(y); }));
-        }
-      }
+      ExpectPoisonInItsRowsAlone(*packed, RandomMatrix(m, 320, random_), {}, poison,
+                                 [](float y) { return std::isnan(y); });
     }
   }
 }

@@ -58,12 +58,6 @@ void ExpectProducts(const RandomWeights& weights, Matrix& input, Matrix& actual,
   }
 }
 
-Matrix Rows(Matrix& matrix, int64_t begin, int64_t count) {
-  Matrix rows(count, matrix.cols);
-  std::copy_n(matrix.Row(begin), count * matrix.cols, rows.data.begin());
-  return rows;
-}
-
 TEST_F(CudaMatMul, MultipliesEveryFormatExactlyButForRounding) {
   for (DType dtype : kAllDTypes) {
     for (const auto& [rows, cols] : {std::pair<int, int>{16, 256}, {1, 512}, {37, 768}, {150, 1536}}) {
@@ -125,10 +119,10 @@ TEST_F(CudaMatMul, GivesARowTheSameBitsInEveryBatch) {
         const int64_t begin = (kMostRows - m) / 2;
         Matrix some = Rows(all, begin, m);
         Matrix actual = Multiply(*packed, some, args);
-        for (int64_t row = 0; row < m; ++row) ExpectSameBits(actual, row, expected, begin + row);
+        ExpectSameRows(actual, expected, begin);
         if (m != 1 && m != 65) continue;
         Matrix serial = Multiply(serial_scratch_, *packed, some, args);
-        for (int64_t row = 0; row < m; ++row) ExpectSameBits(serial, row, expected, begin + row);
+        ExpectSameRows(serial, expected, begin);
       }
     }
   }
@@ -158,7 +152,7 @@ TEST_F(CudaMatMul, GivesTheSameBitsInAnyOrderOfBlocks) {
     for (int m : {3, 65}) {
       Matrix some = Rows(input, 0, m);
       Matrix actual = Multiply(*packed, some);
-      for (int64_t row = 0; row < m; ++row) ExpectSameBits(actual, row, expected, row);
+      ExpectSameRows(actual, expected);
     }
   }
 }
@@ -175,19 +169,8 @@ TEST_F(CudaMatMul, KeepsNonFiniteRowsToThemselves) {
                                         << (normalized ? ", normalised" : ""));
         MatMulArgs args;
         if (normalized) args.norm = {norm_weight, 1e-5f};
-        Matrix input = RandomMatrix(13, 256, random_);
-        Matrix expected = Multiply(*packed, input, args);
-        input.Row(2)[7] = poison;
-        input.Row(9)[255] = poison;
-        Matrix actual = Multiply(*packed, input, args);
-        for (int64_t row = 0; row < input.rows; ++row) {
-          if (row != 2 && row != 9) {
-            ExpectSameBits(actual, row, expected, row);
-          } else {
-            EXPECT_TRUE(
-                std::none_of(actual.Row(row), actual.Row(row) + actual.cols, [](float y) { return std::isfinite(y); }));
-          }
-        }
+        ExpectPoisonInItsRowsAlone(*packed, RandomMatrix(13, 256, random_), args, poison,
+                                   [](float y) { return !std::isfinite(y); });
       }
     }
   }
@@ -299,7 +282,7 @@ TEST_F(CudaMatMul, ReplaysWhatWasCaptured) {
     ASSERT_EQ(cudaGraphLaunch(executable, stream), cudaSuccess);
     ASSERT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
     Matrix expected = Multiply(*packed, input);
-    for (int64_t row = 0; row < 7; ++row) ExpectSameBits(output, row, expected, row);
+    ExpectSameRows(output, expected);
   }
   EXPECT_EQ(cudaGraphExecDestroy(executable), cudaSuccess);
   EXPECT_EQ(cudaGraphDestroy(graph), cudaSuccess);
